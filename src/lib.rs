@@ -1,0 +1,29 @@
+//! Multi-hop reasoning over knowledge graphs, from triple files to ranked answers.
+//!
+//! Data flows through the modules in this order; each one's own page is a map of its files.
+//!
+//! | module | step |
+//! | --- | --- |
+//! | [`dataset`] | triple files of many layouts -> entities, relations, splits, labels |
+//! | [`storage`] | checked, memory-mapped, atomically written files |
+//! | [`graph`] | the graph file and its compressed sparse rows |
+//! | [`query`] | structures, queries, their text, the batch plan, the exact executor |
+//! | [`sampler`] | training queries and verified negatives, by bidirectional rejection sampling |
+//! | [`pipeline`] | worker threads that keep a bounded queue of ready batches |
+//! | [`backend`] | the numeric operations, one trait with a twin per device |
+//! | [`model`] | embedding geometries, composed from backend operations |
+//! | [`train`] | the loop, losses, optimizers, the run folder |
+//! | [`eval`] | filtered ranks, metrics, query sets, link prediction |
+//! | [`cli`] | arguments -> one library call -> printing |
+//!
+//! [`ids`], [`error`], [`rng`] and [`config`] are used throughout.
+
+pub mod error;
+pub mod graph;
+pub mod ids;
+pub mod pipeline;
+pub mod query;
+pub mod rng;
+
+pub use error::{Error, Result};
+pub use ids::{EntityId, RelationId};

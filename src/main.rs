@@ -1,0 +1,2 @@
+//! The `smore` command.
+fn main() {}

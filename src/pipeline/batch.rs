@@ -1,0 +1,114 @@
+//! A training batch: ids and masks only, so that it is small and its buffers can be recycled.
+
+use crate::ids::{EntityId, RelationId};
+use crate::query::Plan;
+
+/// One batch of queries with a shared pool of negatives.
+///
+/// Queries stand structure by structure in the order of the [`Mix`](crate::query::Mix), so that the
+/// position of a query says its structure. The sampler fills the first group of fields;
+/// [`Batch::index`] derives the second from them for the trainer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Number of the batch: with the seed, it decides the whole content.
+    pub number: u64,
+    /// Anchors of all queries, query by query, each in post-order.
+    pub anchors: Vec<EntityId>,
+    /// Relations of all queries, query by query, each in post-order.
+    pub relations: Vec<RelationId>,
+    /// One answer of each query on the training graph.
+    pub positives: Vec<EntityId>,
+    /// The pool of candidates shared by all queries; the same entity may occur twice.
+    pub negatives: Vec<EntityId>,
+    /// `queries x words_per_query` bits: bit `n` of a query's words says that `negatives[n]` is one of
+    /// its answers and must not count as a negative.
+    pub mask: Vec<u64>,
+    /// Number of answers of each query: exact where the sampler enumerated them, else an estimate.
+    pub num_answers: Vec<f32>,
+
+    /// Row to gather for each use of an entity: the plan's leaves, then positives, then negatives.
+    pub entity_rows: Vec<u32>,
+    /// Row to gather for each use of a relation in the plan.
+    pub relation_rows: Vec<u32>,
+    /// The distinct entities with their positions in `entity_rows`.
+    pub entity_groups: Groups,
+    /// The distinct relations with their positions in `relation_rows`.
+    pub relation_groups: Groups,
+}
+
+/// Positions grouped by the id that stands there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// Distinct ids, ascending.
+    pub ids: Vec<u32>,
+    /// Members of group `i` are `members[offsets[i]..offsets[i + 1]]`.
+    pub offsets: Vec<u32>,
+    /// Positions, ascending within a group.
+    pub members: Vec<u32>,
+}
+
+impl Groups {
+    /// Groups the positions of `ids`. O(n log n); reuses the buffers.
+    pub fn assign(&mut self, ids: &[u32]) {
+        self.members.clear();
+        self.members.extend(0..ids.len() as u32);
+        self.members.sort_unstable_by_key(|&position| (ids[position as usize], position));
+        self.ids.clear();
+        self.offsets.clear();
+        for (i, &position) in self.members.iter().enumerate() {
+            let id = ids[position as usize];
+            if self.ids.last() != Some(&id) {
+                self.ids.push(id);
+                self.offsets.push(i as u32);
+            }
+        }
+        self.offsets.push(ids.len() as u32);
+    }
+}
+
+impl Batch {
+    /// Number of 64-bit words of a query's mask.
+    pub fn words_per_query(num_negatives: usize) -> usize {
+        num_negatives.div_ceil(64)
+    }
+
+    /// Whether negative `n` is an answer of query `q`.
+    pub fn is_masked(&self, q: usize, n: usize) -> bool {
+        let words = Self::words_per_query(self.negatives.len());
+        self.mask[q * words + n / 64] >> (n % 64) & 1 == 1
+    }
+
+    /// Number of masked entries of query `q`.
+    pub fn num_masked(&self, q: usize) -> usize {
+        let words = Self::words_per_query(self.negatives.len());
+        self.mask[q * words..][..words].iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// Derives the rows to gather and their groups, once the sampler has filled the batch.
+    pub fn index(&mut self, plan: &Plan) {
+        self.entity_rows.clear();
+        self.entity_rows.extend(plan.leaf_anchors.iter().map(|&a| self.anchors[a as usize].0));
+        self.entity_rows.extend(self.positives.iter().map(|e| e.0));
+        self.entity_rows.extend(self.negatives.iter().map(|e| e.0));
+        self.relation_rows.clear();
+        self.relation_rows.extend(plan.relation_uses.iter().map(|&r| self.relations[r as usize].0));
+        self.entity_groups.assign(&self.entity_rows);
+        self.relation_groups.assign(&self.relation_rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_list_every_position_once_by_id() {
+        let mut groups = Groups::default();
+        groups.assign(&[5, 2, 5, 9, 2, 2]);
+        assert_eq!(groups.ids, [2, 5, 9]);
+        assert_eq!(groups.offsets, [0, 3, 5, 6]);
+        assert_eq!(groups.members, [1, 4, 5, 0, 2, 3]);
+        groups.assign(&[]);
+        assert_eq!((groups.ids.len(), groups.offsets.as_slice()), (0, [0].as_slice()));
+    }
+}
