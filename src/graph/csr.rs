@@ -6,6 +6,7 @@
 //! Memory per directed edge: 4 bytes for the tail, 8 per fragment, 16 per source entity.
 
 use crate::ids::{EntityId, RelationId, Triple};
+use crate::rng::{Rng, below};
 use bytemuck::{Pod, Zeroable};
 
 /// Where a source entity's fragments and tails start.
@@ -173,6 +174,12 @@ impl<'a> Csr<'a> {
     /// Whether the edge exists. Two binary searches.
     pub fn contains(&self, triple: Triple) -> bool {
         self.tails(triple.head, triple.relation).binary_search(&triple.tail).is_ok()
+    }
+
+    /// Number of relations that leave `entity`.
+    #[inline]
+    pub fn num_relations_at(&self, entity: EntityId) -> usize {
+        self.row(entity).num_fragments()
     }
 
     /// Entities that have at least one edge, ascending. O(entities).
@@ -345,6 +352,41 @@ impl<'a> View<'a> {
     /// Whether any layer has the edge.
     pub fn contains(&self, triple: Triple) -> bool {
         self.layers.iter().any(|layer| layer.contains(triple))
+    }
+}
+
+/// A graph on which one can walk at random.
+pub trait Walk {
+    /// An edge that leaves `entity`: a relation uniformly among those it has, then a tail uniformly
+    /// among that relation's. `None` where the entity has no edges.
+    fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)>;
+}
+
+impl Walk for Csr<'_> {
+    #[inline]
+    fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)> {
+        let row = self.row(entity);
+        if row.num_fragments() == 0 {
+            return None;
+        }
+        let (relation, tails) = row.fragment(below(rng, row.num_fragments() as u64) as usize);
+        Some((relation, tails[below(rng, tails.len() as u64) as usize]))
+    }
+}
+
+/// A layer is chosen first, in proportion to its number of relations at the entity.
+impl Walk for View<'_> {
+    fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)> {
+        let total: usize = self.layers.iter().map(|l| l.num_relations_at(entity)).sum();
+        let mut pick = if total == 0 { return None } else { below(rng, total as u64) as usize };
+        for layer in &self.layers {
+            let here = layer.num_relations_at(entity);
+            if pick < here {
+                return layer.pick_edge(entity, rng);
+            }
+            pick -= here;
+        }
+        None
     }
 }
 
