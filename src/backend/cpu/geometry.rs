@@ -1,0 +1,237 @@
+//! One functor per score: what a query and an entity row do to each other in one vector of columns.
+//!
+//! The launchers in [`super::score`] hold the loops; a functor says how a vector of columns adds to
+//! the sum, how the sum becomes a score, and how a weight on the score becomes gradients.
+
+use pulp::Simd;
+
+/// A score as a sum over columns.
+pub trait Geometry: Copy + Send + Sync {
+    /// Whether query rows have a second half (box offsets).
+    const OFFSETS: bool = false;
+
+    /// Adds a vector of columns to the sum; `o` is the query's second half (or `q` again).
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, o: S::f32s, e: S::f32s) -> S::f32s;
+
+    /// What a query adds to all its sums.
+    fn constant(self, _query: &[f32]) -> f32 {
+        0.0
+    }
+
+    /// The score of a finished sum.
+    fn score(self, sum: f32) -> f32;
+
+    /// The factor on a weight before [`Geometry::backward`], from the score.
+    fn weight(self, weight: f32, _score: f32) -> f32 {
+        weight
+    }
+
+    /// Adds the gradients of `w * score`: to the query's first half, its second half, the entity.
+    #[allow(clippy::too_many_arguments)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        q: S::f32s,
+        o: S::f32s,
+        e: S::f32s,
+        dq: &mut S::f32s,
+        d_o: &mut S::f32s,
+        de: &mut S::f32s,
+    );
+
+    /// The query's gradient from what was added up and the sum of the row's weights.
+    fn finish_query(self, sum: f32, _weights: f32) -> f32 {
+        sum
+    }
+
+    /// The gradient of the query's second half, from what was added up, its value, and the sum of the
+    /// row's weights.
+    fn finish_offset(self, _sum: f32, _value: f32, _weights: f32) -> f32 {
+        0.0
+    }
+
+    /// The entity's gradient from what was added up and the sum of the column's weights.
+    fn finish_entity(self, sum: f32, _weights: f32) -> f32 {
+        sum
+    }
+}
+
+/// `gamma - sum |q - e|`. Where q = e the derivative of one side is taken.
+#[derive(Clone, Copy)]
+pub struct L1 {
+    /// The margin.
+    pub gamma: f32,
+}
+
+impl Geometry for L1 {
+    #[inline(always)]
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, _o: S::f32s, e: S::f32s) -> S::f32s {
+        s.add_f32s(sum, s.abs_f32s(s.sub_f32s(q, e)))
+    }
+
+    fn score(self, sum: f32) -> f32 {
+        self.gamma - sum
+    }
+
+    // With sign(q - e) = 1 - 2 [q < e], only the weights where q < e need to be added up:
+    // dq = -sum w sign = 2 sum w [q < e] - sum w, and de = sum w sign = sum w - 2 sum w [q < e].
+    #[inline(always)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        q: S::f32s,
+        _o: S::f32s,
+        e: S::f32s,
+        dq: &mut S::f32s,
+        _d_o: &mut S::f32s,
+        de: &mut S::f32s,
+    ) {
+        let below = s.less_than_f32s(q, e);
+        *dq = s.select_f32s(below, s.add_f32s(*dq, w), *dq);
+        *de = s.select_f32s(below, s.add_f32s(*de, w), *de);
+    }
+
+    fn finish_query(self, sum: f32, weights: f32) -> f32 {
+        2.0 * sum - weights
+    }
+
+    fn finish_entity(self, sum: f32, weights: f32) -> f32 {
+        weights - 2.0 * sum
+    }
+}
+
+/// `gamma - sqrt(sum (q - e)^2)`; its derivative at distance 0 is 0.
+#[derive(Clone, Copy)]
+pub struct L2 {
+    /// The margin.
+    pub gamma: f32,
+}
+
+impl Geometry for L2 {
+    #[inline(always)]
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, _o: S::f32s, e: S::f32s) -> S::f32s {
+        let t = s.sub_f32s(q, e);
+        s.mul_add_e_f32s(t, t, sum)
+    }
+
+    fn score(self, sum: f32) -> f32 {
+        self.gamma - sum.sqrt()
+    }
+
+    fn weight(self, weight: f32, score: f32) -> f32 {
+        let distance = self.gamma - score;
+        if distance > 0.0 { weight / distance } else { 0.0 }
+    }
+
+    #[inline(always)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        q: S::f32s,
+        _o: S::f32s,
+        e: S::f32s,
+        dq: &mut S::f32s,
+        _d_o: &mut S::f32s,
+        de: &mut S::f32s,
+    ) {
+        let t = s.sub_f32s(e, q);
+        *dq = s.mul_add_e_f32s(w, t, *dq);
+        *de = s.negate_mul_add_e_f32s(w, t, *de);
+    }
+}
+
+/// Query2Box: `gamma - sum relu(a - o) - inside * sum |min(a, o)|`, a = |e - c|.
+///
+/// Rewritten as `inside * a + (1 - inside) * max(a, o)` per column and a constant per query,
+/// `sum 2 inside max(-o, 0) - (1 - inside) o`: the same number for either sign of o.
+#[derive(Clone, Copy)]
+pub struct Box {
+    /// The margin.
+    pub gamma: f32,
+    /// Weight of the distance inside the box.
+    pub inside: f32,
+}
+
+impl Geometry for Box {
+    const OFFSETS: bool = true;
+
+    #[inline(always)]
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, o: S::f32s, e: S::f32s) -> S::f32s {
+        let a = s.abs_f32s(s.sub_f32s(q, e));
+        let sum = s.mul_add_e_f32s(s.splat_f32s(self.inside), a, sum);
+        s.mul_add_e_f32s(s.splat_f32s(1.0 - self.inside), s.max_f32s(a, o), sum)
+    }
+
+    fn constant(self, query: &[f32]) -> f32 {
+        let mut sums = [0f32; 16];
+        for offsets in query[query.len() / 2..].chunks(16) {
+            for (sum, &o) in sums.iter_mut().zip(offsets) {
+                *sum += 2.0 * self.inside * (-o).max(0.0) - (1.0 - self.inside) * o;
+            }
+        }
+        sums.iter().sum()
+    }
+
+    fn score(self, sum: f32) -> f32 {
+        self.gamma - sum
+    }
+
+    #[inline(always)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        q: S::f32s,
+        o: S::f32s,
+        e: S::f32s,
+        dq: &mut S::f32s,
+        d_o: &mut S::f32s,
+        de: &mut S::f32s,
+    ) {
+        let t = s.sub_f32s(q, e);
+        let outside = s.greater_than_f32s(s.abs_f32s(t), o);
+        let slope = s.select_f32s(outside, w, s.mul_f32s(w, s.splat_f32s(self.inside)));
+        let signed = s.xor_f32s(slope, s.and_f32s(t, s.splat_f32s(-0.0)));
+        *dq = s.sub_f32s(*dq, signed);
+        *de = s.add_f32s(*de, signed);
+        *d_o = s.select_f32s(outside, s.add_f32s(*d_o, w), *d_o);
+    }
+
+    fn finish_offset(self, sum: f32, value: f32, weights: f32) -> f32 {
+        (1.0 - self.inside) * sum + if value < 0.0 { 2.0 * self.inside * weights } else { 0.0 }
+    }
+}
+
+/// `sum q e`. Backward is a matrix product; the functor serves single pairs.
+#[derive(Clone, Copy)]
+pub struct Dot;
+
+impl Geometry for Dot {
+    #[inline(always)]
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, _o: S::f32s, e: S::f32s) -> S::f32s {
+        s.mul_add_e_f32s(q, e, sum)
+    }
+
+    fn score(self, sum: f32) -> f32 {
+        sum
+    }
+
+    #[inline(always)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        q: S::f32s,
+        _o: S::f32s,
+        e: S::f32s,
+        dq: &mut S::f32s,
+        _d_o: &mut S::f32s,
+        de: &mut S::f32s,
+    ) {
+        *dq = s.mul_add_e_f32s(w, e, *dq);
+        *de = s.mul_add_e_f32s(w, q, *de);
+    }
+}

@@ -1,0 +1,150 @@
+//! Linear layers on a serial sgemm per chunk of rows.
+
+use super::memory::{CHUNK, Rows, par_rows};
+use super::project::activate;
+use super::{View, ViewMut};
+use crate::backend::{Activation, HostBuffer, Mat};
+
+/// A matrix as the multiplication reads it: element (i, j) at `i * row_stride + j * col_stride`.
+#[derive(Clone, Copy)]
+pub struct Operand<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Operand<'a> {
+    /// The matrix as it stands.
+    pub fn new(m: View<'a>) -> Self {
+        let len = if m.rows == 0 { 0 } else { (m.rows - 1) * m.stride + m.cols };
+        let data = &m.buffer.as_slice()[m.offset..][..len];
+        Operand { data, rows: m.rows, cols: m.cols, row_stride: m.stride, col_stride: 1 }
+    }
+
+    /// Its transpose.
+    pub fn transposed(self) -> Self {
+        Operand {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Rows `first..first + rows`.
+    pub fn rows(self, first: usize, rows: usize) -> Self {
+        let begin = (first * self.row_stride).min(self.data.len());
+        Operand { data: &self.data[begin..], rows, ..self }
+    }
+}
+
+/// `out = a b`, or `out += a b`, on this thread.
+pub fn matmul(a: Operand, b: Operand, accumulate: bool, out: &mut Rows) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!((k, m), (b.rows, out.count));
+    if m == 0 || n == 0 || k == 0 {
+        if !accumulate {
+            (0..m).for_each(|i| out.row(i).fill(0.0));
+        }
+        return;
+    }
+    let fits = |o: Operand| (o.rows - 1) * o.row_stride + (o.cols - 1) * o.col_stride < o.data.len();
+    assert!(fits(a) && fits(b) && out.cols() == n);
+    let (pointer, stride) = out.raw();
+    // SAFETY: the strides of a, b and out stay inside their slices (asserted above; for out by
+    // construction of `Rows`), and out is borrowed exclusively.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            pointer,
+            1,
+            stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// `out = a b` or `out += a b`, in parallel over fixed chunks of rows of `out`.
+pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
+    par_rows(out, CHUNK, |mut out| {
+        matmul(a.rows(out.first, out.count), b, accumulate, &mut out);
+    });
+}
+
+/// See [`Backend::linear`](crate::backend::Backend::linear).
+pub fn linear(x: View, w: View, b: View, f: Activation, out: ViewMut) {
+    assert_eq!((x.rows, x.cols, w.rows), (out.rows, w.cols, out.cols));
+    let (input, weights) = (Operand::new(x), Operand::new(w).transposed());
+    par_rows(out, CHUNK, |mut out| {
+        matmul(input.rows(out.first, out.count), weights, false, &mut out);
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..out.count {
+                    for (y, b) in out.row(i).iter_mut().zip(b.row(0)) {
+                        *y = activate(f, *y + b);
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// See [`Backend::linear_backward`](crate::backend::Backend::linear_backward).
+#[allow(clippy::too_many_arguments)]
+pub fn linear_backward(
+    x: View,
+    w: View,
+    out: View,
+    f: Activation,
+    dout: ViewMut,
+    dx: ViewMut,
+    dw: ViewMut,
+    db: ViewMut,
+) {
+    let (rows, cols, offset, stride) = (dout.rows, dout.cols, dout.offset, dout.stride);
+    assert_eq!((rows, x.rows, x.cols, w.rows), (out.rows, dx.rows, w.cols, cols));
+    let buffer = dout.buffer;
+    match f {
+        Activation::None => {}
+        Activation::Relu => {
+            let dout = crate::backend::MatMut { buffer: &mut *buffer, offset, rows, cols, stride };
+            par_rows(dout, CHUNK, |mut dout| {
+                for i in 0..dout.count {
+                    let out = out.row(dout.first + i);
+                    for (d, y) in dout.row(i).iter_mut().zip(out) {
+                        *d = if *y > 0.0 { *d } else { 0.0 };
+                    }
+                }
+            });
+        }
+        Activation::Softplus => unreachable!("linear layers have no softplus"),
+    }
+    let dout = Mat { buffer: &*buffer, offset, rows, cols, stride };
+    let mut db = db;
+    let db = db.row(0);
+    for i in 0..rows {
+        for (b, d) in db.iter_mut().zip(dout.row(i)) {
+            *b += d;
+        }
+    }
+    par_matmul(Operand::new(dout).transposed(), Operand::new(x), true, dw);
+    par_matmul(Operand::new(dout), Operand::new(w), false, dx);
+}

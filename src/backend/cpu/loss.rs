@@ -1,0 +1,161 @@
+//! The loss of queries with one positive and a masked pool of negatives.
+
+use super::math::{exp, softplus_and_sigmoid};
+use super::memory::{CHUNK, Shared};
+use super::{View, ViewMut};
+use crate::backend::LossOptions;
+use rayon::prelude::*;
+
+/// What the loss reads.
+pub struct Input<'a> {
+    /// Roots of each query.
+    pub root_offsets: &'a [u32],
+    /// Score of each root with its query's positive, one row.
+    pub positives: View<'a>,
+    /// Scores of each root with the pool.
+    pub scores: View<'a>,
+    /// Mask words of each query.
+    pub mask: &'a [u32],
+    /// Number of mask words a query.
+    pub mask_words: usize,
+    /// Weight of each query, one row.
+    pub query_weights: View<'a>,
+}
+
+/// Index of the greatest value, the first of equals.
+fn best(values: impl Iterator<Item = f32>) -> usize {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (i, value) in values.enumerate() {
+        if value > best.1 {
+            best = (i, value);
+        }
+    }
+    best.0
+}
+
+/// See [`Backend::loss`](crate::backend::Backend::loss).
+pub fn loss(
+    options: LossOptions,
+    input: Input,
+    losses: ViewMut,
+    positive_weights: ViewMut,
+    weights: ViewMut,
+) {
+    let Input { root_offsets, positives, scores, mask, mask_words, query_weights } = input;
+    let (num_queries, pool) = (root_offsets.len() - 1, scores.cols);
+    assert_eq!((scores.rows, positives.cols), (root_offsets[num_queries] as usize, scores.rows));
+    assert!(mask_words * 32 >= pool && mask.len() >= num_queries * mask_words);
+    assert_eq!((losses.cols, query_weights.cols), (num_queries, num_queries));
+    assert_eq!((positive_weights.cols, weights.rows, weights.cols), (scores.rows, scores.rows, pool));
+    let (losses, positive_weights, weights) =
+        (Shared::new(losses), Shared::new(positive_weights), Shared::new(weights));
+    (0..num_queries).into_par_iter().with_min_len(CHUNK / 8).for_each_init(
+        || (vec![0f32; pool], vec![0f32; pool]),
+        |(best_scores, keep), q| {
+            let (first, last) = (root_offsets[q] as usize, root_offsets[q + 1] as usize);
+            let query_weight = query_weights.row(0)[q];
+            let words = &mask[q * mask_words..][..mask_words];
+            for (keep, word) in keep.chunks_mut(32).zip(words) {
+                for (bit, keep) in keep.iter_mut().enumerate() {
+                    *keep = f32::from((word >> bit & 1) as u8 ^ 1);
+                }
+            }
+            let single = last - first == 1;
+            if !single {
+                best_scores.copy_from_slice(scores.row(first));
+                for root in first + 1..last {
+                    for (a, &b) in best_scores.iter_mut().zip(scores.row(root)) {
+                        *a = if b > *a { b } else { *a };
+                    }
+                }
+            }
+            let pool_scores: &[f32] = if single { scores.row(first) } else { best_scores };
+            // SAFETY: the roots of a query belong to one task.
+            let row = unsafe { weights.slice(first, 0, pool) };
+            let negative = pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || negatives(options, pool_scores, keep, query_weight, row),
+            );
+            if !single {
+                // The weight of a score goes to the root that gave it.
+                for n in 0..pool {
+                    let winner = best((first..last).map(|r| scores.row(r)[n]));
+                    let weight = std::mem::take(&mut row[n]);
+                    for root in first + 1..last {
+                        // SAFETY: as above, and `row` is another root's.
+                        unsafe {
+                            weights.slice(root, n, 1)[0] = if winner == root - first { weight } else { 0.0 }
+                        };
+                    }
+                    if winner == 0 {
+                        row[n] = weight;
+                    }
+                }
+            }
+            let roots = &positives.row(0)[first..last];
+            let winner = best(roots.iter().copied());
+            // SAFETY: as above; `q` has its own loss.
+            let (d, loss) =
+                unsafe { (positive_weights.slice(0, first, last - first), losses.slice(0, q, 1)) };
+            d.fill(0.0);
+            let (softplus, sigmoid) = softplus_and_sigmoid(-roots[winner]);
+            d[winner] = -0.5 * query_weight * sigmoid;
+            loss[0] = query_weight * 0.5 * (softplus + negative);
+        },
+    );
+}
+
+/// Writes the weights of the pool and returns the sum of w_n softplus(s_n). `keep` is 1 for a
+/// negative, 0 for a masked entry, and is overwritten.
+#[inline(always)]
+fn negatives(
+    options: LossOptions,
+    scores: &[f32],
+    keep: &mut [f32],
+    query_weight: f32,
+    weights: &mut [f32],
+) -> f32 {
+    match options.adversarial_temperature {
+        None => weights.copy_from_slice(keep),
+        Some(temperature) => {
+            let mut max = [f32::MIN; LANES];
+            for (scores, keep) in scores.chunks(LANES).zip(keep.chunks(LANES)) {
+                for ((max, &score), &keep) in max.iter_mut().zip(scores).zip(keep) {
+                    let score = if keep > 0.0 { score } else { f32::MIN };
+                    *max = if score > *max { score } else { *max };
+                }
+            }
+            let max = max.into_iter().fold(f32::MIN, f32::max);
+            for ((w, &score), &keep) in weights.iter_mut().zip(scores).zip(keep.iter()) {
+                *w = keep * exp(temperature * (score - max).min(0.0));
+            }
+        }
+    }
+    let total = sum(weights);
+    // With every entry masked only the positive is left.
+    let scale = if total > 0.0 { 1.0 / total } else { 0.0 };
+    for ((w, &score), loss) in weights.iter_mut().zip(scores).zip(keep.iter_mut()) {
+        let share = *w * scale;
+        let (softplus, sigmoid) = softplus_and_sigmoid(score);
+        // A masked entry adds nothing, whatever its score.
+        *loss = if *loss > 0.0 { share * softplus } else { 0.0 };
+        *w = 0.5 * query_weight * share * sigmoid;
+    }
+    sum(keep)
+}
+
+/// Partial sums that a row is added up in: wide enough for every instruction set, and fixed.
+const LANES: usize = 64;
+
+#[inline(always)]
+fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().chain(rest).sum()
+}

@@ -1,0 +1,135 @@
+//! Buffers aligned for the widest vectors, and rows handed to threads.
+
+use super::ViewMut;
+use crate::backend::HostBuffer;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use std::marker::PhantomData;
+
+/// A cache line of scalars.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+struct Line([f32; 16]);
+
+// SAFETY: an array of f32, whose 64 bytes fill the alignment: no padding, all-zero bytes are zeros.
+unsafe impl bytemuck::Zeroable for Line {}
+// SAFETY: as above; any bit pattern is an array of f32.
+unsafe impl bytemuck::Pod for Line {}
+
+/// Scalars in host memory, aligned to 64 bytes.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Buffer {
+    /// `len` zeros; pages are only touched when they are used.
+    pub fn zeros(len: usize) -> Result<Self> {
+        let lines = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(16)).map_err(|()| {
+            Error::invalid(format!("out of memory: {} bytes are needed for one table", len * 4))
+        })?;
+        Ok(Buffer { lines: lines.into_vec(), len })
+    }
+}
+
+impl HostBuffer for Buffer {
+    type Scalar = f32;
+
+    #[inline]
+    fn as_slice(&self) -> &[f32] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+
+    #[inline]
+    fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// Rows per parallel task where nothing else suggests a number.
+pub const CHUNK: usize = 64;
+
+/// Consecutive rows that one task owns.
+pub struct Rows<'a> {
+    data: &'a mut [f32],
+    cols: usize,
+    stride: usize,
+    /// Number of the first row in the whole matrix.
+    pub first: usize,
+    /// Number of rows.
+    pub count: usize,
+}
+
+impl Rows<'_> {
+    /// Row `first + i`.
+    #[inline]
+    pub fn row(&mut self, i: usize) -> &mut [f32] {
+        &mut self.data[i * self.stride..][..self.cols]
+    }
+
+    /// All rows with what lies between them; the last one ends where its columns end.
+    pub fn all(&mut self) -> &mut [f32] {
+        self.data
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Pointer to the first scalar and distance between rows; row `i < count` has `cols` scalars.
+    pub fn raw(&mut self) -> (*mut f32, usize) {
+        assert!(self.count == 0 || (self.count - 1) * self.stride + self.cols <= self.data.len());
+        (self.data.as_mut_ptr(), self.stride)
+    }
+}
+
+/// Runs `body` on all chunks of `chunk` rows of `out`, in parallel.
+pub fn par_rows(out: ViewMut, chunk: usize, body: impl Fn(Rows) + Sync) {
+    let (rows, cols, stride) = (out.rows, out.cols, out.stride);
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    let data = &mut out.buffer.as_mut_slice()[out.offset..][..(rows - 1) * stride + cols];
+    data.par_chunks_mut(chunk * stride).enumerate().for_each(|(i, data)| {
+        let first = i * chunk;
+        body(Rows { data, cols, stride, first, count: chunk.min(rows - first) });
+    });
+}
+
+/// A matrix that several tasks write at once, each to places of its own.
+pub struct Shared<'a> {
+    start: *mut f32,
+    len: usize,
+    stride: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the pointer comes from an exclusive borrow that lives as long as this value; every access
+// goes through `Shared::slice`, whose caller promises that slices alive at once do not overlap.
+unsafe impl Sync for Shared<'_> {}
+// SAFETY: as for Sync; f32 may be sent.
+unsafe impl Send for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    /// Shares the rows of a matrix.
+    pub fn new(out: ViewMut<'a>) -> Self {
+        let len = if out.rows == 0 { 0 } else { (out.rows - 1) * out.stride + out.cols };
+        let data = &mut out.buffer.as_mut_slice()[out.offset..][..len];
+        Shared { start: data.as_mut_ptr(), len, stride: out.stride, lifetime: PhantomData }
+    }
+
+    /// `cols` scalars of row `row` from column `first` on.
+    ///
+    /// # Safety
+    /// No two slices that are alive at the same time may overlap.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn slice(&self, row: usize, first: usize, cols: usize) -> &mut [f32] {
+        let begin = row * self.stride + first;
+        assert!(begin + cols <= self.len);
+        // SAFETY: in bounds by the assertion; unaliased by this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(begin), cols) }
+    }
+}

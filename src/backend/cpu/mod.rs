@@ -1,0 +1,231 @@
+//! The operations on the CPU: all cores, AVX2 or AVX-512 chosen at run time.
+//!
+//! Work is split in chunks of fixed size, never by the number of threads, and every sum has a fixed
+//! order, so that results repeat bit for bit on one instruction set whatever the number of threads.
+//!
+//! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
+//! a file per family of operations: [`rows`], [`project`], [`linear`], [`segment`], [`geometry`] (one
+//! functor per score), [`score`] (their shared launcher), [`loss`], [`optimizer`], [`rank`].
+
+pub mod geometry;
+pub mod linear;
+pub mod loss;
+pub mod math;
+pub mod memory;
+pub mod optimizer;
+pub mod project;
+pub mod rank;
+pub mod rows;
+pub mod score;
+pub mod segment;
+
+use super::*;
+use memory::Buffer;
+
+/// The CPU; threads are rayon's global pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+type View<'a> = Mat<'a, Buffer>;
+type ViewMut<'a> = MatMut<'a, Buffer>;
+
+impl Backend for Cpu {
+    type Scalar = f32;
+    type Buffer = Buffer;
+    type Index = Vec<u32>;
+
+    fn describe(&self) -> String {
+        let arch = format!("{:?}", pulp::Arch::new()).to_lowercase();
+        let simd = match arch.as_str() {
+            a if a.starts_with("v4") => "AVX-512",
+            a if a.starts_with("v3") => "AVX2",
+            a if a.starts_with("neon") => "NEON",
+            _ => "no SIMD",
+        };
+        format!("CPU, {} threads, {simd}", rayon::current_num_threads())
+    }
+
+    fn scalar(value: f64) -> f32 {
+        value as f32
+    }
+
+    fn value(scalar: f32) -> f64 {
+        f64::from(scalar)
+    }
+
+    fn zeros(&self, len: usize) -> Result<Buffer> {
+        Buffer::zeros(len)
+    }
+
+    fn upload(&self, data: &[f32], buffer: &mut Buffer, offset: usize) -> Result<()> {
+        buffer.as_mut_slice()[offset..][..data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Buffer, offset: usize, out: &mut [f32]) -> Result<()> {
+        out.copy_from_slice(&buffer.as_slice()[offset..][..out.len()]);
+        Ok(())
+    }
+
+    fn index(&self, data: &[u32]) -> Result<Vec<u32>> {
+        Ok(data.to_vec())
+    }
+
+    fn set_index(&self, data: &[u32], index: &mut Vec<u32>) -> Result<()> {
+        index.clear();
+        index.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn gather(&self, table: View, rows: &Vec<u32>, out: ViewMut) {
+        rows::gather(table, rows, out);
+    }
+
+    fn scatter(&self, from: View, rows: &Vec<u32>, out: ViewMut) {
+        rows::scatter(from, rows, out);
+    }
+
+    fn copy(&self, from: View, out: ViewMut) {
+        rows::copy(from, out);
+    }
+
+    fn fill(&self, value: f32, out: ViewMut) {
+        rows::fill(value, out);
+    }
+
+    fn add(&self, from: View, to: ViewMut) {
+        rows::add(from, to);
+    }
+
+    fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
+        project::project(kind, step, relations, slots);
+    }
+
+    fn project_backward(
+        &self,
+        kind: Projection,
+        step: ProjectStep<Self>,
+        slots: View,
+        relations: View,
+        grads: ViewMut,
+        relation_grads: ViewMut,
+    ) {
+        project::project_backward(kind, step, slots, relations, grads, relation_grads);
+    }
+
+    fn linear(&self, x: View, w: View, b: View, f: Activation, out: ViewMut) {
+        linear::linear(x, w, b, f, out);
+    }
+
+    fn linear_backward(
+        &self,
+        x: View,
+        w: View,
+        out: View,
+        f: Activation,
+        dout: ViewMut,
+        dx: ViewMut,
+        dw: ViewMut,
+        db: ViewMut,
+    ) {
+        linear::linear_backward(x, w, out, f, dout, dx, dw, db);
+    }
+
+    fn attend(&self, x: View, offsets: &Vec<u32>, weights: ViewMut, out: ViewMut) {
+        segment::attend(x, offsets, weights, out);
+    }
+
+    fn attend_backward(&self, x: View, offsets: &Vec<u32>, dout: View, weights: ViewMut, dx: ViewMut) {
+        segment::attend_backward(x, offsets, dout, weights, dx);
+    }
+
+    fn segment_mean(&self, x: View, offsets: &Vec<u32>, out: ViewMut) {
+        segment::mean(x, offsets, out);
+    }
+
+    fn segment_mean_backward(&self, dout: View, offsets: &Vec<u32>, dx: ViewMut) {
+        segment::mean_backward(dout, offsets, dx);
+    }
+
+    fn gated_min(&self, x: View, offsets: &Vec<u32>, gate: View, out: ViewMut) {
+        segment::gated_min(x, offsets, gate, out);
+    }
+
+    fn gated_min_backward(&self, x: View, offsets: &Vec<u32>, dout: View, gate: ViewMut, dx: ViewMut) {
+        segment::gated_min_backward(x, offsets, dout, gate, dx);
+    }
+
+    fn scores(&self, kind: Scoring, queries: View, entities: View, out: ViewMut) {
+        score::scores(kind, queries, entities, out);
+    }
+
+    fn scores_backward(
+        &self,
+        kind: Scoring,
+        queries: View,
+        entities: View,
+        scores: View,
+        weights: View,
+        dqueries: ViewMut,
+        dentities: ViewMut,
+    ) {
+        score::scores_backward(kind, queries, entities, scores, weights, dqueries, dentities);
+    }
+
+    fn pair_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Vec<u32>, out: ViewMut) {
+        score::pair_scores(kind, queries, entities, roots, out);
+    }
+
+    fn pair_scores_backward(
+        &self,
+        kind: Scoring,
+        queries: View,
+        entities: View,
+        roots: &Vec<u32>,
+        scores: View,
+        weights: View,
+        dqueries: ViewMut,
+        dentities: ViewMut,
+    ) {
+        score::pair_scores_backward(kind, queries, entities, roots, scores, weights, dqueries, dentities);
+    }
+
+    fn loss(
+        &self,
+        options: LossOptions,
+        root_offsets: &Vec<u32>,
+        positives: View,
+        scores: View,
+        mask: &Vec<u32>,
+        mask_words: usize,
+        query_weights: View,
+        losses: ViewMut,
+        positive_weights: ViewMut,
+        weights: ViewMut,
+    ) {
+        let input = loss::Input { root_offsets, positives, scores, mask, mask_words, query_weights };
+        loss::loss(options, input, losses, positive_weights, weights);
+    }
+
+    fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
+        rows::n3(complex, scale, x, grads, penalties);
+    }
+
+    fn adam_rows(
+        &self,
+        step: AdamStep,
+        groups: &DeviceGroups<Self>,
+        grads: View,
+        table: &mut Parameters<Self>,
+    ) {
+        optimizer::adam_rows(step, groups, grads, table);
+    }
+
+    fn adam(&self, step: AdamStep, grads: View, table: &mut Parameters<Self>) {
+        optimizer::adam(step, grads, table);
+    }
+
+    fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {
+        Ok(rank::rank(kind, task, entities))
+    }
+}

@@ -1,0 +1,85 @@
+//! Adam: on the rows of a batch, and on whole dense tables.
+
+use super::View;
+use super::memory::Shared;
+use crate::backend::{AdamStep, Cpu, DeviceGroups, MatMut, Parameters};
+use rayon::prelude::*;
+
+/// Rows per task.
+const ROWS: usize = 16;
+
+#[inline(always)]
+fn update(step: AdamStep, grads: &[f32], values: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+    for (((g, p), m), v) in grads.iter().zip(values).zip(first).zip(second) {
+        *m = step.beta1 * *m + (1.0 - step.beta1) * g;
+        *v = step.beta2 * *v + (1.0 - step.beta2) * (g * g);
+        *p -= step.rate * *m / ((*v * step.second_correction).sqrt() + step.epsilon);
+    }
+}
+
+fn shared(table: &mut Parameters<Cpu>) -> [Shared<'_>; 3] {
+    let (rows, cols) = (table.rows, table.cols);
+    [&mut table.values, &mut table.first, &mut table.second].map(|b| Shared::new(MatMut::new(b, rows, cols)))
+}
+
+/// See [`Backend::adam_rows`](crate::backend::Backend::adam_rows).
+pub fn adam_rows(step: AdamStep, groups: &DeviceGroups<Cpu>, grads: View, table: &mut Parameters<Cpu>) {
+    let cols = table.cols;
+    assert_eq!(grads.cols, cols);
+    let [values, first, second] = shared(table);
+    groups.ids.par_chunks(ROWS).enumerate().for_each_init(
+        || vec![0f32; cols],
+        |sum, (chunk, ids)| {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (i, &id) in ids.iter().enumerate() {
+                        let group = chunk * ROWS + i;
+                        let members = &groups.members
+                            [groups.offsets[group] as usize..groups.offsets[group + 1] as usize];
+                        let grads = if let [only] = members {
+                            grads.row(*only as usize)
+                        } else {
+                            sum.fill(0.0);
+                            for &member in members {
+                                for (sum, g) in sum.iter_mut().zip(grads.row(member as usize)) {
+                                    *sum += g;
+                                }
+                            }
+                            &*sum
+                        };
+                        let row = id as usize;
+                        // SAFETY: the ids of groups are distinct, so that each row has one task.
+                        let (p, m, v) = unsafe {
+                            (
+                                values.slice(row, 0, cols),
+                                first.slice(row, 0, cols),
+                                second.slice(row, 0, cols),
+                            )
+                        };
+                        update(step, grads, p, m, v);
+                    }
+                },
+            );
+        },
+    );
+}
+
+/// See [`Backend::adam`](crate::backend::Backend::adam).
+pub fn adam(step: AdamStep, grads: View, table: &mut Parameters<Cpu>) {
+    let (rows, cols) = (table.rows, table.cols);
+    assert_eq!((grads.rows, grads.cols), (rows, cols));
+    let [values, first, second] = shared(table);
+    (0..rows).into_par_iter().with_min_len(ROWS).for_each(|row| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                // SAFETY: each row has one task.
+                let (p, m, v) = unsafe {
+                    (values.slice(row, 0, cols), first.slice(row, 0, cols), second.slice(row, 0, cols))
+                };
+                update(step, grads.row(row), p, m, v);
+            },
+        );
+    });
+}

@@ -1,0 +1,150 @@
+//! Projections: a relation moves a query embedding.
+
+use super::memory::{CHUNK, Shared};
+use super::{View, ViewMut};
+use crate::backend::{Activation, Cpu, HostBuffer, ProjectStep, Projection};
+use rayon::prelude::*;
+
+/// f(x).
+#[inline(always)]
+pub(crate) fn activate(f: Activation, x: f32) -> f32 {
+    match f {
+        Activation::None => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Softplus => super::math::softplus(x),
+    }
+}
+
+/// f'(x).
+#[inline(always)]
+fn activate_derivative(f: Activation, x: f32) -> f32 {
+    match f {
+        Activation::None => 1.0,
+        Activation::Relu => f32::from(x > 0.0),
+        Activation::Softplus => super::math::sigmoid(x),
+    }
+}
+
+/// See [`Backend::project`](crate::backend::Backend::project).
+pub fn project(kind: Projection, step: ProjectStep<Cpu>, relations: View, slots: ViewMut) {
+    assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
+    let (cols, stride, offset) = (slots.cols, slots.stride, slots.offset);
+    let (before, after) = slots.buffer.as_mut_slice().split_at_mut(offset + step.output * stride);
+    let after = &mut after[..step.count * stride];
+    after.par_chunks_mut(CHUNK * stride).enumerate().for_each(|(chunk, out)| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (i, out) in out.chunks_mut(stride).enumerate() {
+                    let i = chunk * CHUNK + i;
+                    let q = &before[offset + step.inputs[i] as usize * stride..][..cols];
+                    project_row(kind, q, relations.row(i), &mut out[..cols]);
+                }
+            },
+        );
+    });
+}
+
+#[inline(always)]
+fn project_row(kind: Projection, q: &[f32], r: &[f32], out: &mut [f32]) {
+    match kind {
+        Projection::Translate => {
+            for ((out, q), r) in out.iter_mut().zip(q).zip(r) {
+                *out = q + r;
+            }
+        }
+        Projection::Box { offset } => {
+            let d = out.len() / 2;
+            for k in 0..d {
+                out[k] = q[k] + r[k];
+            }
+            for k in d..2 * d {
+                out[k] = q[k] + activate(offset, r[k]);
+            }
+        }
+        Projection::ComplexProduct => {
+            let d = out.len() / 2;
+            let ((a, b), (c, e)) = (q.split_at(d), r.split_at(d));
+            let (re, im) = out.split_at_mut(d);
+            for k in 0..d {
+                re[k] = a[k] * c[k] - b[k] * e[k];
+                im[k] = a[k] * e[k] + b[k] * c[k];
+            }
+        }
+    }
+}
+
+/// See [`Backend::project_backward`](crate::backend::Backend::project_backward).
+pub fn project_backward(
+    kind: Projection,
+    step: ProjectStep<Cpu>,
+    slots: View,
+    relations: View,
+    grads: ViewMut,
+    relation_grads: ViewMut,
+) {
+    assert_eq!(
+        (step.inputs.len(), relations.rows, relation_grads.rows),
+        (step.count, step.count, step.count)
+    );
+    let (cols, relation_cols) = (grads.cols, relations.cols);
+    let (grads, relation_grads) = (Shared::new(grads), Shared::new(relation_grads));
+    step.inputs.par_chunks(CHUNK).enumerate().for_each(|(chunk, inputs)| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (i, &input) in inputs.iter().enumerate() {
+                    let i = chunk * CHUNK + i;
+                    // SAFETY: the inputs are distinct slots below `output` and the outputs are slots from
+                    // `output` on, so that no slot is seen twice; use `i` belongs to this task.
+                    let (dout, dq, dr) = unsafe {
+                        (
+                            grads.slice(step.output + i, 0, cols),
+                            grads.slice(input as usize, 0, cols),
+                            relation_grads.slice(i, 0, relation_cols),
+                        )
+                    };
+                    let (q, r) = (slots.row(input as usize), relations.row(i));
+                    project_row_backward(kind, q, r, dout, dq, dr);
+                }
+            },
+        );
+    });
+}
+
+#[inline(always)]
+fn project_row_backward(
+    kind: Projection,
+    q: &[f32],
+    r: &[f32],
+    dout: &[f32],
+    dq: &mut [f32],
+    dr: &mut [f32],
+) {
+    match kind {
+        Projection::Translate => {
+            dq.copy_from_slice(dout);
+            dr.copy_from_slice(dout);
+        }
+        Projection::Box { offset } => {
+            let d = dout.len() / 2;
+            dq.copy_from_slice(dout);
+            dr[..d].copy_from_slice(&dout[..d]);
+            for k in d..2 * d {
+                dr[k] = dout[k] * activate_derivative(offset, r[k]);
+            }
+        }
+        Projection::ComplexProduct => {
+            let d = dout.len() / 2;
+            let ((a, b), (c, e)) = (q.split_at(d), r.split_at(d));
+            let (x, y) = dout.split_at(d);
+            let ((da, db), (dc, de)) = (dq.split_at_mut(d), dr.split_at_mut(d));
+            for k in 0..d {
+                da[k] = x[k] * c[k] + y[k] * e[k];
+                db[k] = y[k] * c[k] - x[k] * e[k];
+                dc[k] = x[k] * a[k] + y[k] * b[k];
+                de[k] = y[k] * a[k] - x[k] * b[k];
+            }
+        }
+    }
+}

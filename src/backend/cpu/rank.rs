@@ -1,0 +1,156 @@
+//! Filtered ranks: scores tile by tile, counted at once, never sorted or stored.
+
+use super::View;
+use super::geometry::{Box, Dot, L1, L2};
+use super::score::{Block, pair};
+use crate::backend::{Cpu, RankCount, RankTask, Scoring};
+use rayon::prelude::*;
+
+/// Queries that pass over a tile of entities while it is in the cache.
+const QUERIES: usize = 64;
+/// Entities of a tile.
+const ENTITIES: usize = 128;
+/// Entities of a task: enough tasks for all cores even with a single query.
+const SPAN: usize = 16 * ENTITIES;
+
+/// Score of a query with one entity: the best of its roots.
+fn score_of(kind: Scoring, task: &RankTask<Cpu>, entities: View, query: usize, entity: u32) -> f32 {
+    (task.root_offsets[query]..task.root_offsets[query + 1])
+        .map(|root| pair(kind, task.queries, root as usize, entities, entity as usize))
+        .fold(f32::NAN, best)
+}
+
+/// The greater of two; a NaN only where both are.
+#[inline(always)]
+fn best(a: f32, b: f32) -> f32 {
+    if b > a || a.is_nan() { b } else { a }
+}
+
+/// Entities of `scores` that beat `threshold` or equal it.
+#[inline(always)]
+fn count(scores: &[f32], threshold: f32) -> RankCount {
+    if threshold.is_nan() {
+        let nan = scores.iter().filter(|s| s.is_nan()).count() as u32;
+        return RankCount { better: scores.len() as u32 - nan, equal: nan };
+    }
+    let (mut better, mut equal) = (0u32, 0u32);
+    for &score in scores {
+        better += u32::from(score > threshold);
+        equal += u32::from(score == threshold);
+    }
+    RankCount { better, equal }
+}
+
+/// See [`Backend::rank`](crate::backend::Backend::rank).
+pub fn rank(kind: Scoring, task: RankTask<Cpu>, entities: View) -> Vec<RankCount> {
+    let num_queries = task.root_offsets.len() - 1;
+    let range = |offsets: &[u32], q: usize| offsets[q] as usize..offsets[q + 1] as usize;
+    let thresholds: Vec<f32> = (0..num_queries)
+        .into_par_iter()
+        .flat_map_iter(|q| {
+            let task = &task;
+            task.targets[range(task.target_offsets, q)]
+                .iter()
+                .map(move |&e| score_of(kind, task, entities, q, e))
+        })
+        .collect();
+    let tasks: Vec<(usize, usize)> = (0..num_queries)
+        .step_by(QUERIES)
+        .flat_map(|q| (0..entities.rows).step_by(SPAN).map(move |e| (q, e)))
+        .collect();
+    let counted: Vec<Vec<RankCount>> = tasks
+        .par_iter()
+        .map(|&(first, begin)| {
+            let last = num_queries.min(first + QUERIES);
+            let end = entities.rows.min(begin + SPAN);
+            count_span(kind, &task, entities, first..last, begin..end, &thresholds)
+        })
+        .collect();
+    let mut counts = vec![RankCount::default(); task.targets.len()];
+    for (&(first, _), counted) in tasks.iter().zip(&counted) {
+        for (to, from) in counts[task.target_offsets[first] as usize..].iter_mut().zip(counted) {
+            to.better += from.better;
+            to.equal += from.equal;
+        }
+    }
+    // What is filtered out was counted with all others; a target was counted as equal to itself.
+    let filtered: Vec<Vec<RankCount>> = (0..num_queries)
+        .into_par_iter()
+        .map(|q| {
+            let filter = &task.filter[range(task.filter_offsets, q)];
+            let scores: Vec<f32> = filter.iter().map(|&e| score_of(kind, &task, entities, q, e)).collect();
+            range(task.target_offsets, q)
+                .map(|t| {
+                    let mut count = count(&scores, thresholds[t]);
+                    if !filter.contains(&task.targets[t]) {
+                        count.equal += 1;
+                    }
+                    count
+                })
+                .collect()
+        })
+        .collect();
+    for (count, filtered) in counts.iter_mut().zip(filtered.into_iter().flatten()) {
+        count.better -= filtered.better;
+        count.equal -= filtered.equal;
+    }
+    counts
+}
+
+/// Counts for the targets of a range of queries among a range of entities.
+fn count_span(
+    kind: Scoring,
+    task: &RankTask<Cpu>,
+    entities: View,
+    queries: std::ops::Range<usize>,
+    span: std::ops::Range<usize>,
+    thresholds: &[f32],
+) -> Vec<RankCount> {
+    let (first_root, last_root) = (task.root_offsets[queries.start], task.root_offsets[queries.end]);
+    let num_roots = (last_root - first_root) as usize;
+    let rows = task.queries.rows(first_root as usize, num_roots);
+    let first_target = task.target_offsets[queries.start] as usize;
+    let num_targets = task.target_offsets[queries.end] as usize - first_target;
+    let mut counts = vec![RankCount::default(); num_targets];
+    let mut scores = vec![0f32; num_roots * ENTITIES];
+    for begin in span.clone().step_by(ENTITIES) {
+        let tile = entities.rows(begin, span.end.min(begin + ENTITIES) - begin);
+        macro_rules! score {
+            ($geometry:expr) => {
+                pulp::Arch::new().dispatch(Block {
+                    geometry: $geometry,
+                    queries: rows,
+                    entities: tile,
+                    out: &mut scores,
+                    stride: ENTITIES,
+                })
+            };
+        }
+        match kind {
+            Scoring::L1 { gamma } => score!(L1 { gamma }),
+            Scoring::L2 { gamma } => score!(L2 { gamma }),
+            Scoring::Box { gamma, inside } => score!(Box { gamma, inside }),
+            Scoring::Dot => score!(Dot),
+        }
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for q in queries.clone() {
+                    let root = (task.root_offsets[q] - first_root) as usize;
+                    let others = (task.root_offsets[q + 1] - first_root) as usize - root - 1;
+                    let (scores, rest) = scores[root * ENTITIES..].split_at_mut(ENTITIES);
+                    for other in rest.chunks(ENTITIES).take(others) {
+                        scores.iter_mut().zip(other).for_each(|(a, &b)| *a = best(*a, b));
+                    }
+                    for t in task.target_offsets[q] as usize..task.target_offsets[q + 1] as usize {
+                        let here = count(&scores[..tile.rows], thresholds[t]);
+                        let count = &mut counts[t - first_target];
+                        count.better += here.better;
+                        count.equal += here.equal;
+                    }
+                }
+            },
+        );
+    }
+    counts
+}

@@ -1,0 +1,523 @@
+//! The numeric operations behind every model: one trait, a twin per device.
+//!
+//! Reading order: this file (what the operations mean), [`cpu`] (the fast one, every operation in the
+//! file of its name), [`reference`](mod@reference) (the same operations as plain loops in float64: the oracle of the
+//! parity tests, and what the finite differences are run on).
+//!
+//! All operations work on row-major matrices inside device buffers ([`Mat`], [`MatMut`]). A backend
+//! knows nothing of queries or graphs. Lengths and ranges are checked where a view is made and where
+//! an operation starts; a violation is a bug of the caller and panics. Operations return nothing: an
+//! asynchronous device reports its errors at the next [`Backend::download`].
+
+pub mod cpu;
+pub mod reference;
+
+pub use cpu::Cpu;
+pub use reference::Reference;
+
+use crate::error::Result;
+
+/// A read-only view of `rows x cols` scalars, row `i` at `offset + i * stride` of a buffer.
+#[derive(Debug)]
+pub struct Mat<'a, B> {
+    /// The buffer.
+    pub buffer: &'a B,
+    /// Position of the first scalar.
+    pub offset: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows.
+    pub stride: usize,
+}
+
+/// A writable view, laid out like [`Mat`].
+#[derive(Debug)]
+pub struct MatMut<'a, B> {
+    /// The buffer.
+    pub buffer: &'a mut B,
+    /// Position of the first scalar.
+    pub offset: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Distance between rows.
+    pub stride: usize,
+}
+
+impl<B> Clone for Mat<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Mat<'_, B> {}
+
+impl<'a, B> Mat<'a, B> {
+    /// The first `rows` rows of a buffer with `cols` columns.
+    pub fn new(buffer: &'a B, rows: usize, cols: usize) -> Self {
+        Mat { buffer, offset: 0, rows, cols, stride: cols }
+    }
+
+    /// Rows `first..first + rows`.
+    pub fn rows(self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows, "rows {first}+{rows} of {}", self.rows);
+        Mat { offset: self.offset + first * self.stride, rows, ..self }
+    }
+
+    /// Columns `first..first + cols`.
+    pub fn columns(self, first: usize, cols: usize) -> Self {
+        assert!(first + cols <= self.cols, "columns {first}+{cols} of {}", self.cols);
+        Mat { offset: self.offset + first, cols, ..self }
+    }
+}
+
+impl<'a, B> MatMut<'a, B> {
+    /// The first `rows` rows of a buffer with `cols` columns.
+    pub fn new(buffer: &'a mut B, rows: usize, cols: usize) -> Self {
+        MatMut { buffer, offset: 0, rows, cols, stride: cols }
+    }
+
+    /// Rows `first..first + rows`.
+    pub fn rows(self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows, "rows {first}+{rows} of {}", self.rows);
+        MatMut { offset: self.offset + first * self.stride, rows, ..self }
+    }
+
+    /// Columns `first..first + cols`.
+    pub fn columns(self, first: usize, cols: usize) -> Self {
+        assert!(first + cols <= self.cols, "columns {first}+{cols} of {}", self.cols);
+        MatMut { offset: self.offset + first, cols, ..self }
+    }
+}
+
+/// A buffer in host memory.
+pub trait HostBuffer {
+    /// What it holds.
+    type Scalar;
+    /// The scalars.
+    fn as_slice(&self) -> &[Self::Scalar];
+    /// The scalars, to be changed.
+    fn as_mut_slice(&mut self) -> &mut [Self::Scalar];
+}
+
+impl<'a, B: HostBuffer> Mat<'a, B> {
+    /// Row `i`.
+    #[inline]
+    pub fn row(&self, i: usize) -> &'a [B::Scalar] {
+        debug_assert!(i < self.rows);
+        &self.buffer.as_slice()[self.offset + i * self.stride..][..self.cols]
+    }
+}
+
+impl<B: HostBuffer> MatMut<'_, B> {
+    /// Row `i`.
+    #[inline]
+    pub fn row(&mut self, i: usize) -> &mut [B::Scalar] {
+        debug_assert!(i < self.rows);
+        &mut self.buffer.as_mut_slice()[self.offset + i * self.stride..][..self.cols]
+    }
+}
+
+/// What a nonlinearity does after a linear layer, or to box offsets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// x.
+    #[default]
+    None,
+    /// max(x, 0).
+    Relu,
+    /// ln(1 + e^x).
+    Softplus,
+}
+
+/// How a relation moves a query embedding. `d` is the embedding dimension.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Projection {
+    /// `q + r`; query and relation rows of d.
+    Translate,
+    /// center + r, offset + f(r_offset); query and relation rows are [center d, offset d].
+    Box {
+        /// f.
+        offset: Activation,
+    },
+    /// Complex product; query and relation rows are [real d, imaginary d].
+    ComplexProduct,
+}
+
+/// How a query embedding is compared with an entity row: greater is better.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scoring {
+    /// `gamma - sum |e - q|`.
+    L1 {
+        /// The margin.
+        gamma: f32,
+    },
+    /// `gamma - sqrt(sum (e - q)^2)`.
+    L2 {
+        /// The margin.
+        gamma: f32,
+    },
+    /// `gamma - sum relu(|e - c| - o) - inside * sum |min(|e - c|, o)|`; query rows are [c, o].
+    Box {
+        /// The margin.
+        gamma: f32,
+        /// Weight of the distance inside the box.
+        inside: f32,
+    },
+    /// `sum q e`; for complex rows [real, imaginary] this is Re<q, conj(e)>.
+    Dot,
+}
+
+impl Scoring {
+    /// Columns of a query row for entity rows of `entity_width`.
+    pub fn query_width(self, entity_width: usize) -> usize {
+        if matches!(self, Scoring::Box { .. }) { 2 * entity_width } else { entity_width }
+    }
+}
+
+/// How negatives are weighted in the loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossOptions {
+    /// Self-adversarial softmax(temperature * score) over a query's negatives; `None` is uniform.
+    pub adversarial_temperature: Option<f32>,
+}
+
+/// One step of Adam (Kingma and Ba 2015), with its bias corrections worked out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// Learning rate divided by `1 - beta1^t`.
+    pub rate: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// `1 / (1 - beta2^t)`.
+    pub second_correction: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+}
+
+impl AdamStep {
+    /// Step `t` (from 1) with the usual betas.
+    pub fn new(learning_rate: f64, t: u64) -> Self {
+        let (beta1, beta2) = (0.9f64, 0.999f64);
+        let t = t as f64;
+        AdamStep {
+            rate: (learning_rate / (1.0 - beta1.powf(t))) as f32,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            second_correction: (1.0 / (1.0 - beta2.powf(t))) as f32,
+            epsilon: 1e-8,
+        }
+    }
+}
+
+/// Parameters with Adam's two moments, all of one shape.
+#[derive(Debug)]
+pub struct Parameters<B: Backend> {
+    /// Number of rows.
+    pub rows: usize,
+    /// Columns of a row.
+    pub cols: usize,
+    /// The values.
+    pub values: B::Buffer,
+    /// Running mean of the gradient; empty on a table that is not trained.
+    pub first: B::Buffer,
+    /// Running mean of the squared gradient; empty on a table that is not trained.
+    pub second: B::Buffer,
+}
+
+impl<B: Backend> Parameters<B> {
+    /// The values as a matrix.
+    pub fn mat(&self) -> Mat<'_, B::Buffer> {
+        Mat::new(&self.values, self.rows, self.cols)
+    }
+}
+
+/// [`Groups`](crate::pipeline::Groups) on the device.
+#[derive(Debug)]
+pub struct DeviceGroups<B: Backend> {
+    /// Distinct row numbers.
+    pub ids: B::Index,
+    /// Bounds of each group in `members`.
+    pub offsets: B::Index,
+    /// Rows of the gradient that belong to a group, in the order in which they are added.
+    pub members: B::Index,
+}
+
+/// Rows of a projection step inside the arena of slots.
+#[derive(Debug)]
+pub struct ProjectStep<'a, B: Backend> {
+    /// Slots read, distinct and below `output`.
+    pub inputs: &'a B::Index,
+    /// First slot written.
+    pub output: usize,
+    /// Number of slots written.
+    pub count: usize,
+}
+
+/// What to rank: thresholds per query, in the order of the queries.
+#[derive(Debug)]
+pub struct RankTask<'a, B: Backend> {
+    /// Roots of query `q` are rows `root_offsets[q]..root_offsets[q + 1]` of the queries; its score of
+    /// an entity is the best of theirs.
+    pub root_offsets: &'a [u32],
+    /// Query embeddings.
+    pub queries: Mat<'a, B::Buffer>,
+    /// Targets of query `q` are `targets[target_offsets[q]..target_offsets[q + 1]]`.
+    pub target_offsets: &'a [u32],
+    /// Entities to be ranked.
+    pub targets: &'a [u32],
+    /// Entities of query `q` to be left out: `filter[filter_offsets[q]..filter_offsets[q + 1]]`, distinct.
+    pub filter_offsets: &'a [u32],
+    /// Entities to be left out.
+    pub filter: &'a [u32],
+}
+
+/// How many entities do better than a target, and how many exactly as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RankCount {
+    /// Entities with a greater score.
+    pub better: u32,
+    /// Other entities with the same score.
+    pub equal: u32,
+}
+
+/// The operations.
+pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
+    /// What buffers hold.
+    type Scalar: Copy + Default + Send + Sync + std::fmt::Debug + 'static;
+    /// Scalars on the device.
+    type Buffer: Send + Sync + std::fmt::Debug;
+    /// 32-bit row numbers, offsets or mask words on the device.
+    type Index: Send + Sync + std::fmt::Debug;
+
+    /// Device and instruction set, for people.
+    fn describe(&self) -> String;
+
+    // Memory.
+
+    /// A scalar from a host number.
+    fn scalar(value: f64) -> Self::Scalar;
+    /// A host number from a scalar.
+    fn value(scalar: Self::Scalar) -> f64;
+    /// `len` zeros. Errors when the device has not enough memory.
+    fn zeros(&self, len: usize) -> Result<Self::Buffer>;
+    /// Copies host scalars to `buffer[offset..]`.
+    fn upload(&self, data: &[Self::Scalar], buffer: &mut Self::Buffer, offset: usize) -> Result<()>;
+    /// Copies `buffer[offset..]` to host scalars; waits for what was started before.
+    fn download(&self, buffer: &Self::Buffer, offset: usize, out: &mut [Self::Scalar]) -> Result<()>;
+    /// An index with these numbers.
+    fn index(&self, data: &[u32]) -> Result<Self::Index>;
+    /// Replaces the numbers of an index, reusing its memory where it can.
+    fn set_index(&self, data: &[u32], index: &mut Self::Index) -> Result<()>;
+
+    // Rows.
+
+    /// `out[i] = table[rows[i]]`.
+    fn gather(&self, table: Mat<Self::Buffer>, rows: &Self::Index, out: MatMut<Self::Buffer>);
+    /// `out[rows[i]] = from[i]`; the row numbers are distinct.
+    fn scatter(&self, from: Mat<Self::Buffer>, rows: &Self::Index, out: MatMut<Self::Buffer>);
+    /// `out = from`, of the same shape.
+    fn copy(&self, from: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
+    /// `out = value`.
+    fn fill(&self, value: f32, out: MatMut<Self::Buffer>);
+
+    // Projection.
+
+    /// `slots[output + i] = project(slots[inputs[i]], relations[i])`.
+    fn project(
+        &self,
+        kind: Projection,
+        step: ProjectStep<Self>,
+        relations: Mat<Self::Buffer>,
+        slots: MatMut<Self::Buffer>,
+    );
+    /// Writes `grads[inputs[i]]` and `relation_grads[i]` from `grads[output + i]`.
+    fn project_backward(
+        &self,
+        kind: Projection,
+        step: ProjectStep<Self>,
+        slots: Mat<Self::Buffer>,
+        relations: Mat<Self::Buffer>,
+        grads: MatMut<Self::Buffer>,
+        relation_grads: MatMut<Self::Buffer>,
+    );
+
+    // Networks.
+
+    /// `out = f(x w^T + b)`; `w` is out x in as in PyTorch, `b` one row.
+    fn linear(
+        &self,
+        x: Mat<Self::Buffer>,
+        w: Mat<Self::Buffer>,
+        b: Mat<Self::Buffer>,
+        f: Activation,
+        out: MatMut<Self::Buffer>,
+    );
+    /// Gradients of [`Backend::linear`] from its output and `dout`, which is overwritten by its product
+    /// with f' (from the output: `None` and `Relu` only). Adds to `dw` and `db`; writes `dx`.
+    #[allow(clippy::too_many_arguments)]
+    fn linear_backward(
+        &self,
+        x: Mat<Self::Buffer>,
+        w: Mat<Self::Buffer>,
+        out: Mat<Self::Buffer>,
+        f: Activation,
+        dout: MatMut<Self::Buffer>,
+        dx: MatMut<Self::Buffer>,
+        dw: MatMut<Self::Buffer>,
+        db: MatMut<Self::Buffer>,
+    );
+    /// `to += from`, of the same shape.
+    fn add(&self, from: Mat<Self::Buffer>, to: MatMut<Self::Buffer>);
+
+    // Sets of rows: segment `s` is rows `offsets[s]..offsets[s + 1]`.
+
+    /// Per segment and column: `weights = softmax(weights)` in place, `out[s] = sum weights * x`.
+    fn attend(
+        &self,
+        x: Mat<Self::Buffer>,
+        offsets: &Self::Index,
+        weights: MatMut<Self::Buffer>,
+        out: MatMut<Self::Buffer>,
+    );
+    /// Gradients of [`Backend::attend`]: writes `dx` and turns `weights` into the logits' gradient.
+    fn attend_backward(
+        &self,
+        x: Mat<Self::Buffer>,
+        offsets: &Self::Index,
+        dout: Mat<Self::Buffer>,
+        weights: MatMut<Self::Buffer>,
+        dx: MatMut<Self::Buffer>,
+    );
+    /// `out[s]` = mean of the segment's rows.
+    fn segment_mean(&self, x: Mat<Self::Buffer>, offsets: &Self::Index, out: MatMut<Self::Buffer>);
+    /// Gradient of [`Backend::segment_mean`]: writes `dx`.
+    fn segment_mean_backward(&self, dout: Mat<Self::Buffer>, offsets: &Self::Index, dx: MatMut<Self::Buffer>);
+    /// `out[s] = min(segment) * sigmoid(gate[s])`.
+    fn gated_min(
+        &self,
+        x: Mat<Self::Buffer>,
+        offsets: &Self::Index,
+        gate: Mat<Self::Buffer>,
+        out: MatMut<Self::Buffer>,
+    );
+    /// Gradients of [`Backend::gated_min`]: writes `dx` (to the first minimum) and turns `gate` into its
+    /// gradient.
+    fn gated_min_backward(
+        &self,
+        x: Mat<Self::Buffer>,
+        offsets: &Self::Index,
+        dout: Mat<Self::Buffer>,
+        gate: MatMut<Self::Buffer>,
+        dx: MatMut<Self::Buffer>,
+    );
+
+    // Scores.
+
+    /// `out[q, e] = score(queries[q], entities[e])`.
+    fn scores(
+        &self,
+        kind: Scoring,
+        queries: Mat<Self::Buffer>,
+        entities: Mat<Self::Buffer>,
+        out: MatMut<Self::Buffer>,
+    );
+    /// Writes `dqueries` and `dentities` from `weights = d loss / d scores` and the scores themselves.
+    #[allow(clippy::too_many_arguments)]
+    fn scores_backward(
+        &self,
+        kind: Scoring,
+        queries: Mat<Self::Buffer>,
+        entities: Mat<Self::Buffer>,
+        scores: Mat<Self::Buffer>,
+        weights: Mat<Self::Buffer>,
+        dqueries: MatMut<Self::Buffer>,
+        dentities: MatMut<Self::Buffer>,
+    );
+    /// `out[0, r] = score(queries[r], entities[q])` for the roots `r` of each query `q`
+    /// (`root_offsets[q]..root_offsets[q + 1]`).
+    fn pair_scores(
+        &self,
+        kind: Scoring,
+        queries: Mat<Self::Buffer>,
+        entities: Mat<Self::Buffer>,
+        root_offsets: &Self::Index,
+        out: MatMut<Self::Buffer>,
+    );
+    /// **Adds** to `dqueries`, writes `dentities`; as [`Backend::scores_backward`] for the pairs.
+    #[allow(clippy::too_many_arguments)]
+    fn pair_scores_backward(
+        &self,
+        kind: Scoring,
+        queries: Mat<Self::Buffer>,
+        entities: Mat<Self::Buffer>,
+        root_offsets: &Self::Index,
+        scores: Mat<Self::Buffer>,
+        weights: Mat<Self::Buffer>,
+        dqueries: MatMut<Self::Buffer>,
+        dentities: MatMut<Self::Buffer>,
+    );
+
+    // Loss, regularisation, optimizer.
+
+    /// The loss of each query and its derivatives.
+    ///
+    /// `(-log sigmoid(p) - sum_n w_n log sigmoid(-s_n)) / 2`, times `query_weights[q]`, where `p` and
+    /// `s_n` are the best of the query's roots, `n` runs over the entries whose mask bit is clear, and
+    /// `w` sums to 1 (constants in the derivative). `mask` holds 32-bit words, `mask_words` a query.
+    /// Writes `losses[0, q]`, the weights `d loss / d score` of the pool, and those of the positives.
+    #[allow(clippy::too_many_arguments)]
+    fn loss(
+        &self,
+        options: LossOptions,
+        root_offsets: &Self::Index,
+        positives: Mat<Self::Buffer>,
+        scores: Mat<Self::Buffer>,
+        mask: &Self::Index,
+        mask_words: usize,
+        query_weights: Mat<Self::Buffer>,
+        losses: MatMut<Self::Buffer>,
+        positive_weights: MatMut<Self::Buffer>,
+        weights: MatMut<Self::Buffer>,
+    );
+    /// N3: adds `scale * d(sum |z|^3)` to `grads` and writes each row's `scale * sum |z|^3` to
+    /// `penalties[0, i]`. Rows are [real, imaginary] halves where `complex`, else real numbers.
+    fn n3(
+        &self,
+        complex: bool,
+        scale: f32,
+        x: Mat<Self::Buffer>,
+        grads: MatMut<Self::Buffer>,
+        penalties: MatMut<Self::Buffer>,
+    );
+    /// Adam on the rows `groups.ids` of a table; a row's gradient is the sum of the rows
+    /// `groups.members` of `grads`, added in that order. Other rows and their moments stay.
+    fn adam_rows(
+        &self,
+        step: AdamStep,
+        groups: &DeviceGroups<Self>,
+        grads: Mat<Self::Buffer>,
+        table: &mut Parameters<Self>,
+    );
+    /// Adam on all rows.
+    fn adam(&self, step: AdamStep, grads: Mat<Self::Buffer>, table: &mut Parameters<Self>);
+
+    // Ranking.
+
+    /// For every target: how many entities, without the query's filter, beat it or equal it.
+    ///
+    /// A NaN target is beaten by every entity with a score and equals every other NaN; an entity
+    /// with a NaN score beats nothing. `scores` is never stored beyond a tile.
+    fn rank(
+        &self,
+        kind: Scoring,
+        task: RankTask<Self>,
+        entities: Mat<Self::Buffer>,
+    ) -> Result<Vec<RankCount>>;
+}

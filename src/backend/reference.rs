@@ -1,0 +1,554 @@
+//! The operations as plain loops in float64: slow, single-threaded, written from their definitions.
+//!
+//! The parity tests hold every other backend to this one; the finite differences of the gradient
+//! tests run whole models on it. Nothing here is shared with the fast code.
+
+use super::*;
+
+/// The reference backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference;
+
+type Buffer = Vec<f64>;
+
+impl HostBuffer for Buffer {
+    type Scalar = f64;
+
+    fn as_slice(&self) -> &[f64] {
+        self
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [f64] {
+        self
+    }
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+fn activate(f: Activation, x: f64) -> f64 {
+    match f {
+        Activation::None => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Softplus => softplus(x),
+    }
+}
+
+fn derivative(f: Activation, x: f64) -> f64 {
+    match f {
+        Activation::None => 1.0,
+        Activation::Relu => f64::from(x > 0.0),
+        Activation::Softplus => sigmoid(x),
+    }
+}
+
+fn segment(offsets: &[u32], s: usize) -> std::ops::Range<usize> {
+    offsets[s] as usize..offsets[s + 1] as usize
+}
+
+/// Score of a query row with an entity row.
+fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
+    let d = e.len();
+    match kind {
+        Scoring::L1 { gamma } => f64::from(gamma) - (0..d).map(|k| (q[k] - e[k]).abs()).sum::<f64>(),
+        Scoring::L2 { gamma } => f64::from(gamma) - (0..d).map(|k| (q[k] - e[k]).powi(2)).sum::<f64>().sqrt(),
+        Scoring::Box { gamma, inside } => {
+            let a = |k: usize| (e[k] - q[k]).abs();
+            let outer: f64 = (0..d).map(|k| (a(k) - q[d + k]).max(0.0)).sum();
+            let inner: f64 = (0..d).map(|k| a(k).min(q[d + k]).abs()).sum();
+            f64::from(gamma) - outer - f64::from(inside) * inner
+        }
+        Scoring::Dot => (0..d).map(|k| q[k] * e[k]).sum(),
+    }
+}
+
+/// Adds the gradients of `w * score`.
+fn score_gradient(kind: Scoring, w: f64, q: &[f64], e: &[f64], dq: &mut [f64], de: &mut [f64]) {
+    let d = e.len();
+    let sign = |x: f64| if x < 0.0 { -1.0 } else { 1.0 };
+    for k in 0..d {
+        let t = q[k] - e[k];
+        match kind {
+            Scoring::L1 { .. } => {
+                dq[k] -= w * sign(t);
+                de[k] += w * sign(t);
+            }
+            Scoring::L2 { .. } => {
+                let distance = (0..d).map(|k| (q[k] - e[k]).powi(2)).sum::<f64>().sqrt();
+                if distance > 0.0 {
+                    dq[k] -= w * t / distance;
+                    de[k] += w * t / distance;
+                }
+            }
+            Scoring::Box { inside, .. } => {
+                let (a, o, inside) = (t.abs(), q[d + k], f64::from(inside));
+                // Derivatives of relu(a - o) + inside |min(a, o)| by a and by o.
+                let (by_a, by_o) = if a > o { (1.0, -1.0 + inside * sign(o)) } else { (inside, 0.0) };
+                dq[k] -= w * by_a * sign(t);
+                de[k] += w * by_a * sign(t);
+                dq[d + k] -= w * by_o;
+            }
+            Scoring::Dot => {
+                dq[k] += w * e[k];
+                de[k] += w * q[k];
+            }
+        }
+    }
+}
+
+impl Backend for Reference {
+    type Scalar = f64;
+    type Buffer = Buffer;
+    type Index = Vec<u32>;
+
+    fn describe(&self) -> String {
+        "reference (float64, one thread)".into()
+    }
+
+    fn scalar(value: f64) -> f64 {
+        value
+    }
+
+    fn value(scalar: f64) -> f64 {
+        scalar
+    }
+
+    fn zeros(&self, len: usize) -> Result<Buffer> {
+        Ok(vec![0.0; len])
+    }
+
+    fn upload(&self, data: &[f64], buffer: &mut Buffer, offset: usize) -> Result<()> {
+        buffer[offset..][..data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn download(&self, buffer: &Buffer, offset: usize, out: &mut [f64]) -> Result<()> {
+        out.copy_from_slice(&buffer[offset..][..out.len()]);
+        Ok(())
+    }
+
+    fn index(&self, data: &[u32]) -> Result<Vec<u32>> {
+        Ok(data.to_vec())
+    }
+
+    fn set_index(&self, data: &[u32], index: &mut Vec<u32>) -> Result<()> {
+        *index = data.to_vec();
+        Ok(())
+    }
+
+    fn gather(&self, table: Mat<Buffer>, rows: &Vec<u32>, mut out: MatMut<Buffer>) {
+        for (i, &row) in rows.iter().enumerate() {
+            out.row(i).copy_from_slice(table.row(row as usize));
+        }
+    }
+
+    fn scatter(&self, from: Mat<Buffer>, rows: &Vec<u32>, mut out: MatMut<Buffer>) {
+        for (i, &row) in rows.iter().enumerate() {
+            out.row(row as usize).copy_from_slice(from.row(i));
+        }
+    }
+
+    fn copy(&self, from: Mat<Buffer>, mut out: MatMut<Buffer>) {
+        for i in 0..from.rows {
+            out.row(i).copy_from_slice(from.row(i));
+        }
+    }
+
+    fn fill(&self, value: f32, mut out: MatMut<Buffer>) {
+        for i in 0..out.rows {
+            out.row(i).fill(f64::from(value));
+        }
+    }
+
+    fn add(&self, from: Mat<Buffer>, mut to: MatMut<Buffer>) {
+        for i in 0..from.rows {
+            to.row(i).iter_mut().zip(from.row(i)).for_each(|(a, b)| *a += b);
+        }
+    }
+
+    fn project(
+        &self,
+        kind: Projection,
+        step: ProjectStep<Self>,
+        relations: Mat<Buffer>,
+        mut slots: MatMut<Buffer>,
+    ) {
+        for i in 0..step.count {
+            let q = slots.row(step.inputs[i] as usize).to_vec();
+            let (r, out) = (relations.row(i), slots.row(step.output + i));
+            let d = q.len() / 2;
+            for k in 0..q.len() {
+                out[k] = match kind {
+                    Projection::Translate => q[k] + r[k],
+                    Projection::Box { .. } if k < d => q[k] + r[k],
+                    Projection::Box { offset } => q[k] + activate(offset, r[k]),
+                    Projection::ComplexProduct if k < d => q[k] * r[k] - q[d + k] * r[d + k],
+                    Projection::ComplexProduct => q[k - d] * r[k] + q[k] * r[k - d],
+                };
+            }
+        }
+    }
+
+    fn project_backward(
+        &self,
+        kind: Projection,
+        step: ProjectStep<Self>,
+        slots: Mat<Buffer>,
+        relations: Mat<Buffer>,
+        mut grads: MatMut<Buffer>,
+        mut relation_grads: MatMut<Buffer>,
+    ) {
+        for i in 0..step.count {
+            let input = step.inputs[i] as usize;
+            let dout = grads.row(step.output + i).to_vec();
+            let (q, r) = (slots.row(input), relations.row(i));
+            let (dq, dr) = (grads.row(input), relation_grads.row(i));
+            let d = q.len() / 2;
+            for k in 0..q.len() {
+                (dq[k], dr[k]) = match kind {
+                    Projection::Translate => (dout[k], dout[k]),
+                    Projection::Box { .. } if k < d => (dout[k], dout[k]),
+                    Projection::Box { offset } => (dout[k], dout[k] * derivative(offset, r[k])),
+                    Projection::ComplexProduct if k < d => {
+                        (dout[k] * r[k] + dout[d + k] * r[d + k], dout[k] * q[k] + dout[d + k] * q[d + k])
+                    }
+                    Projection::ComplexProduct => {
+                        (dout[k] * r[k - d] - dout[k - d] * r[k], dout[k] * q[k - d] - dout[k - d] * q[k])
+                    }
+                };
+            }
+        }
+    }
+
+    fn linear(&self, x: Mat<Buffer>, w: Mat<Buffer>, b: Mat<Buffer>, f: Activation, mut out: MatMut<Buffer>) {
+        for i in 0..x.rows {
+            for j in 0..w.rows {
+                let sum: f64 = x.row(i).iter().zip(w.row(j)).map(|(x, w)| x * w).sum();
+                out.row(i)[j] = activate(f, sum + b.row(0)[j]);
+            }
+        }
+    }
+
+    fn linear_backward(
+        &self,
+        x: Mat<Buffer>,
+        w: Mat<Buffer>,
+        out: Mat<Buffer>,
+        f: Activation,
+        mut dout: MatMut<Buffer>,
+        mut dx: MatMut<Buffer>,
+        mut dw: MatMut<Buffer>,
+        mut db: MatMut<Buffer>,
+    ) {
+        for i in 0..x.rows {
+            dx.row(i).fill(0.0);
+            for j in 0..w.rows {
+                let d = if f == Activation::Relu && out.row(i)[j] <= 0.0 { 0.0 } else { dout.row(i)[j] };
+                dout.row(i)[j] = d;
+                db.row(0)[j] += d;
+                for k in 0..x.cols {
+                    dw.row(j)[k] += d * x.row(i)[k];
+                    dx.row(i)[k] += d * w.row(j)[k];
+                }
+            }
+        }
+    }
+
+    fn attend(
+        &self,
+        x: Mat<Buffer>,
+        offsets: &Vec<u32>,
+        mut weights: MatMut<Buffer>,
+        mut out: MatMut<Buffer>,
+    ) {
+        for s in 0..offsets.len() - 1 {
+            for k in 0..x.cols {
+                let logits: Vec<f64> = segment(offsets, s).map(|i| weights.row(i)[k]).collect();
+                let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = logits.iter().map(|l| (l - max).exp()).sum();
+                out.row(s)[k] = 0.0;
+                for (i, l) in segment(offsets, s).zip(logits) {
+                    weights.row(i)[k] = (l - max).exp() / sum;
+                    out.row(s)[k] += weights.row(i)[k] * x.row(i)[k];
+                }
+            }
+        }
+    }
+
+    fn attend_backward(
+        &self,
+        x: Mat<Buffer>,
+        offsets: &Vec<u32>,
+        dout: Mat<Buffer>,
+        mut weights: MatMut<Buffer>,
+        mut dx: MatMut<Buffer>,
+    ) {
+        for s in 0..offsets.len() - 1 {
+            for k in 0..x.cols {
+                let mean: f64 = segment(offsets, s).map(|i| weights.row(i)[k] * x.row(i)[k]).sum();
+                for i in segment(offsets, s) {
+                    let (w, d) = (weights.row(i)[k], dout.row(s)[k]);
+                    dx.row(i)[k] = w * d;
+                    weights.row(i)[k] = w * d * (x.row(i)[k] - mean);
+                }
+            }
+        }
+    }
+
+    fn segment_mean(&self, x: Mat<Buffer>, offsets: &Vec<u32>, mut out: MatMut<Buffer>) {
+        for s in 0..offsets.len() - 1 {
+            for k in 0..x.cols {
+                let sum: f64 = segment(offsets, s).map(|i| x.row(i)[k]).sum();
+                out.row(s)[k] = sum / segment(offsets, s).len() as f64;
+            }
+        }
+    }
+
+    fn segment_mean_backward(&self, dout: Mat<Buffer>, offsets: &Vec<u32>, mut dx: MatMut<Buffer>) {
+        for s in 0..offsets.len() - 1 {
+            for i in segment(offsets, s) {
+                for k in 0..dx.cols {
+                    dx.row(i)[k] = dout.row(s)[k] / segment(offsets, s).len() as f64;
+                }
+            }
+        }
+    }
+
+    fn gated_min(&self, x: Mat<Buffer>, offsets: &Vec<u32>, gate: Mat<Buffer>, mut out: MatMut<Buffer>) {
+        for s in 0..offsets.len() - 1 {
+            for k in 0..x.cols {
+                let min = segment(offsets, s).map(|i| x.row(i)[k]).fold(f64::INFINITY, f64::min);
+                out.row(s)[k] = min * sigmoid(gate.row(s)[k]);
+            }
+        }
+    }
+
+    fn gated_min_backward(
+        &self,
+        x: Mat<Buffer>,
+        offsets: &Vec<u32>,
+        dout: Mat<Buffer>,
+        mut gate: MatMut<Buffer>,
+        mut dx: MatMut<Buffer>,
+    ) {
+        for s in 0..offsets.len() - 1 {
+            for k in 0..x.cols {
+                let min = segment(offsets, s).map(|i| x.row(i)[k]).fold(f64::INFINITY, f64::min);
+                let (g, d) = (sigmoid(gate.row(s)[k]), dout.row(s)[k]);
+                let first = segment(offsets, s).find(|&i| x.row(i)[k] == min);
+                for i in segment(offsets, s) {
+                    dx.row(i)[k] = if Some(i) == first { d * g } else { 0.0 };
+                }
+                gate.row(s)[k] = d * min * g * (1.0 - g);
+            }
+        }
+    }
+
+    fn scores(&self, kind: Scoring, queries: Mat<Buffer>, entities: Mat<Buffer>, mut out: MatMut<Buffer>) {
+        for q in 0..queries.rows {
+            for e in 0..entities.rows {
+                out.row(q)[e] = score(kind, queries.row(q), entities.row(e));
+            }
+        }
+    }
+
+    fn scores_backward(
+        &self,
+        kind: Scoring,
+        queries: Mat<Buffer>,
+        entities: Mat<Buffer>,
+        _scores: Mat<Buffer>,
+        weights: Mat<Buffer>,
+        mut dqueries: MatMut<Buffer>,
+        mut dentities: MatMut<Buffer>,
+    ) {
+        (0..queries.rows).for_each(|q| dqueries.row(q).fill(0.0));
+        (0..entities.rows).for_each(|e| dentities.row(e).fill(0.0));
+        for q in 0..queries.rows {
+            for e in 0..entities.rows {
+                let w = weights.row(q)[e];
+                score_gradient(kind, w, queries.row(q), entities.row(e), dqueries.row(q), dentities.row(e));
+            }
+        }
+    }
+
+    fn pair_scores(
+        &self,
+        kind: Scoring,
+        queries: Mat<Buffer>,
+        entities: Mat<Buffer>,
+        root_offsets: &Vec<u32>,
+        mut out: MatMut<Buffer>,
+    ) {
+        for q in 0..entities.rows {
+            for root in segment(root_offsets, q) {
+                out.row(0)[root] = score(kind, queries.row(root), entities.row(q));
+            }
+        }
+    }
+
+    fn pair_scores_backward(
+        &self,
+        kind: Scoring,
+        queries: Mat<Buffer>,
+        entities: Mat<Buffer>,
+        root_offsets: &Vec<u32>,
+        _scores: Mat<Buffer>,
+        weights: Mat<Buffer>,
+        mut dqueries: MatMut<Buffer>,
+        mut dentities: MatMut<Buffer>,
+    ) {
+        for q in 0..entities.rows {
+            dentities.row(q).fill(0.0);
+            for root in segment(root_offsets, q) {
+                let w = weights.row(0)[root];
+                score_gradient(
+                    kind,
+                    w,
+                    queries.row(root),
+                    entities.row(q),
+                    dqueries.row(root),
+                    dentities.row(q),
+                );
+            }
+        }
+    }
+
+    fn loss(
+        &self,
+        options: LossOptions,
+        root_offsets: &Vec<u32>,
+        positives: Mat<Buffer>,
+        scores: Mat<Buffer>,
+        mask: &Vec<u32>,
+        mask_words: usize,
+        query_weights: Mat<Buffer>,
+        mut losses: MatMut<Buffer>,
+        mut positive_weights: MatMut<Buffer>,
+        mut weights: MatMut<Buffer>,
+    ) {
+        for q in 0..root_offsets.len() - 1 {
+            let roots = segment(root_offsets, q);
+            // The first of the best roots.
+            let best = |value: &dyn Fn(usize) -> f64| {
+                roots.clone().fold(roots.start, |best, r| if value(r) > value(best) { r } else { best })
+            };
+            let weight = query_weights.row(0)[q];
+            for root in roots.clone() {
+                weights.row(root).fill(0.0);
+                positive_weights.row(0)[root] = 0.0;
+            }
+            let winner = best(&|r| positives.row(0)[r]);
+            let p = positives.row(0)[winner];
+            positive_weights.row(0)[winner] = -0.5 * weight * sigmoid(-p);
+            let mut loss = softplus(-p);
+            let negatives: Vec<(usize, usize, f64)> = (0..scores.cols)
+                .filter(|&n| mask[q * mask_words + n / 32] >> (n % 32) & 1 == 0)
+                .map(|n| {
+                    let root = best(&|r| scores.row(r)[n]);
+                    (n, root, scores.row(root)[n])
+                })
+                .collect();
+            let max = negatives.iter().map(|x| x.2).fold(f64::NEG_INFINITY, f64::max);
+            let share =
+                |s: f64| options.adversarial_temperature.map_or(1.0, |t| (f64::from(t) * (s - max)).exp());
+            let total: f64 = negatives.iter().map(|x| share(x.2)).sum();
+            for (n, root, s) in negatives {
+                loss += share(s) / total * softplus(s);
+                weights.row(root)[n] = 0.5 * weight * share(s) / total * sigmoid(s);
+            }
+            losses.row(0)[q] = 0.5 * weight * loss;
+        }
+    }
+
+    fn n3(
+        &self,
+        complex: bool,
+        scale: f32,
+        x: Mat<Buffer>,
+        mut grads: MatMut<Buffer>,
+        mut penalties: MatMut<Buffer>,
+    ) {
+        let scale = f64::from(scale);
+        for i in 0..x.rows {
+            let row = x.row(i);
+            let d = if complex { row.len() / 2 } else { row.len() };
+            let mut sum = 0.0;
+            for k in 0..d {
+                let imaginary = if complex { row[d + k] } else { 0.0 };
+                let modulus = row[k].hypot(imaginary);
+                sum += modulus.powi(3);
+                grads.row(i)[k] += 3.0 * scale * modulus * row[k];
+                if complex {
+                    grads.row(i)[d + k] += 3.0 * scale * modulus * imaginary;
+                }
+            }
+            penalties.row(0)[i] = scale * sum;
+        }
+    }
+
+    fn adam_rows(
+        &self,
+        step: AdamStep,
+        groups: &DeviceGroups<Self>,
+        grads: Mat<Buffer>,
+        table: &mut Parameters<Self>,
+    ) {
+        for (g, &id) in groups.ids.iter().enumerate() {
+            for k in 0..table.cols {
+                let members = &groups.members[segment(&groups.offsets, g)];
+                let gradient: f64 = members.iter().map(|&m| grads.row(m as usize)[k]).sum();
+                update(step, gradient, id as usize * table.cols + k, table);
+            }
+        }
+    }
+
+    fn adam(&self, step: AdamStep, grads: Mat<Buffer>, table: &mut Parameters<Self>) {
+        for i in 0..table.rows {
+            for k in 0..table.cols {
+                update(step, grads.row(i)[k], i * table.cols + k, table);
+            }
+        }
+    }
+
+    fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: Mat<Buffer>) -> Result<Vec<RankCount>> {
+        let mut counts = Vec::new();
+        for q in 0..task.root_offsets.len() - 1 {
+            let scores: Vec<f64> = (0..entities.rows)
+                .map(|e| {
+                    segment(task.root_offsets, q)
+                        .map(|root| score(kind, task.queries.row(root), entities.row(e)))
+                        .fold(f64::NAN, f64::max)
+                })
+                .collect();
+            let filter = &task.filter[segment(task.filter_offsets, q)];
+            for &target in &task.targets[segment(task.target_offsets, q)] {
+                let threshold = scores[target as usize];
+                let mut count = RankCount::default();
+                for (e, &score) in scores.iter().enumerate() {
+                    if e as u32 == target || filter.contains(&(e as u32)) {
+                        continue;
+                    }
+                    let beaten = score > threshold || (threshold.is_nan() && !score.is_nan());
+                    count.better += u32::from(beaten);
+                    count.equal += u32::from(score == threshold || (threshold.is_nan() && score.is_nan()));
+                }
+                counts.push(count);
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn update(step: AdamStep, gradient: f64, at: usize, table: &mut Parameters<Reference>) {
+    let [b1, b2, rate, correction, epsilon] =
+        [step.beta1, step.beta2, step.rate, step.second_correction, step.epsilon].map(f64::from);
+    table.first[at] = b1 * table.first[at] + (1.0 - b1) * gradient;
+    table.second[at] = b2 * table.second[at] + (1.0 - b2) * gradient * gradient;
+    table.values[at] -= rate * table.first[at] / ((table.second[at] * correction).sqrt() + epsilon);
+}
