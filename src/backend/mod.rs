@@ -80,6 +80,12 @@ impl<'a, B> MatMut<'a, B> {
         MatMut { buffer, offset: 0, rows, cols, stride: cols }
     }
 
+    /// The same view for a shorter time.
+    pub fn again(&mut self) -> MatMut<'_, B> {
+        let MatMut { offset, rows, cols, stride, .. } = *self;
+        MatMut { buffer: &mut *self.buffer, offset, rows, cols, stride }
+    }
+
     /// Rows `first..first + rows`.
     pub fn rows(self, first: usize, rows: usize) -> Self {
         assert!(first + rows <= self.rows, "rows {first}+{rows} of {}", self.rows);

@@ -1,0 +1,350 @@
+//! The configuration of a run: one TOML document, every key with a default, unknown keys refused.
+//!
+//! Precedence: defaults, then `--config FILE`, then flags and `--set key.path=value` in the order given.
+//! The resolved document is stored in the run folder and is itself a valid `--config`.
+
+use crate::backend::Activation;
+use crate::error::{Error, Result};
+use crate::query::parse::parse_structures;
+use crate::query::structure::Structure;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Everything that decides a run, besides the number of threads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What to train on.
+    pub data: DataConfig,
+    /// The embedding model.
+    pub model: ModelConfig,
+    /// How training queries and negatives are drawn.
+    pub sampling: SamplingConfig,
+    /// Loss, optimizer, length.
+    pub training: TrainingConfig,
+    /// What is evaluated on the way and at the end.
+    pub evaluation: EvaluationConfig,
+}
+
+/// What to train on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// A dataset's name, a folder, or a graph file.
+    pub dataset: String,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        DataConfig { dataset: "umls".into() }
+    }
+}
+
+/// A norm of differences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// Sum of absolute values.
+    #[default]
+    L1,
+    /// Root of the sum of squares.
+    L2,
+}
+
+/// The embedding model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelConfig {
+    /// One of [`crate::model::NAMES`].
+    pub name: String,
+    /// Embedding dimension d; complex numbers for `complex`.
+    pub dim: usize,
+    /// The margin; rows start in plus or minus (gamma + 2) / dim. Default by model: see [`Self::gamma`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f32>,
+    /// GQE's distance.
+    pub norm: Norm,
+    /// Query2Box: weight of the distance inside the box.
+    pub inside: f32,
+    /// Query2Box: what is done to a relation's offset before it is added.
+    pub offset_activation: Activation,
+    /// ComplEx: weight of N3 over anchors, relations and positives.
+    pub n3: f32,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        ModelConfig {
+            name: "gqe".into(),
+            dim: 400,
+            gamma: None,
+            norm: Norm::L1,
+            inside: 0.02,
+            offset_activation: Activation::None,
+            n3: 1e-5,
+        }
+    }
+}
+
+impl ModelConfig {
+    /// The margin: 24 for distances, as in the reference; 2 for `complex`, where it only sets the start.
+    pub fn gamma(&self) -> f32 {
+        self.gamma.unwrap_or(if self.name == "complex" { 2.0 } else { 24.0 })
+    }
+}
+
+/// How training queries and negatives are drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingConfig {
+    /// Structures with weights, `1p:2,2p:2` or `1p.2p`.
+    pub structures: String,
+    /// Size of the pool of negatives that a batch shares.
+    pub negatives: usize,
+    /// At most so many tails of a fragment are walked; a fragment with more makes the query be drawn again.
+    pub relation_bandwidth: usize,
+    /// Cap on partial answers; a query above it is drawn again.
+    pub answer_cap: usize,
+    /// Batches that wait, ready, for the trainer.
+    pub queue: usize,
+    /// Threads that draw queries.
+    pub workers: usize,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        SamplingConfig {
+            structures: "1p:2,2p:2,3p:2,2i:1,3i:1".into(),
+            negatives: 1024,
+            relation_bandwidth: 500,
+            answer_cap: 120,
+            queue: 8,
+            workers: 1,
+        }
+    }
+}
+
+/// How the queries of a batch are weighted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryWeighting {
+    /// 1 / sqrt(answers + 1), normalised over the batch.
+    #[default]
+    Answers,
+    /// All alike.
+    Uniform,
+}
+
+/// Loss, optimizer, length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Decides the start, the batches and the query sets.
+    pub seed: u64,
+    /// Queries per step.
+    pub batch_size: usize,
+    /// Steps; excludes `epochs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Epochs; one is as many queries as the training graph has directed edges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Adam's learning rate.
+    pub learning_rate: f64,
+    /// The rate falls linearly to this share of itself at the last step.
+    pub final_rate: f64,
+    /// Self-adversarial softmax(temperature * score) over negatives; 0 weights them uniformly.
+    pub adversarial_temperature: f32,
+    /// Weights of queries.
+    pub query_weighting: QueryWeighting,
+    /// Steps between evaluations on valid; 0 evaluates ten times in a run.
+    pub valid_every: u64,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        TrainingConfig {
+            seed: 0,
+            batch_size: 512,
+            steps: None,
+            epochs: None,
+            learning_rate: 1e-3,
+            final_rate: 0.1,
+            adversarial_temperature: 1.0,
+            query_weighting: QueryWeighting::Answers,
+            valid_every: 0,
+        }
+    }
+}
+
+/// Epochs of a run for which neither steps nor epochs are given.
+pub const DEFAULT_EPOCHS: f64 = 100.0;
+
+impl TrainingConfig {
+    /// Number of steps on a graph with so many directed edges.
+    pub fn num_steps(&self, num_edges: usize) -> u64 {
+        let epochs = self.epochs.unwrap_or(DEFAULT_EPOCHS);
+        self.steps.unwrap_or((epochs * num_edges as f64 / self.batch_size as f64).ceil().max(1.0) as u64)
+    }
+}
+
+/// What is evaluated on the way and at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Structures, or "all" that the model can express.
+    pub structures: String,
+    /// At most so many test queries of a structure.
+    pub queries: usize,
+    /// At most so many valid queries of a structure.
+    pub valid_queries: usize,
+    /// Queries with more answers are not evaluated.
+    pub max_answers: usize,
+    /// Whether link prediction is evaluated too.
+    pub link_prediction: bool,
+    /// Seed of the query sets, apart from training's so that runs compare on the same queries.
+    pub seed: u64,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        EvaluationConfig {
+            structures: "all".into(),
+            queries: 1000,
+            valid_queries: 200,
+            max_answers: 100,
+            link_prediction: true,
+            seed: 0,
+        }
+    }
+}
+
+impl Config {
+    /// Resolves a document and assignments `key.path=value` on top of the defaults.
+    pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<Self> {
+        let mut table = Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+            table = text.parse().map_err(|e: toml::de::Error| Error::file(path, e.to_string()))?;
+            // Checked apart from the assignments, so that the message names the file.
+            Value::Table(table.clone())
+                .try_into::<Config>()
+                .map_err(|e| Error::file(path, e.to_string().trim_end()))?;
+        }
+        for assignment in assignments {
+            assign(&mut table, assignment)?;
+        }
+        let config: Config = Value::Table(table)
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::invalid(format!("configuration: {}", e.to_string().trim_end())))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Ranges that types cannot express.
+    fn check(&self) -> Result<()> {
+        let t = &self.training;
+        let rules = [
+            (t.steps.is_none() || t.epochs.is_none(), "give either training.steps or training.epochs, not both"),
+            (t.steps != Some(0), "training.steps must be at least 1"),
+            (t.epochs.is_none_or(|e| e.is_finite() && e > 0.0), "training.epochs must be above 0"),
+            (t.learning_rate.is_finite() && t.learning_rate > 0.0, "training.learning_rate must be above 0"),
+            ((0.0..=1.0).contains(&t.final_rate), "training.final_rate must be between 0 and 1"),
+            (
+                t.adversarial_temperature.is_finite() && t.adversarial_temperature >= 0.0,
+                "training.adversarial_temperature must be 0 or more",
+            ),
+            (self.model.gamma().is_finite() && self.model.gamma() > -2.0, "model.gamma must be above -2"),
+            (self.sampling.negatives > 0, "sampling.negatives must be at least 1"),
+            (self.sampling.workers > 0 && self.sampling.queue > 0, "sampling.workers and .queue must be at least 1"),
+            (self.evaluation.queries > 0, "evaluation.queries must be at least 1"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, message)) => Err(Error::invalid(*message)),
+            None => Ok(()),
+        }
+    }
+
+    /// Training structures with their weights.
+    pub fn training_mix(&self) -> Result<Vec<(Structure, f64)>> {
+        parse_structures(&self.sampling.structures)
+    }
+
+    /// The document, as stored in a run folder.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a configuration has only tables, numbers and strings")
+    }
+}
+
+/// Sets `key.path=value`; the value is TOML, or a string where it is none.
+fn assign(table: &mut Table, assignment: &str) -> Result<()> {
+    let (path, text) = assignment
+        .split_once('=')
+        .ok_or_else(|| Error::invalid(format!("'{assignment}': expected key.path=value")))?;
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_string()));
+    let keys: Vec<&str> = path.trim().split('.').collect();
+    let (last, parents) = keys.split_last().expect("split gives at least one part");
+    let mut at = table;
+    for key in parents {
+        at = at
+            .entry(*key)
+            .or_insert_with(|| Value::Table(Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| Error::invalid(format!("'{assignment}': {key} is not a table")))?;
+    }
+    at.insert(last.to_string(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(assignments: &[&str]) -> Result<Config> {
+        Config::resolve(None, &assignments.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn later_assignments_win_and_strings_need_no_quotes() {
+        let config = set(&["model.dim=8", "model.dim=16", "model.name=query2box", "model.norm=l2"]).unwrap();
+        assert_eq!((config.model.dim, config.model.name.as_str(), config.model.norm), (16, "query2box", Norm::L2));
+        assert_eq!(config.model.gamma(), 24.0);
+    }
+
+    #[test]
+    fn a_resolved_configuration_is_a_configuration() {
+        let config = set(&["training.steps=7", "model.gamma=6.5"]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), config.to_toml()).unwrap();
+        assert_eq!(Config::resolve(Some(file.path()), &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_keys_and_bad_values_are_refused_by_name() {
+        for (assignment, expected) in [
+            ("model.dimension=8", "dimension"),
+            ("modle.dim=8", "modle"),
+            ("model.dim=many", "dim"),
+            ("training.learning_rate=-1", "learning_rate"),
+            ("training.epochs=0", "epochs"),
+            ("model.dim", "key.path=value"),
+        ] {
+            let message = set(&[assignment]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{assignment}: {message}");
+        }
+        assert!(set(&["training.steps=1", "training.epochs=1"]).unwrap_err().to_string().contains("not both"));
+    }
+
+    #[test]
+    fn epochs_count_directed_edges() {
+        let mut training = TrainingConfig { batch_size: 10, epochs: Some(2.0), ..TrainingConfig::default() };
+        assert_eq!(training.num_steps(101), 21);
+        training.steps = Some(5);
+        assert_eq!(training.num_steps(101), 5);
+    }
+}

@@ -1,0 +1,165 @@
+//! Runs a batch plan on a backend: forward from leaf rows to query embeddings, backward in reverse.
+
+use super::{Model, Workspace};
+use crate::backend::{Backend, Mat, MatMut, ProjectStep};
+use crate::error::{Error, Result};
+use crate::query::Plan;
+use crate::query::plan::Step;
+
+/// A plan with its indices and buffers on the device; made once, used for every batch of its shape.
+#[derive(Debug)]
+pub struct Embedder<B: Backend> {
+    steps: Vec<DeviceStep<B>>,
+    roots: B::Index,
+    num_leaves: usize,
+    num_slots: usize,
+    num_roots: usize,
+    num_uses: usize,
+    width: usize,
+    slots: B::Buffer,
+    grads: B::Buffer,
+}
+
+/// A step of the plan with what it keeps between forward and backward.
+#[derive(Debug)]
+enum DeviceStep<B: Backend> {
+    Project {
+        inputs: B::Index,
+        output: usize,
+        first_use: usize,
+        count: usize,
+    },
+    Intersect {
+        inputs: B::Index,
+        offsets: B::Index,
+        output: usize,
+        num_inputs: usize,
+        num_outputs: usize,
+        x: B::Buffer,
+        dx: B::Buffer,
+        work: Workspace<B>,
+    },
+}
+
+impl<B: Backend> Embedder<B> {
+    /// Places a plan on the device. With `trained` false there is no room for gradients, and
+    /// [`Embedder::backward`] must not be called.
+    ///
+    /// Errors where the model cannot express a step of the plan, or memory is short.
+    pub fn new(backend: &B, model: &dyn Model<B>, plan: &Plan, trained: bool) -> Result<Self> {
+        let width = model.widths().query;
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            steps.push(match step {
+                Step::Project { inputs, output, first_use } => DeviceStep::Project {
+                    count: inputs.len(),
+                    inputs: backend.index(inputs)?,
+                    output: *output as usize,
+                    first_use: *first_use as usize,
+                },
+                Step::Intersect { inputs, offsets, output } => {
+                    let (num_inputs, num_outputs) = (inputs.len(), offsets.len() - 1);
+                    DeviceStep::Intersect {
+                        inputs: backend.index(inputs)?,
+                        offsets: backend.index(offsets)?,
+                        output: *output as usize,
+                        num_inputs,
+                        num_outputs,
+                        x: backend.zeros(num_inputs * width)?,
+                        dx: backend.zeros(if trained { num_inputs * width } else { 0 })?,
+                        work: model.workspace(backend, num_inputs, num_outputs)?,
+                    }
+                }
+                Step::Negate { .. } => {
+                    return Err(Error::invalid(format!("{} has no negation", model.name())));
+                }
+            });
+        }
+        Ok(Embedder {
+            steps,
+            roots: backend.index(&plan.roots)?,
+            num_leaves: plan.leaf_anchors.len(),
+            num_slots: plan.num_slots,
+            num_roots: plan.roots.len(),
+            num_uses: plan.relation_uses.len(),
+            width,
+            slots: backend.zeros(plan.num_slots * width)?,
+            grads: backend.zeros(if trained { plan.num_slots * width } else { 0 })?,
+        })
+    }
+
+    /// Query embeddings (`roots x query width`) from leaf rows (`leaves x entity width`) and relation
+    /// rows (`uses x relation width`), both in the plan's order.
+    pub fn forward(
+        &mut self,
+        backend: &B,
+        model: &dyn Model<B>,
+        dense: &[Mat<B::Buffer>],
+        leaves: Mat<B::Buffer>,
+        relations: Mat<B::Buffer>,
+        out: MatMut<B::Buffer>,
+    ) {
+        assert_eq!((leaves.rows, relations.rows, out.rows), (self.num_leaves, self.num_uses, self.num_roots));
+        let (num_slots, width) = (self.num_slots, self.width);
+        let slots = &mut self.slots;
+        model.leaves(backend, leaves, MatMut::new(slots, num_slots, width).rows(0, self.num_leaves));
+        for step in &mut self.steps {
+            match step {
+                DeviceStep::Project { inputs, output, first_use, count } => backend.project(
+                    model.projection(),
+                    ProjectStep { inputs, output: *output, count: *count },
+                    relations.rows(*first_use, *count),
+                    MatMut::new(slots, num_slots, width),
+                ),
+                DeviceStep::Intersect { inputs, offsets, output, num_inputs, num_outputs, x, work, .. } => {
+                    let from = Mat::new(&*slots, num_slots, width);
+                    backend.gather(from, inputs, MatMut::new(x, *num_inputs, width));
+                    let out = MatMut::new(slots, num_slots, width).rows(*output, *num_outputs);
+                    model.intersect(backend, dense, Mat::new(x, *num_inputs, width), offsets, work, out);
+                }
+            }
+        }
+        backend.gather(Mat::new(slots, num_slots, width), &self.roots, out);
+    }
+
+    /// Gradients of [`Embedder::forward`] for the batch that it last saw: writes `dleaves` and
+    /// `drelations`, adds to `ddense`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward(
+        &mut self,
+        backend: &B,
+        model: &dyn Model<B>,
+        dense: &[Mat<B::Buffer>],
+        relations: Mat<B::Buffer>,
+        dout: Mat<B::Buffer>,
+        dleaves: MatMut<B::Buffer>,
+        mut drelations: MatMut<B::Buffer>,
+        ddense: &mut [B::Buffer],
+    ) {
+        let (num_slots, width) = (self.num_slots, self.width);
+        // Every slot is read once: its gradient is written by its one reader, roots by the caller.
+        let (slots, grads) = (Mat::new(&self.slots, num_slots, width), &mut self.grads);
+        backend.scatter(dout, &self.roots, MatMut::new(grads, num_slots, width));
+        for step in self.steps.iter_mut().rev() {
+            match step {
+                DeviceStep::Project { inputs, output, first_use, count } => backend.project_backward(
+                    model.projection(),
+                    ProjectStep { inputs, output: *output, count: *count },
+                    slots,
+                    relations.rows(*first_use, *count),
+                    MatMut::new(grads, num_slots, width),
+                    drelations.again().rows(*first_use, *count),
+                ),
+                DeviceStep::Intersect { inputs, offsets, output, num_inputs, num_outputs, x, dx, work } => {
+                    let dout = Mat::new(&*grads, num_slots, width).rows(*output, *num_outputs);
+                    let x = Mat::new(&*x, *num_inputs, width);
+                    let dx_out = MatMut::new(dx, *num_inputs, width);
+                    model.intersect_backward(backend, dense, x, offsets, dout, work, dx_out, ddense);
+                    let out = MatMut::new(grads, num_slots, width);
+                    backend.scatter(Mat::new(dx, *num_inputs, width), inputs, out);
+                }
+            }
+        }
+        model.leaves_backward(backend, Mat::new(grads, num_slots, width).rows(0, self.num_leaves), dleaves);
+    }
+}

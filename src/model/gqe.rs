@@ -1,0 +1,96 @@
+//! GQE (Hamilton et al. 2018) in the form of Ren et al. 2020: points, translations, attention.
+//!
+//! Entities, relations and queries are vectors of d. Projection is `q + r`, intersection the attention
+//! of [`network::attention`], the score `gamma - |e - q|` in L1 or L2.
+
+use super::network::attention;
+use super::{DenseShape, Model, Widths, Workspace, network, uniform};
+use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
+use crate::config::{ModelConfig, Norm};
+use crate::error::Result;
+use crate::rng::Rng;
+
+/// The model; see the module's page.
+#[derive(Clone, Debug)]
+pub struct Gqe {
+    dim: usize,
+    gamma: f32,
+    norm: Norm,
+}
+
+impl Gqe {
+    /// From `dim`, `gamma` and `norm`.
+    pub fn new(config: &ModelConfig) -> Self {
+        Gqe { dim: config.dim, gamma: config.gamma(), norm: config.norm }
+    }
+
+    fn range(&self) -> f32 {
+        (self.gamma + 2.0) / self.dim as f32
+    }
+}
+
+impl<B: Backend> Model<B> for Gqe {
+    fn name(&self) -> &'static str {
+        "gqe"
+    }
+
+    fn widths(&self) -> Widths {
+        Widths { entity: self.dim, relation: self.dim, query: self.dim }
+    }
+
+    fn projection(&self) -> Projection {
+        Projection::Translate
+    }
+
+    fn scoring(&self) -> Scoring {
+        match self.norm {
+            Norm::L1 => Scoring::L1 { gamma: self.gamma },
+            Norm::L2 => Scoring::L2 { gamma: self.gamma },
+        }
+    }
+
+    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
+        uniform(row, -self.range(), self.range(), rng);
+    }
+
+    fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
+        uniform(row, -self.range(), self.range(), rng);
+    }
+
+    fn dense(&self) -> Vec<DenseShape> {
+        network::layers("attention", self.dim, 2)
+    }
+
+    fn workspace(&self, backend: &B, inputs: usize, _outputs: usize) -> Result<Workspace<B>> {
+        let mut work = attention::workspace(backend, self.dim, inputs)?;
+        work.push(backend.zeros(inputs * self.dim)?);
+        Ok(work)
+    }
+
+    fn intersect(
+        &self,
+        backend: &B,
+        dense: &[Mat<B::Buffer>],
+        x: Mat<B::Buffer>,
+        offsets: &B::Index,
+        work: &mut Workspace<B>,
+        out: MatMut<B::Buffer>,
+    ) {
+        attention::forward(backend, dense, x, offsets, &mut work[..attention::BUFFERS], out);
+    }
+
+    fn intersect_backward(
+        &self,
+        backend: &B,
+        dense: &[Mat<B::Buffer>],
+        x: Mat<B::Buffer>,
+        offsets: &B::Index,
+        dout: Mat<B::Buffer>,
+        work: &mut Workspace<B>,
+        dx: MatMut<B::Buffer>,
+        ddense: &mut [B::Buffer],
+    ) {
+        let (work, scratch) = work.split_at_mut(attention::BUFFERS);
+        attention::backward(backend, dense, x, offsets, dout, work, &mut scratch[0], dx, ddense);
+    }
+}

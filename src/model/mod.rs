@@ -1,0 +1,173 @@
+//! Embedding models: what a row means, how relations move it, how sets of rows are combined.
+//!
+//! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
+//! [`complex`]), [`network`] (the set networks they share), [`weights`] (tables and their start),
+//! [`embed`] (runs a batch plan forward and backward).
+//!
+//! To add a model: a file with its [`Model`], a line in [`create`] and [`NAMES`], a row in the gradient
+//! test; and where its geometry is new, a [`Projection`] or [`Scoring`] with its twins in the backends.
+
+pub mod complex;
+pub mod embed;
+pub mod gqe;
+pub mod network;
+pub mod query2box;
+pub mod weights;
+
+pub use embed::Embedder;
+pub use weights::Weights;
+
+use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::query::Structure;
+use crate::rng::Rng;
+
+/// Names that [`create`] knows.
+pub const NAMES: [&str; 3] = ["gqe", "query2box", "complex"];
+
+/// Scalars per row. `d` is the embedding dimension of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widths {
+    /// Of an entity row.
+    pub entity: usize,
+    /// Of a relation row.
+    pub relation: usize,
+    /// Of a query embedding.
+    pub query: usize,
+}
+
+/// A dense parameter of a model's networks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseShape {
+    /// Name in saved models.
+    pub name: String,
+    /// Rows (outputs).
+    pub rows: usize,
+    /// Columns (inputs).
+    pub cols: usize,
+    /// Starts uniform in `-range..range`; 0 for biases.
+    pub range: f32,
+}
+
+/// Buffers that an intersection step needs between forward and backward.
+pub type Workspace<B> = Vec<<B as Backend>::Buffer>;
+
+/// An embedding model. Shapes are those of [`Widths`]; matrices are row-major.
+pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
+    /// Its name in the registry.
+    fn name(&self) -> &'static str;
+
+    /// Scalars per row.
+    fn widths(&self) -> Widths;
+
+    /// How relations move query embeddings.
+    fn projection(&self) -> Projection;
+
+    /// How query embeddings are compared with entity rows.
+    fn scoring(&self) -> Scoring;
+
+    /// Whether negations can be expressed.
+    fn has_negation(&self) -> bool {
+        false
+    }
+
+    /// Whether N3 applies, and to complex rows (real half, imaginary half) or real ones.
+    fn regularised(&self) -> Option<Halves> {
+        None
+    }
+
+    /// Fills a new entity row.
+    fn start_entity(&self, row: &mut [f32], rng: &mut Rng);
+
+    /// Fills a new relation row.
+    fn start_relation(&self, row: &mut [f32], rng: &mut Rng);
+
+    /// The dense parameters, in the order in which the other methods receive them.
+    fn dense(&self) -> Vec<DenseShape>;
+
+    /// Turns entity rows into query embeddings: a copy, and zeros where a query row is wider.
+    fn leaves(&self, backend: &B, rows: Mat<B::Buffer>, slots: MatMut<B::Buffer>) {
+        let (entity, query) = (self.widths().entity, self.widths().query);
+        let MatMut { buffer, offset, rows: count, stride, .. } = slots;
+        if query > entity {
+            backend.fill(0.0, MatMut { buffer: &mut *buffer, offset, rows: count, cols: query, stride });
+        }
+        backend.copy(rows, MatMut { buffer, offset, rows: count, cols: entity, stride });
+    }
+
+    /// Gradient of [`Model::leaves`]: writes `drows`.
+    fn leaves_backward(&self, backend: &B, dslots: Mat<B::Buffer>, drows: MatMut<B::Buffer>) {
+        backend.copy(dslots.columns(0, self.widths().entity), drows);
+    }
+
+    /// Buffers for intersections of `inputs` rows to `outputs` rows.
+    fn workspace(&self, backend: &B, inputs: usize, outputs: usize) -> Result<Workspace<B>>;
+
+    /// Intersects segments of `x` (`offsets` as in the backend's set operations) into `out`.
+    fn intersect(
+        &self,
+        backend: &B,
+        dense: &[Mat<B::Buffer>],
+        x: Mat<B::Buffer>,
+        offsets: &B::Index,
+        work: &mut Workspace<B>,
+        out: MatMut<B::Buffer>,
+    );
+
+    /// Gradients of [`Model::intersect`] with the workspace that it left: writes `dx`, adds to `ddense`.
+    #[allow(clippy::too_many_arguments)]
+    fn intersect_backward(
+        &self,
+        backend: &B,
+        dense: &[Mat<B::Buffer>],
+        x: Mat<B::Buffer>,
+        offsets: &B::Index,
+        dout: Mat<B::Buffer>,
+        work: &mut Workspace<B>,
+        dx: MatMut<B::Buffer>,
+        ddense: &mut [B::Buffer],
+    );
+}
+
+/// What the columns of a row are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halves {
+    /// Real numbers.
+    Real,
+    /// The first half real parts, the second half imaginary parts.
+    Complex,
+}
+
+/// The model that a configuration names.
+pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
+    if config.dim == 0 {
+        return Err(Error::invalid("model.dim must be at least 1"));
+    }
+    match config.name.as_str() {
+        "gqe" => Ok(Box::new(gqe::Gqe::new(config))),
+        "query2box" => Ok(Box::new(query2box::Query2Box::new(config))),
+        "complex" => Ok(Box::new(complex::ComplEx::new(config))),
+        other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
+    }
+}
+
+/// Checks that a model can express a structure; the error names both.
+///
+/// Unions are always possible: they are moved to the root, where an entity's score is the best of the
+/// disjuncts'.
+pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure: &Structure) -> Result<()> {
+    if structure.has_negation() && !model.has_negation() {
+        return Err(Error::invalid(format!(
+            "{} has no negation, so it cannot express the structure {name}: leave it out",
+            model.name()
+        )));
+    }
+    Ok(())
+}
+
+/// Fills a row uniformly in `low..high`.
+pub(crate) fn uniform(row: &mut [f32], low: f32, high: f32, rng: &mut Rng) {
+    use rand::RngExt as _;
+    row.iter_mut().for_each(|x| *x = rng.random_range(low..high));
+}
