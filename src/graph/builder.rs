@@ -183,8 +183,9 @@ impl GraphBuilder {
 }
 
 fn write_texts(writer: &mut Writer, tag: u32, table: &TextTableBuf) -> Result<()> {
-    let (owners, offsets, bytes, order) = table.parts();
-    if let Some(owners) = owners {
+    let table = table.view();
+    let (offsets, bytes, order) = table.arrays();
+    if let Some(owners) = table.owners() {
         writer.section(Kind::TextOwners as u32, tag, bytemuck::cast_slice(owners))?;
     }
     writer.section(Kind::TextOffsets as u32, tag, bytemuck::cast_slice(offsets))?;

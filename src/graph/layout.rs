@@ -153,7 +153,7 @@ impl TextRanges {
 pub fn describe(section: &Section, languages: &[String]) -> String {
     let split = || Split::ALL.get(section.tag as usize).map_or("unknown split's", |s| s.name());
     let table = || {
-        let subject = if section.tag % 2 == 0 { "entity" } else { "relation" };
+        let subject = if section.tag.is_multiple_of(2) { "entity" } else { "relation" };
         match (section.tag as usize / 2).checked_sub(1) {
             None => format!("{subject} names"),
             Some(l) => format!("{subject} labels {}", languages.get(l).map_or("?", String::as_str)),

@@ -22,6 +22,16 @@ pub struct TextTable<'a> {
 const UNREADABLE: &str = "\u{fffd}";
 
 impl<'a> TextTable<'a> {
+    /// The ids that own the texts; `None` where text `i` is owned by `i`.
+    pub fn owners(&self) -> Option<&'a [u32]> {
+        self.owners
+    }
+
+    /// The arrays that every table has, in file order: offsets, bytes, order.
+    pub fn arrays(&self) -> (&'a [u64], &'a [u8], &'a [u32]) {
+        (self.offsets, self.bytes, self.order)
+    }
+
     /// Assembles a table; checks in O(1) that the lengths fit together. `offsets` has one entry per
     /// text plus one that closes the last.
     pub fn from_parts(
@@ -172,11 +182,6 @@ impl TextTableBuf {
             order: &self.order,
         }
     }
-
-    /// The arrays, in file order: owners, offsets, bytes, order.
-    pub fn parts(&self) -> (Option<&[u32]>, &[u64], &[u8], &[u32]) {
-        (self.owners.as_deref(), &self.offsets, &self.bytes, &self.order)
-    }
 }
 
 #[cfg(test)]
@@ -216,14 +221,14 @@ mod tests {
         let (offsets, order) = ([0, 1, 2], [0, 1]);
         assert!(TextTable::from_parts(None, &offsets, b"abc", &order).is_err());
         assert!(TextTable::from_parts(None, &[], b"", &[]).is_err());
-        let cases: [(&[u64], &[u8], &[u32], &str); 4] = [
-            (&[0, 9, 2], b"ab", &order, "descend"),
-            (&offsets, b"a\xff", &order, "UTF-8"),
-            (&offsets, b"ab", &[1, 0], "order"),
-            (&offsets, b"ab", &[0, 7], "not there"),
+        let cases = [
+            ([0, 9, 2], b"ab", order, "descend"),
+            (offsets, b"a\xff", order, "UTF-8"),
+            (offsets, b"ab", [1, 0], "order"),
+            (offsets, b"ab", [0, 7], "not there"),
         ];
         for (offsets, bytes, order, expected) in cases {
-            let table = TextTable::from_parts(None, offsets, bytes, order).unwrap();
+            let table = TextTable::from_parts(None, &offsets, bytes, &order).unwrap();
             let error = table.check(2, true).unwrap_err();
             assert!(error.contains(expected), "{error}");
             table.iter().for_each(drop);
