@@ -18,6 +18,7 @@
 //!
 //! [`ids`], [`error`], [`rng`] and [`config`] are used throughout.
 
+pub mod cli;
 pub mod dataset;
 pub mod error;
 pub mod graph;

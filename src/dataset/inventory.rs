@@ -86,11 +86,15 @@ fn one_of(folder: &Path, stem: &str) -> Result<Option<Input>> {
     Ok(Some(Input { role: Role::Triples(Split::Train), name, path, embedded: None }))
 }
 
-/// Whether `folder` holds at least one of the files of triples.
+/// The splits whose triples `folder` lacks.
+pub fn missing_splits(folder: &Path) -> Vec<Split> {
+    let file = |split: Split, ending: &str| folder.join(format!("{}.{ending}", split.name())).is_file();
+    Split::ALL.into_iter().filter(|&split| !ENDINGS.iter().any(|ending| file(split, ending))).collect()
+}
+
+/// Whether `folder` holds triples of at least one split.
 pub fn has_triples(folder: &Path) -> bool {
-    let present =
-        |split: &Split| ENDINGS.iter().any(|e| folder.join(format!("{}.{e}", split.name())).is_file());
-    Split::ALL.iter().any(present)
+    missing_splits(folder).len() < Split::ALL.len()
 }
 
 impl Inventory {

@@ -3,7 +3,7 @@
 //! Reading order: [`csr`] (the index everything else walks), [`text`] (names and labels as
 //! memory-mapped tables), [`layout`] (the sections of a graph file), [`metadata`] (what it says about
 //! its making), [`vocabulary`] and [`builder`] (from triples to a file), [`file`](mod@file) and
-//! [`names`] (an opened one).
+//! [`names`] (an opened one), [`stats`] (what `data info` tells of it).
 
 pub mod builder;
 pub mod csr;
@@ -11,6 +11,7 @@ pub mod file;
 pub mod layout;
 pub mod metadata;
 pub mod names;
+pub mod stats;
 pub mod text;
 pub mod vocabulary;
 
