@@ -19,12 +19,17 @@
 //! [`ids`], [`error`], [`rng`] and [`config`] are used throughout.
 
 pub mod backend;
+pub mod cli;
+pub mod config;
+pub mod dataset;
 pub mod error;
 pub mod graph;
 pub mod ids;
+pub mod model;
 pub mod pipeline;
 pub mod query;
 pub mod rng;
+pub mod storage;
 
 pub use error::{Error, Result};
 pub use ids::{EntityId, RelationId};

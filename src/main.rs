@@ -1,2 +1,5 @@
-//! The `smore` command.
-fn main() {}
+//! The `smore` command; all of it is in [`smore::cli`].
+
+fn main() -> std::process::ExitCode {
+    smore::cli::main()
+}

@@ -1,0 +1,236 @@
+//! `smore data import | list | info | verify`.
+
+use super::data_info::{self, InfoArgs};
+use super::table::{Table, bytes, count};
+use super::{Global, note, note_warnings, print, print_json};
+use crate::dataset::inventory::missing_splits;
+use crate::dataset::registry::{self, Counts, Manifest};
+use crate::dataset::resolve::{Place, import_as, locate_known};
+use crate::dataset::{Cache, ResolveOptions, resolve};
+use crate::graph::Split;
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Arguments of `smore data`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Make a graph file of a folder of triples and remember it under a name
+    Import(ImportArgs),
+    /// Show which datasets are known and which are here
+    List,
+    /// Describe a dataset: counts, degrees, relations, labels, memory
+    Info(InfoArgs),
+    /// Check every byte of a graph file, and a known dataset against what was published
+    Verify(VerifyArgs),
+}
+
+/// Arguments of `smore data import`.
+#[derive(Debug, clap::Args)]
+struct ImportArgs {
+    /// Folder with train, valid and test as .txt, .tsv or .csv; or a CoDEx checkout
+    path: PathBuf,
+    /// The dataset's name from now on [default: the folder's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Skip and count bad lines instead of stopping at the first
+    #[arg(long)]
+    skip_bad_lines: bool,
+    /// Language of the labels to show [default: en, or the first there is]
+    #[arg(long, value_name = "LANGUAGE")]
+    lang: Option<String>,
+    /// Write the graph file here instead of into the cache
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Arguments of `smore data verify`.
+#[derive(Debug, clap::Args)]
+struct VerifyArgs {
+    /// Name of a dataset, folder, or graph file
+    dataset: String,
+}
+
+/// Runs `smore data`.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    match args.command {
+        DataCommand::Import(args) => import(args, global),
+        DataCommand::List => list(global),
+        DataCommand::Info(args) => data_info::run(args, global),
+        DataCommand::Verify(args) => verify(args, global),
+    }
+}
+
+fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
+    let options = ResolveOptions {
+        skip_bad_lines: args.skip_bad_lines,
+        language: args.lang,
+        ..global.resolve_options()
+    };
+    let start = Instant::now();
+    let (graph, report) = import_as(&args.path, args.name.as_deref(), args.output.as_deref(), &options)?;
+    let seconds = start.elapsed().as_secs_f64();
+    note_warnings(&report);
+    let counts = Counts::of(&graph);
+    let skipped: u64 = graph.metadata().sources.iter().map(|source| source.skipped_lines).sum();
+    if global.json {
+        return print_json(&json!({
+            "dataset": graph.dataset(),
+            "source": report.source,
+            "graph": report.graph,
+            "cached": report.cached,
+            "seconds": seconds,
+            "counts": counts,
+            "hard_negatives": {
+                "valid": graph.hard_negatives(Split::Valid).len(),
+                "test": graph.hard_negatives(Split::Test).len(),
+            },
+            "skipped_lines": skipped,
+            "findings": graph.metadata().findings,
+            "warnings": report.warnings,
+        }));
+    }
+    let state = if report.cached { "unchanged since an earlier import" } else { "imported" };
+    note(format_args!("{state}, {seconds:.2} s"));
+    let mut table = Table::new().left("dataset").left(graph.dataset());
+    let mut row = |what: &str, value: String| table.row([what.into(), value]);
+    row("from", report.source.display().to_string());
+    row("graph file", format!("{} ({})", report.graph.display(), bytes(graph.size_in_bytes())));
+    row("entities", count(counts.entities));
+    row("relations", count(counts.relations));
+    row("triples", splits(&counts));
+    print(table)
+}
+
+/// `5,216 train, 652 valid, 661 test`.
+fn splits(counts: &Counts) -> String {
+    format!("{} train, {} valid, {} test", count(counts.train), count(counts.valid), count(counts.test))
+}
+
+/// Where a known dataset is, and which splits it lacks there.
+fn presence(manifest: &'static Manifest, global: &Global) -> Option<(String, Vec<&'static str>)> {
+    match locate_known(manifest, global.data_dir.as_deref())? {
+        Place::Folder(folder, _) => {
+            let missing = missing_splits(&folder).iter().map(|split| split.name()).collect();
+            Some((folder.display().to_string(), missing))
+        }
+        _ => Some(("ships with smore".into(), Vec::new())),
+    }
+}
+
+/// Folders of the data folder that hold triples of no known dataset.
+fn other_folders(data_dir: Option<&Path>) -> Vec<PathBuf> {
+    let Some(Ok(entries)) = data_dir.map(std::fs::read_dir) else { return Vec::new() };
+    let known = |folder: &Path| {
+        let places = registry::all().iter().flat_map(|manifest| &manifest.folders);
+        places.map(Path::new).any(|place| folder.ends_with(place))
+    };
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    folders.retain(|folder| missing_splits(folder).is_empty() && !known(folder));
+    folders.sort();
+    folders
+}
+
+fn list(global: &Global) -> anyhow::Result<()> {
+    let imported = Cache::new(global.cache_dir.as_deref())?.named();
+    let folders = other_folders(global.data_dir.as_deref());
+    if global.json {
+        let known = registry::all().iter().map(|manifest| {
+            let present = presence(manifest, global).map(|(place, missing)| {
+                json!({ "place": place, "complete": missing.is_empty(), "missing": missing })
+            });
+            json!({
+                "name": manifest.name,
+                "title": manifest.title,
+                "description": manifest.description,
+                "source": manifest.source,
+                "license": manifest.license,
+                "counts": manifest.counts,
+                "present": present,
+            })
+        });
+        return print_json(&json!({
+            "data_dir": global.data_dir,
+            "known": known.collect::<Vec<Value>>(),
+            "imported": imported,
+            "folders": folders,
+        }));
+    }
+    let mut table =
+        Table::new().left("known").right("entities").right("relations").right("triples").left("where");
+    for manifest in registry::all() {
+        let Counts { entities, relations, train, valid, test } = manifest.counts;
+        let place = match presence(manifest, global) {
+            None => "-".into(),
+            Some((place, missing)) if missing.is_empty() => place,
+            Some((place, missing)) => format!("{place} (without {})", missing.join(", ")),
+        };
+        table.row([
+            manifest.name.clone(),
+            count(entities),
+            count(relations),
+            count(train + valid + test),
+            place,
+        ]);
+    }
+    let mut text = table.to_string();
+    if !imported.is_empty() {
+        let mut table = Table::new().left("imported").left("from").left("graph file");
+        for entry in imported {
+            table.row([entry.name, entry.source.display().to_string(), entry.graph.display().to_string()]);
+        }
+        text += &format!("\n{table}");
+    }
+    if !folders.is_empty() {
+        let mut table = Table::new().left("other folders");
+        folders.iter().for_each(|folder| table.row([folder.display().to_string()]));
+        text += &format!("\n{table}");
+    }
+    print(text)?;
+    if global.data_dir.is_none() {
+        note("no data folder: name one with --data-dir or SMORE_DATA");
+    }
+    Ok(())
+}
+
+fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
+    let (graph, report) = resolve(&args.dataset, &global.resolve_options())?;
+    let start = Instant::now();
+    graph.verify()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let manifest = registry::find(graph.dataset());
+    let differences = manifest.map_or_else(Vec::new, |manifest| manifest.differences(&graph));
+    if global.json {
+        print_json(&json!({
+            "dataset": graph.dataset(),
+            "graph": report.graph,
+            "bytes": graph.size_in_bytes(),
+            "seconds": seconds,
+            "intact": true,
+            "as_published": manifest.map(|_| differences.is_empty()),
+            "differences": differences,
+        }))?;
+    } else if differences.is_empty() {
+        let published = if manifest.is_some() { ", and the dataset is as published" } else { "" };
+        print(format_args!(
+            "{}: {} intact{published}\n",
+            report.graph.display(),
+            bytes(graph.size_in_bytes())
+        ))?;
+    }
+    if !differences.is_empty() {
+        anyhow::bail!(
+            "{}: the file is intact, but the dataset is not as published: {}",
+            report.graph.display(),
+            differences.join("; ")
+        );
+    }
+    Ok(())
+}

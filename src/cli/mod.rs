@@ -1,0 +1,168 @@
+//! The command line: arguments -> one library call -> printing.
+//!
+//! One file per subcommand, with its `Args` and `run(Args, &Global)`. To add one: the file, its `mod`
+//! line, one variant of [`Command`] and one arm in [`Command::run`].
+//!
+//! Tables and JSON go to standard output, progress, notes and errors to standard error. Exit codes: 0
+//! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage.
+
+pub mod data;
+pub mod data_info;
+pub mod table;
+
+use crate::dataset::{ImportReport, ResolveOptions, resolve};
+use crate::graph::KnowledgeGraph;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::fmt::Display;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Multi-hop reasoning over knowledge graphs: import, train, evaluate, query.
+#[derive(Debug, Parser)]
+#[command(name = "smore", version, propagate_version = true, subcommand_required = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every subcommand.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every subcommand.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Folder of datasets' folders
+    #[arg(long, global = true, env = "SMORE_DATA", value_name = "FOLDER", hide_env_values = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Where imported graphs are kept [default: smore in the user's cache folder]
+    #[arg(long, global = true, env = "SMORE_CACHE", value_name = "FOLDER", hide_env_values = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Print one JSON document instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Worker threads [default: one per core]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Import, list, describe and verify datasets
+    Data(data::Args),
+}
+
+impl Command {
+    fn run(self, global: &Global) -> anyhow::Result<()> {
+        match self {
+            Command::Data(args) => data::run(args, global),
+        }
+    }
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    // Wrong usage prints clap's own message and exits with 2, help and version with 0.
+    let Cli { command, global } = Cli::parse();
+    if let Some(threads) = global.threads {
+        // Fails only if the pool is there already, and nothing has used it yet.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();
+    }
+    match command.run(&global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(describe(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether writing to standard output failed because nobody reads it any more.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// `error: ...`, then the causes that the message does not already tell.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1).map(|cause| cause.to_string()) {
+        if !text.contains(&cause) {
+            text += &format!("\n  caused by: {cause}");
+        }
+    }
+    text
+}
+
+impl Global {
+    /// How datasets are looked for and imported.
+    pub fn resolve_options(&self) -> ResolveOptions {
+        ResolveOptions {
+            data_dir: self.data_dir.clone(),
+            cache_dir: self.cache_dir.clone(),
+            ..ResolveOptions::default()
+        }
+    }
+
+    /// Opens a dataset argument; a first import and its warnings are noted on standard error.
+    pub fn open(&self, dataset: &str) -> anyhow::Result<KnowledgeGraph> {
+        let (graph, report) = resolve(dataset, &self.resolve_options())?;
+        if !report.cached {
+            note(format_args!("imported {} from {}", graph.dataset(), report.source.display()));
+            note_warnings(&report);
+        }
+        Ok(graph)
+    }
+}
+
+/// Tells of everything in an import that deserves attention.
+pub fn note_warnings(report: &ImportReport) {
+    report.warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
+    report.bad_lines.iter().for_each(|line| note(format_args!("  skipped {line}")));
+}
+
+/// A line on standard error: notes, progress, warnings. That it cannot be written is no failure.
+pub fn note(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text on standard output. Use this instead of `print!`, which panics where a pipe was closed.
+pub fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// One JSON document on standard output.
+pub fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(serde_json::to_string_pretty(document)? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = std::io::Error::other("the disk is full");
+        let error = anyhow::Error::new(crate::Error::io("x.txt")(cause)).context("cannot save");
+        assert_eq!(describe(&error), "error: cannot save\n  caused by: x.txt: the disk is full");
+    }
+
+    #[test]
+    fn only_a_closed_standard_output_is_quiet() {
+        let pipe = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&anyhow::Error::new(pipe()).context("cannot write to standard output")));
+        assert!(!is_closed_pipe(&crate::Error::io("socket")(pipe()).into()));
+    }
+}

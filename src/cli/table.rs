@@ -1,0 +1,133 @@
+//! Tables for people, and numbers as people write them.
+
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+use std::fmt;
+use std::io::IsTerminal;
+
+/// An aligned table with a thin line under its head and no other border.
+///
+/// Words stand left, numbers right. On a terminal long words are wrapped to its width; in a pipe a row
+/// is always one line.
+///
+/// ```
+/// use smore::cli::table::{Table, count};
+/// let mut table = Table::new().left("dataset").right("entities");
+/// table.row(["umls".into(), count(135u64)]);
+/// table.row(["codex-m".into(), count(17_050u64)]);
+/// assert_eq!(table.to_string(), "\
+/// dataset  entities
+/// ─────────────────
+/// umls          135
+/// codex-m    17,050
+/// ");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    columns: Vec<(String, bool)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table without columns.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a column of words.
+    pub fn left(mut self, head: impl Into<String>) -> Self {
+        self.columns.push((head.into(), false));
+        self
+    }
+
+    /// Adds a column of numbers.
+    pub fn right(mut self, head: impl Into<String>) -> Self {
+        self.columns.push((head.into(), true));
+        self
+    }
+
+    /// Adds a row with one cell per column.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<String> = cells.into_iter().collect();
+        debug_assert_eq!(cells.len(), self.columns.len());
+        self.rows.push(cells);
+    }
+
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut table = comfy_table::Table::new();
+        table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
+        if !std::io::stdout().is_terminal() {
+            table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+        } else {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        table.set_header(self.columns.iter().map(|(head, _)| head)).add_rows(&self.rows);
+        let last = self.columns.len().saturating_sub(1);
+        for (index, (column, (_, number))) in table.column_iter_mut().zip(&self.columns).enumerate() {
+            column.set_padding((0, if index == last { 0 } else { 2 }));
+            column.set_cell_alignment(if *number { CellAlignment::Right } else { CellAlignment::Left });
+        }
+        for line in table.trim_fmt().lines() {
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `14541` as `14,541`.
+pub fn count(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the largest decimal unit of which there is one, with three digits: `3.27 MB`.
+pub fn bytes(number: u64) -> String {
+    let mut value = number as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 999.5 || unit == "TB" {
+            let decimals = if unit == "B" || value >= 99.95 { 0 } else { 1 + usize::from(value < 9.995) };
+            return format!("{value:.decimals$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    unreachable!("the last unit takes every number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_separators() {
+        let shown = [0u64, 999, 1_000, 86_054_151].map(count);
+        assert_eq!(shown, ["0", "999", "1,000", "86,054,151"]);
+    }
+
+    #[test]
+    fn bytes_have_three_digits_and_a_unit() {
+        let shown = [0, 999, 1_000, 9_996, 123_456, 999_499, 999_600, 45_600_000, u64::MAX].map(bytes);
+        let expected =
+            ["0 B", "999 B", "1.00 kB", "10.0 kB", "123 kB", "999 kB", "1.00 MB", "45.6 MB", "18446744 TB"];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_table_without_rows_shows_its_head() {
+        let table = Table::new().left("a").right("b");
+        assert!(table.is_empty());
+        assert_eq!(table.to_string(), "a  b\n────\n");
+    }
+}

@@ -1,0 +1,112 @@
+//! The user's cache folder: imported graphs by content, and the names given to them.
+//!
+//! ```text
+//! graphs/NAME-KEY.smore    KEY is the hash of the source files, the options and the format version
+//! names/NAME.json          where the graph is that was last imported with `--name NAME`
+//! ```
+
+use crate::error::{Error, Result};
+use crate::graph::builder::check_dataset_name;
+use crate::storage::atomic;
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A cache folder; it is created at the first write.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: PathBuf,
+}
+
+/// What is remembered of a named import.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedGraph {
+    /// The name.
+    pub name: String,
+    /// The graph file, as an absolute path.
+    pub graph: PathBuf,
+    /// The folder that it was imported from.
+    pub source: PathBuf,
+}
+
+impl Cache {
+    /// The cache in `folder`, or in `smore` in the user's cache folder (`$XDG_CACHE_HOME`, `~/.cache`).
+    pub fn new(folder: Option<&Path>) -> Result<Self> {
+        let folder = match folder {
+            Some(folder) => folder.to_path_buf(),
+            None => etcetera::choose_base_strategy()
+                .map_err(|e| Error::invalid(format!("no cache folder ({e}): name one with --cache-dir")))?
+                .cache_dir()
+                .join("smore"),
+        };
+        Ok(Cache { folder })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the graph with this key is or will be.
+    pub fn graph(&self, name: &str, key: &str) -> PathBuf {
+        self.folder.join("graphs").join(format!("{name}-{key}.smore"))
+    }
+
+    /// Where other parts keep what they derive from the graph with this fingerprint.
+    pub fn derived(&self, fingerprint: u64) -> PathBuf {
+        self.folder.join("derived").join(format!("{fingerprint:016x}"))
+    }
+
+    fn name_file(&self, name: &str) -> PathBuf {
+        self.folder.join("names").join(format!("{}.json", name.to_lowercase()))
+    }
+
+    /// Remembers that `entry.name` means `entry.graph` from now on.
+    pub fn remember(&self, entry: &NamedGraph) -> Result<()> {
+        check_dataset_name(&entry.name)?;
+        let text = serde_json::to_vec_pretty(entry).expect("plain data");
+        atomic::write_bytes(&self.name_file(&entry.name), &text)
+    }
+
+    /// The graph imported under `name`, in any case; `None` where there is none, or its file is gone.
+    pub fn recall(&self, name: &str) -> Option<NamedGraph> {
+        check_dataset_name(name).ok()?;
+        let text = std::fs::read(self.name_file(name)).ok()?;
+        serde_json::from_slice::<NamedGraph>(&text).ok().filter(|entry| entry.graph.is_file())
+    }
+
+    /// All graphs imported under a name, by name.
+    pub fn named(&self) -> Vec<NamedGraph> {
+        let Ok(files) = std::fs::read_dir(self.folder.join("names")) else { return Vec::new() };
+        let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+        let mut entries: Vec<NamedGraph> =
+            files.flatten().filter_map(|file| self.recall(&stem(file.path())?)).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_means_the_last_graph_given_to_it_while_that_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(Some(&folder.path().join("new"))).unwrap();
+        assert_eq!(cache.recall("mine"), None);
+        let entry = |file: &str| NamedGraph {
+            name: "Mine".into(),
+            graph: folder.path().join(file),
+            source: "data".into(),
+        };
+        std::fs::write(folder.path().join("b"), b"").unwrap();
+        cache.remember(&entry("a")).unwrap();
+        cache.remember(&entry("b")).unwrap();
+        assert_eq!(cache.recall("MINE"), Some(entry("b")));
+        assert_eq!(cache.named(), [entry("b")]);
+        std::fs::remove_file(folder.path().join("b")).unwrap();
+        assert_eq!(cache.recall("mine"), None);
+        assert_eq!(cache.recall("../mine"), None);
+    }
+}

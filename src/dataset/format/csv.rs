@@ -1,0 +1,84 @@
+//! Triples as CSV: quoted fields, doubled quotes, commas.
+//!
+//! Blank lines are no records. A first record that reads `head,relation,tail` or
+//! `subject,predicate,object` is a header.
+
+use super::lines::{BadLines, without_mark};
+use super::triples::{TripleFormat, refuse_empty};
+use crate::error::{Error, Result};
+
+const HEADERS: [[&str; 3]; 3] =
+    [["head", "relation", "tail"], ["subject", "predicate", "object"], ["h", "r", "t"]];
+
+/// Calls `take(head, relation, tail)` for each record of `bytes`; bad lines as for
+/// [`triples`](super::triples::read).
+pub fn read(
+    bytes: &[u8],
+    format: TripleFormat,
+    bad: &mut BadLines,
+    mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+) -> Result<()> {
+    refuse_empty(bytes, bad)?;
+    let mut reader = ::csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(format.delimiter)
+        .from_reader(without_mark(bytes));
+    let mut record = ::csv::ByteRecord::new();
+    let mut first = true;
+    while reader.read_byte_record(&mut record).map_err(|e| Error::file(bad.path(), e.to_string()))? {
+        let line = record.position().map_or(0, |p| p.line());
+        // The record's bytes are its fields, one after the other. A character cut in two by a comma
+        // passes here, but its halves are then read as empty names, which are refused too.
+        let Some(_) = bad.text(line, record.as_slice())? else { continue };
+        let fields = record.iter().map(|field| std::str::from_utf8(field).unwrap_or_default());
+        let header = first && HEADERS.iter().any(|h| fields.clone().map(str::to_lowercase).eq(*h));
+        first = false;
+        if header {
+            continue;
+        }
+        if let Some([head, relation, tail]) = format.triple(line, fields, bad)? {
+            take(head, relation, tail)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn read_all(bytes: &[u8], skip: bool) -> Result<(Vec<String>, u64)> {
+        let mut bad = BadLines::new(Path::new("train.csv"), skip);
+        let mut triples = Vec::new();
+        let format = TripleFormat { delimiter: b',', ..TripleFormat::default() };
+        read(bytes, format, &mut bad, |h, r, t| {
+            triples.push(format!("{h}|{r}|{t}"));
+            Ok(())
+        })?;
+        Ok((triples, bad.skipped))
+    }
+
+    #[test]
+    fn quotes_commas_and_line_ends_are_read() {
+        let (triples, _) = read_all(b"\"a, b\",r,\"say \"\"c\"\"\"\r\nx,r,y", false).unwrap();
+        assert_eq!(triples, ["a, b|r|say \"c\"", "x|r|y"]);
+    }
+
+    #[test]
+    fn a_header_is_no_triple() {
+        assert_eq!(read_all(b"Head,Relation,Tail\na,r,b\n", false).unwrap().0, ["a|r|b"]);
+        assert_eq!(read_all(b"a,r,b\nhead,relation,tail\n", false).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn bad_records_name_their_line() {
+        let error = |bytes: &[u8]| read_all(bytes, false).unwrap_err().to_string();
+        assert_eq!(error(b"a,r,b\na,b\n"), "train.csv:2: expected 3 comma-separated columns, found 2");
+        assert_eq!(error(b"a,,b\n"), "train.csv:1: expected a name in column 2, found nothing");
+        assert!(error(b"a,r,b\na,r,\xff\n").starts_with("train.csv:2: expected UTF-8, found byte 0xff"));
+        assert!(error(b"").contains("is empty"));
+        assert_eq!(read_all(b"a,b\n\xff,r,c\na,r,b\n", true).unwrap(), (vec!["a|r|b".into()], 2));
+    }
+}

@@ -1,0 +1,106 @@
+//! Lines of a text file, and the policy for bad ones.
+
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// Bad lines that are kept as examples for the report.
+const EXAMPLES: usize = 5;
+
+/// Refuses bad lines of one file, or skips and counts them.
+#[derive(Debug)]
+pub struct BadLines<'p> {
+    path: &'p Path,
+    skip: bool,
+    /// Number of lines skipped so far.
+    pub skipped: u64,
+    /// The first few of them as messages.
+    pub examples: Vec<String>,
+}
+
+impl<'p> BadLines<'p> {
+    /// The policy for `path`.
+    pub fn new(path: &'p Path, skip: bool) -> Self {
+        BadLines { path, skip, skipped: 0, examples: Vec::new() }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &'p Path {
+        self.path
+    }
+
+    /// Line number `line` (from 1) is bad: an error, or one more skipped line.
+    pub fn report(&mut self, line: u64, message: &str) -> Result<()> {
+        if !self.skip {
+            return Err(Error::line(self.path, line, message));
+        }
+        self.skipped += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(Error::line(self.path, line, message).to_string());
+        }
+        Ok(())
+    }
+
+    /// The text of `bytes`; `None` where they are no UTF-8 and the line is skipped.
+    pub fn text<'b>(&mut self, line: u64, bytes: &'b [u8]) -> Result<Option<&'b str>> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) => {
+                let place = error.valid_up_to();
+                let message = format!(
+                    "expected UTF-8, found byte 0x{:02x} at byte {} of the line",
+                    bytes[place],
+                    place + 1
+                );
+                self.report(line, &message)?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// `bytes` without a byte order mark.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// Lines with their numbers from 1, without their ends (LF or CRLF) and without a byte order mark.
+///
+/// The end of the last line may be missing.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = without_mark(bytes);
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        number += 1;
+        Some((number, line.strip_suffix(b"\r").unwrap_or(line)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_and_marks_are_taken_off_and_nothing_else() {
+        let all: Vec<_> = lines(b"\xef\xbb\xbfa\r\n\n b \nlast\r").collect();
+        assert_eq!(all, [(1, &b"a"[..]), (2, b""), (3, b" b "), (4, b"last")]);
+        assert_eq!(lines(b"").count(), 0);
+    }
+
+    #[test]
+    fn bad_lines_stop_or_are_counted() {
+        let path = Path::new("x.txt");
+        assert_eq!(BadLines::new(path, false).report(3, "bad").unwrap_err().to_string(), "x.txt:3: bad");
+        let mut bad = BadLines::new(path, true);
+        for line in 1..=9 {
+            assert_eq!(bad.text(line, b"a\xff").unwrap(), None);
+        }
+        assert_eq!((bad.skipped, bad.examples.len()), (9, EXAMPLES));
+        assert_eq!(bad.examples[0], "x.txt:1: expected UTF-8, found byte 0xff at byte 2 of the line");
+    }
+}

@@ -1,0 +1,19 @@
+//! Datasets: from a name, a folder or a graph file to an opened graph.
+//!
+//! Reading order: [`registry`] (the public datasets we know), [`inventory`] (which files of a folder
+//! are what), [`format`](mod@format) (one file per format), [`import`] (files -> graph file), [`cache`]
+//! (where imported graphs are kept), [`resolve`](mod@resolve) (the way from an argument to a graph).
+//!
+//! CoDEx's entity types are not imported yet.
+
+pub mod cache;
+pub mod format;
+pub mod import;
+pub mod inventory;
+pub mod registry;
+pub mod resolve;
+
+pub use cache::Cache;
+pub use import::ImportReport;
+pub use registry::Manifest;
+pub use resolve::{ResolveOptions, resolve};

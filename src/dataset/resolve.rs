@@ -1,0 +1,245 @@
+//! From what a user typed to an opened graph.
+
+use super::cache::{Cache, NamedGraph};
+use super::import::{Fingerprinted, ImportOptions, ImportReport, name_of_folder, warnings};
+use super::inventory::{Inventory, has_triples};
+use super::registry::{self, Manifest};
+use crate::error::{Error, Result};
+use crate::graph::KnowledgeGraph;
+use std::path::{Path, PathBuf};
+
+/// Where to look for datasets and how to import them.
+#[derive(Clone, Debug, Default)]
+pub struct ResolveOptions {
+    /// A folder of datasets' folders.
+    pub data_dir: Option<PathBuf>,
+    /// Where imported graphs are kept; `None` is the user's cache folder.
+    pub cache_dir: Option<PathBuf>,
+    /// Skip and count bad lines instead of failing at the first.
+    pub skip_bad_lines: bool,
+    /// Language whose labels are shown; `None` is English, or the first there is.
+    pub language: Option<String>,
+}
+
+/// What an argument turned out to be.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A graph file.
+    Graph(PathBuf),
+    /// A folder of triples.
+    Folder(PathBuf, Option<&'static Manifest>),
+    /// A dataset inside the binary.
+    Bundled(&'static Manifest),
+}
+
+/// Opens the graph that `argument` means, importing it first where it is not in the cache.
+///
+/// `argument` is, in this order: a path (where it has a separator or starts with a dot); a name given
+/// with `data import --name`; the name of a known dataset, found in the data folder or bundled; a
+/// folder in the data folder; a path. Sources are read and never written to. With a cached graph, the
+/// cost is that of reading the source files once for their checksums.
+///
+/// ```no_run
+/// use smore::dataset::{ResolveOptions, resolve};
+/// let (graph, _) = resolve("umls", &ResolveOptions::default())?;
+/// assert_eq!(graph.num_entities(), 135);
+/// # Ok::<(), smore::Error>(())
+/// ```
+pub fn resolve(argument: &str, options: &ResolveOptions) -> Result<(KnowledgeGraph, ImportReport)> {
+    let cache = Cache::new(options.cache_dir.as_deref())?;
+    match locate(argument, options.data_dir.as_deref(), &cache)? {
+        Place::Graph(path) => {
+            let mut graph = KnowledgeGraph::open(&path)?;
+            if let Some(language) = &options.language {
+                graph.set_language(language)?;
+            }
+            let warnings = warnings(&graph, None);
+            let report =
+                ImportReport { source: path.clone(), graph: path, cached: true, bad_lines: vec![], warnings };
+            Ok((graph, report))
+        }
+        Place::Bundled(manifest) => {
+            let inventory = Inventory::bundled(manifest).expect("located as bundled");
+            let files = Fingerprinted::new(inventory)?;
+            open_or_import(&files, &manifest.name, Some(manifest), options, &cache)
+        }
+        Place::Folder(folder, Some(manifest)) => {
+            let files = Fingerprinted::new(Inventory::of_folder(&folder, Some(manifest))?)?;
+            open_or_import(&files, &manifest.name, Some(manifest), options, &cache)
+        }
+        Place::Folder(folder, None) => {
+            let (files, manifest) = recognise(&folder)?;
+            let name = manifest.map_or_else(|| name_of_folder(&folder), |m| Ok(m.name.clone()))?;
+            open_or_import(&files, &name, manifest, options, &cache)
+        }
+    }
+}
+
+/// Imports `path` (a folder of triples, or a dataset's checkout) under `name` and remembers the name.
+///
+/// Where `name` is a known dataset's, its folders are looked for in `path` first. The graph goes to
+/// `output`, or to the cache.
+pub fn import_as(
+    path: &Path,
+    name: Option<&str>,
+    output: Option<&Path>,
+    options: &ResolveOptions,
+) -> Result<(KnowledgeGraph, ImportReport)> {
+    let cache = Cache::new(options.cache_dir.as_deref())?;
+    let (files, manifest) = match name.and_then(registry::find) {
+        Some(manifest) => {
+            let folder = folder_in(path, manifest).unwrap_or_else(|| path.to_path_buf());
+            (Fingerprinted::new(Inventory::of_folder(&folder, Some(manifest))?)?, Some(manifest))
+        }
+        None => recognise(path)?,
+    };
+    let name = match (name, manifest) {
+        (Some(name), _) => name.to_owned(),
+        (None, Some(manifest)) => manifest.name.clone(),
+        (None, None) => name_of_folder(path)?,
+    };
+    let (graph, report) = match output {
+        None => open_or_import(&files, &name, manifest, options, &cache)?,
+        Some(output) => import(&files, &name, manifest, options, output)?,
+    };
+    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
+    let entry = NamedGraph { name, graph: absolute(&report.graph)?, source: absolute(&report.source)? };
+    cache.remember(&entry)?;
+    Ok((graph, report))
+}
+
+/// Finds out what `argument` means; see [`resolve`]. Reads no data.
+pub fn locate(argument: &str, data_dir: Option<&Path>, cache: &Cache) -> Result<Place> {
+    let path = Path::new(argument);
+    let is_path = argument.starts_with('.') || argument.contains(std::path::is_separator);
+    if !is_path {
+        if let Some(entry) = cache.recall(argument) {
+            return Ok(Place::Graph(entry.graph));
+        }
+        if let Some(manifest) = registry::find(argument) {
+            return locate_known(manifest, data_dir).ok_or_else(|| not_here(manifest, data_dir));
+        }
+        if let Some(folder) = data_dir.map(|dir| dir.join(path)).filter(|folder| has_triples(folder)) {
+            return Ok(Place::Folder(folder, None));
+        }
+    }
+    if path.is_dir() {
+        Ok(Place::Folder(path.to_path_buf(), None))
+    } else if path.exists() {
+        Ok(Place::Graph(path.to_path_buf()))
+    } else if is_path {
+        Err(Error::file(path, "no such folder or graph file"))
+    } else {
+        Err(unknown(argument, cache))
+    }
+}
+
+/// Where a known dataset is: in the data folder, else in the binary.
+pub fn locate_known(manifest: &'static Manifest, data_dir: Option<&Path>) -> Option<Place> {
+    let folder = data_dir.and_then(|dir| folder_in(dir, manifest));
+    match folder {
+        Some(folder) => Some(Place::Folder(folder, Some(manifest))),
+        None => manifest.bundled().map(|_| Place::Bundled(manifest)),
+    }
+}
+
+/// The first of the manifest's folders in `parent` that holds triples.
+fn folder_in(parent: &Path, manifest: &Manifest) -> Option<PathBuf> {
+    manifest.folders.iter().map(|folder| parent.join(folder)).find(|folder| has_triples(folder))
+}
+
+/// The files of a folder, and the known dataset that they are, by the folder's name and all checksums.
+fn recognise(folder: &Path) -> Result<(Fingerprinted, Option<&'static Manifest>)> {
+    let name = folder.canonicalize().map_err(Error::io(folder))?;
+    let name = name.file_name().unwrap_or_default();
+    let called = |manifest: &&Manifest| {
+        manifest
+            .folders
+            .iter()
+            .any(|f| Path::new(f).file_name().is_some_and(|f| f.eq_ignore_ascii_case(name)))
+    };
+    let candidate = registry::all().iter().find(called);
+    let files = Fingerprinted::new(Inventory::of_folder(folder, candidate)?)?;
+    match candidate {
+        Some(manifest) if !files.is_as_published(manifest) => {
+            Ok((Fingerprinted::new(Inventory::of_folder(folder, None)?)?, None))
+        }
+        _ => Ok((files, candidate)),
+    }
+}
+
+fn open_or_import(
+    files: &Fingerprinted,
+    name: &str,
+    manifest: Option<&Manifest>,
+    options: &ResolveOptions,
+    cache: &Cache,
+) -> Result<(KnowledgeGraph, ImportReport)> {
+    let path = cache.graph(name, &files.key(&import_options(name, options)));
+    // A cached file that cannot be opened (cut short by a full disk, say) is simply made again.
+    if let Ok(graph) = KnowledgeGraph::open(&path) {
+        let report = ImportReport {
+            source: files.inventory().folder.clone(),
+            graph: path,
+            cached: true,
+            bad_lines: Vec::new(),
+            warnings: warnings(&graph, manifest),
+        };
+        return Ok((graph, report));
+    }
+    import(files, name, manifest, options, &path)
+}
+
+fn import(
+    files: &Fingerprinted,
+    name: &str,
+    manifest: Option<&Manifest>,
+    options: &ResolveOptions,
+    path: &Path,
+) -> Result<(KnowledgeGraph, ImportReport)> {
+    let bad_lines = files.import(&import_options(name, options), path)?;
+    let graph = KnowledgeGraph::open(path)?;
+    let report = ImportReport {
+        source: files.inventory().folder.clone(),
+        graph: path.to_path_buf(),
+        cached: false,
+        bad_lines,
+        warnings: warnings(&graph, manifest),
+    };
+    Ok((graph, report))
+}
+
+fn import_options<'o>(name: &'o str, options: &'o ResolveOptions) -> ImportOptions<'o> {
+    ImportOptions { name, skip_bad_lines: options.skip_bad_lines, language: options.language.as_deref() }
+}
+
+fn not_here(manifest: &Manifest, data_dir: Option<&Path>) -> Error {
+    let Manifest { name, title, source, folders, .. } = manifest;
+    Error::invalid(match data_dir {
+        None => format!(
+            "{name} needs its files: {title} comes from {source}; name the folder above {} with --data-dir \
+             (or SMORE_DATA), or give the dataset's own folder",
+            folders[0]
+        ),
+        Some(dir) => format!(
+            "{name} is not in {}: looked for {}; {title} comes from {source}",
+            dir.display(),
+            folders.join(", ")
+        ),
+    })
+}
+
+fn unknown(argument: &str, cache: &Cache) -> Error {
+    let imported = cache.named();
+    let known = registry::all().iter().map(|manifest| &manifest.name).chain(imported.iter().map(|e| &e.name));
+    let mut names: Vec<&str> = known.map(String::as_str).collect();
+    names.dedup();
+    let near = names.iter().copied().map(|name| (strsim::jaro_winkler(&argument.to_lowercase(), name), name));
+    let best = near.filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = best.map_or(String::new(), |(_, name)| format!(" (did you mean {name}?)"));
+    Error::invalid(format!(
+        "unknown dataset {argument:?}{hint}: known are {}; or give a folder with train, valid and test \
+         triples, or a graph file",
+        names.join(", ")
+    ))
+}

@@ -1,0 +1,50 @@
+//! What the integration tests share.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use smore::dataset::ResolveOptions;
+use std::path::{Path, PathBuf};
+
+/// A temporary folder with a dataset's folder and a cache in it.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    /// The dataset's folder holds these files.
+    pub fn with(files: &[(&str, &str)]) -> Self {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        std::fs::create_dir(folder.data()).unwrap();
+        for (name, text) in files {
+            let path = folder.data().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.0.path().join("cache")
+    }
+
+    pub fn options(&self) -> ResolveOptions {
+        ResolveOptions { cache_dir: Some(self.cache()), ..ResolveOptions::default() }
+    }
+}
+
+/// The folder of public datasets: `SMORE_DATA`, else `shared/data` beside the package. Without one the
+/// caller's test is skipped, which is printed.
+pub fn public_data() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = std::env::var_os("SMORE_DATA").map_or(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: no public data in {} (set SMORE_DATA)", folder.display());
+    None
+}
