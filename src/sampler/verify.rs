@@ -1,0 +1,264 @@
+//! The backward side: which candidates of the pool are answers of a query.
+
+use super::cut::{Kind, Program};
+use super::frontier::{Filling, Found, Frontier};
+use super::negatives::Pool;
+use crate::graph::Csr;
+use crate::ids::EntityId;
+use std::cell::Cell;
+
+/// Costs in about nanoseconds, for choosing the cheaper side. A wrong choice costs time only.
+mod cost {
+    /// Finding a fragment of an entity.
+    pub const FRAGMENT: usize = 24;
+    /// Looking an entity up in the pool, or a step of a merge.
+    pub const STEP: usize = 2;
+    /// Inserting into a set.
+    pub const INSERT: usize = 4;
+    /// A binary search, or the start of an intersection.
+    pub const SEARCH: usize = 12;
+}
+
+/// A smallest branch of at most so many entities is always enumerated, for the exact number of answers.
+const ALWAYS_ENUMERATED: usize = 64;
+
+/// One query with its frontier, ready to be asked for candidates.
+pub struct Verifier<'a, 'g> {
+    /// The training graph.
+    pub graph: Csr<'g>,
+    /// The query's structure.
+    pub program: &'a Program,
+    /// The query's ids.
+    pub query: Filling<'a>,
+    /// Sets at the cut.
+    pub frontier: &'a mut Frontier<'g>,
+    /// The negatives.
+    pub pool: &'a Pool<'g>,
+    /// Bit masks for reuse.
+    pub spare_masks: &'a mut Vec<Vec<u64>>,
+    /// Largest fragment that is walked backward.
+    pub relation_bandwidth: usize,
+    /// Set when a fragment was wider: then nothing that was found out can be relied on.
+    pub too_wide: Cell<bool>,
+}
+
+/// The side from which a projection meets the pool.
+enum Driver {
+    /// Walk the answers of this branch.
+    Forward,
+    /// Walk the candidates that have the relation at all.
+    Backward,
+}
+
+impl<'g> Verifier<'_, 'g> {
+    /// Whether `entity` is in the set of `node`, by walking backward to the cut.
+    pub fn contains(&self, node: usize, entity: EntityId) -> bool {
+        if let Some(found) = &self.frontier.sets[node] {
+            return found.contains(entity);
+        }
+        match &self.program.nodes[node].kind {
+            Kind::Anchor(_) => unreachable!("an anchor is always at or below the cut"),
+            Kind::Projection(child, relation) => {
+                let back = self.query.relations[*relation].inverse();
+                self.reaches(*child, self.graph.tails(entity, back))
+            }
+            Kind::Intersection(children) => children.iter().all(|&child| self.contains(child, entity)),
+            Kind::Union(children) => children.iter().any(|&child| self.contains(child, entity)),
+            Kind::Negation(child) => !self.contains(*child, entity),
+        }
+    }
+
+    /// Whether any of `sources` (ascending) is in the set of `child`.
+    #[inline]
+    fn reaches(&self, child: usize, sources: &[EntityId]) -> bool {
+        match &self.frontier.sets[child] {
+            Some(found) => found.intersects(sources),
+            None if sources.len() > self.relation_bandwidth => {
+                self.too_wide.set(true);
+                false
+            }
+            None => sources.iter().any(|&source| self.contains(child, source)),
+        }
+    }
+
+    /// Sets the bit of every candidate that is in the set of `node`; `out` may have bits already.
+    ///
+    /// Returns the size of the set where it came out exactly.
+    pub fn hits(&mut self, node: usize, out: &mut [u64]) -> Option<usize> {
+        let program = self.program;
+        match &program.nodes[node].kind {
+            Kind::Anchor(_) => self.filtered(node, &[], out),
+            Kind::Projection(..) => self.filtered(node, &[], out),
+            Kind::Union(children) => {
+                for &child in children {
+                    self.hits(child, out);
+                }
+                None
+            }
+            Kind::Negation(child) => {
+                let mut inside = self.take_mask(out.len());
+                let size = self.hits(*child, &mut inside);
+                for (out, inside) in out.iter_mut().zip(&inside) {
+                    *out |= !inside;
+                }
+                self.spare_masks.push(inside);
+                self.clear_tail(out);
+                size.map(|size| self.graph.num_entities() - size)
+            }
+            Kind::Intersection(children) => {
+                let leads =
+                    |&&c: &&usize| matches!(program.nodes[c].kind, Kind::Projection(..) | Kind::Anchor(_));
+                let cheapest = children.iter().filter(leads).min_by_key(|&&c| self.cheaper_side(c).1);
+                if let Some(&lead) = cheapest {
+                    return self.filtered(lead, children, out);
+                }
+                let mut inside = self.take_mask(out.len());
+                self.hits(children[0], &mut inside);
+                for candidate in bits(&inside) {
+                    let entity = self.pool.entity(candidate);
+                    if children[1..].iter().all(|&child| self.contains(child, entity)) {
+                        set(out, candidate);
+                    }
+                }
+                self.spare_masks.push(inside);
+                None
+            }
+        }
+    }
+
+    /// Candidates in the set of `lead`, a projection or an anchor, and of every one of `all` as well.
+    fn filtered(&mut self, lead: usize, all: &[usize], out: &mut [u64]) -> Option<usize> {
+        let inside = |this: &Self, entity| all.iter().all(|&c| c == lead || this.contains(c, entity));
+        let Driver::Forward = self.cheaper_side(lead).0 else {
+            let Kind::Projection(child, relation) = self.program.nodes[lead].kind else {
+                unreachable!("an anchor is walked forward")
+            };
+            let back = self.query.relations[relation].inverse();
+            for entry in self.pool.leaving(back) {
+                let candidate = entry.candidate as usize;
+                let entity = self.pool.entity(candidate);
+                let found = match &self.frontier.sets[lead] {
+                    Some(found) => found.contains(entity),
+                    None => self.reaches(child, entry.tails),
+                };
+                if found && inside(self, entity) {
+                    set(out, candidate);
+                }
+            }
+            // A fragment's size is known even where its entities were not walked.
+            let fragment = self.frontier.sets[lead].as_ref().filter(|_| all.is_empty());
+            return fragment.map(|found| found.entities().len());
+        };
+        if let Some(found) = &self.frontier.sets[lead] {
+            let entities = found.entities();
+            if all.is_empty() || entities.len() > ALWAYS_ENUMERATED {
+                for &entity in entities {
+                    if let Some(candidate) = self.pool.candidate(entity)
+                        && inside(self, entity)
+                    {
+                        set(out, candidate);
+                    }
+                }
+                return all.is_empty().then_some(entities.len());
+            }
+            let mut size = 0;
+            for &entity in entities {
+                if inside(self, entity) {
+                    size += 1;
+                    if let Some(candidate) = self.pool.candidate(entity) {
+                        set(out, candidate);
+                    }
+                }
+            }
+            return Some(size);
+        }
+        let Kind::Projection(child, relation) = self.program.nodes[lead].kind else {
+            unreachable!("an anchor is its own set")
+        };
+        let relation = self.query.relations[relation];
+        let mut met = self.frontier.take_set();
+        let mut size = 0;
+        let sources = self.frontier.sets[child].as_ref().map_or(&[][..], Found::entities);
+        for &source in sources {
+            for &entity in self.graph.tails(source, relation) {
+                if met.insert(entity) && inside(self, entity) {
+                    size += 1;
+                    if let Some(candidate) = self.pool.candidate(entity) {
+                        set(out, candidate);
+                    }
+                }
+            }
+        }
+        self.frontier.recycle(met);
+        Some(size)
+    }
+
+    /// From which side a projection or an anchor meets the pool, and the estimated cost.
+    fn cheaper_side(&self, node: usize) -> (Driver, usize) {
+        let Kind::Projection(child, relation) = self.program.nodes[node].kind else {
+            return (Driver::Forward, cost::STEP);
+        };
+        let relation = self.query.relations[relation];
+        let back = relation.inverse();
+        let candidates = self.pool.leaving(back).len();
+        if let Some(found) = &self.frontier.sets[node] {
+            let forward = found.entities().len() * cost::STEP;
+            let backward = candidates * cost::SEARCH;
+            return if found.entities().len() <= ALWAYS_ENUMERATED || forward <= backward {
+                (Driver::Forward, forward)
+            } else {
+                (Driver::Backward, backward)
+            };
+        }
+        let Some(found) = &self.frontier.sets[child] else {
+            let tails = self.pool.num_tails(back);
+            return (Driver::Backward, candidates * cost::SEARCH + tails * (cost::FRAGMENT + cost::SEARCH));
+        };
+        // The pool is a sample of the graph: its mean fragment stands for those of the frontier.
+        let sample = self.pool.leaving(relation).len().max(1);
+        let mean = self.pool.num_tails(relation).div_ceil(sample).max(1);
+        let forward = found.entities().len() * (cost::FRAGMENT + mean * cost::INSERT);
+        let tails = self.pool.num_tails(back);
+        let backward = candidates * cost::SEARCH + tails * cost::STEP;
+        if forward <= backward { (Driver::Forward, forward) } else { (Driver::Backward, backward) }
+    }
+
+    fn take_mask(&mut self, words: usize) -> Vec<u64> {
+        let mut mask = self.spare_masks.pop().unwrap_or_default();
+        mask.clear();
+        mask.resize(words, 0);
+        mask
+    }
+
+    /// Clears the bits beyond the last candidate.
+    fn clear_tail(&self, mask: &mut [u64]) {
+        let candidates = self.pool.num_candidates();
+        for (i, word) in mask.iter_mut().enumerate() {
+            let valid = candidates.saturating_sub(i * 64);
+            if valid < 64 {
+                *word &= (1 << valid) - 1;
+            }
+        }
+    }
+}
+
+/// Sets bit `index`.
+#[inline]
+pub fn set(mask: &mut [u64], index: usize) {
+    mask[index / 64] |= 1 << (index % 64);
+}
+
+/// Indexes of the set bits, ascending.
+pub fn bits(mask: &[u64]) -> impl Iterator<Item = usize> + '_ {
+    mask.iter().enumerate().flat_map(|(i, &word)| {
+        let mut rest = word;
+        std::iter::from_fn(move || {
+            if rest == 0 {
+                return None;
+            }
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            Some(i * 64 + bit)
+        })
+    })
+}
