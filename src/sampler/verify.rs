@@ -19,8 +19,9 @@ mod cost {
     pub const SEARCH: usize = 12;
 }
 
-/// A smallest branch of at most so many entities is always enumerated, for the exact number of answers.
-const ALWAYS_ENUMERATED: usize = 64;
+/// Up to so many entities are walked even where the other side is cheaper: that gives the exact number
+/// of answers, which weighs the query in the loss. For larger sets the pool's estimate is good.
+const ALWAYS_ENUMERATED: usize = 256;
 
 /// One query with its frontier, ready to be asked for candidates.
 pub struct Verifier<'a, 'g> {
@@ -90,6 +91,12 @@ impl<'g> Verifier<'_, 'g> {
             Kind::Anchor(_) => self.filtered(node, &[], out),
             Kind::Projection(..) => self.filtered(node, &[], out),
             Kind::Union(children) => {
+                let found = children.iter().map(|&c| self.frontier.sets[c].as_ref());
+                let total = found.map(|found| found.map(|found| found.entities().len()));
+                let total: Option<usize> = total.sum();
+                if total.is_some_and(|total| total <= ALWAYS_ENUMERATED) {
+                    return Some(self.enumerate_union(children, out));
+                }
                 for &child in children {
                     self.hits(child, out);
                 }
@@ -124,6 +131,23 @@ impl<'g> Verifier<'_, 'g> {
                 None
             }
         }
+    }
+
+    /// Walks the enumerated sets of a union; returns the size of the union.
+    fn enumerate_union(&mut self, children: &[usize], out: &mut [u64]) -> usize {
+        let mut met = self.frontier.take_set();
+        for &child in children {
+            for &entity in self.frontier.sets[child].as_ref().map_or(&[][..], Found::entities) {
+                if met.insert(entity)
+                    && let Some(candidate) = self.pool.candidate(entity)
+                {
+                    set(out, candidate);
+                }
+            }
+        }
+        let size = met.len();
+        self.frontier.recycle(met);
+        size
     }
 
     /// Candidates in the set of `lead`, a projection or an anchor, and of every one of `all` as well.
@@ -220,7 +244,8 @@ impl<'g> Verifier<'_, 'g> {
         let forward = found.entities().len() * (cost::FRAGMENT + mean * cost::INSERT);
         let tails = self.pool.num_tails(back);
         let backward = candidates * cost::SEARCH + tails * cost::STEP;
-        if forward <= backward { (Driver::Forward, forward) } else { (Driver::Backward, backward) }
+        let few = found.entities().len() * mean <= ALWAYS_ENUMERATED;
+        if few || forward <= backward { (Driver::Forward, forward) } else { (Driver::Backward, backward) }
     }
 
     fn take_mask(&mut self, words: usize) -> Vec<u64> {
