@@ -44,7 +44,7 @@ impl Default for PipelineOptions {
 /// Running workers. Batch `first + i` is made by worker `i % workers` and waits in that worker's own
 /// queue, so batches come in order and do not depend on the number of workers.
 ///
-/// Dropping the pipeline stops the workers, at the latest when the batch they are at is done.
+/// Dropping the pipeline stops the workers at once, also in the middle of a batch.
 pub struct Pipeline {
     lanes: Vec<Lane>,
     structures: Vec<Structure>,
@@ -214,7 +214,7 @@ fn work(
         let mut batch = shared.spent.try_pop().unwrap_or_default();
         // A sampler that has panicked is not used again.
         let filled = catch_unwind(AssertUnwindSafe(|| {
-            sampler.fill(number, &mut batch)?;
+            sampler.fill_unless(number, &mut batch, &shared.stop)?;
             batch.index(plan);
             Ok::<(), Error>(())
         }));
@@ -335,6 +335,18 @@ mod tests {
             drop(pipeline);
             assert_eq!(Arc::strong_count(&graph), 1, "no thread is left that has the graph");
         }
+    }
+
+    #[test]
+    fn a_worker_that_tries_in_vain_is_stopped_in_the_middle_of_its_batch() {
+        let edge = Arc::new(CsrBuf::from_triples(60, &[triple(0, 0, 1)]));
+        let plan = Arc::new(Plan::new(&mix()).unwrap());
+        let for_ever = SamplerOptions { max_attempts: usize::MAX, ..options() };
+        let pipeline =
+            Pipeline::start(edge.clone(), &mix(), plan, for_ever, PipelineOptions::default()).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        drop(pipeline);
+        assert_eq!(Arc::strong_count(&edge), 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::query::{Mix, Structure, Tree};
 use crate::rng::{Rng, below, stream};
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a batch is made of, besides the graph and the mix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +167,12 @@ impl<'g> Sampler<'g> {
     /// [`Error::Sampling`] names the structure that could not be drawn in as many attempts as the options
     /// allow, and the most frequent reason. The batch is then incomplete.
     pub fn fill(&mut self, number: u64, batch: &mut Batch) -> Result<()> {
+        self.fill_unless(number, batch, &AtomicBool::new(false))
+    }
+
+    /// As [`Sampler::fill`], but gives up with an error soon after `stop` is set: a structure that is
+    /// rarely accepted can take long.
+    pub fn fill_unless(&mut self, number: u64, batch: &mut Batch, stop: &AtomicBool) -> Result<()> {
         let mut rng = stream(self.options.seed, "batch", number);
         let rng = &mut rng;
         self.pool.draw(self.graph, self.options.negatives, rng);
@@ -182,7 +189,7 @@ impl<'g> Sampler<'g> {
         batch.mask.resize(num_queries * words, 0);
         for part in 0..self.parts.len() {
             for _ in 0..self.parts[part].count {
-                let accepted = self.draw(part, rng, batch)?;
+                let accepted = self.draw(part, rng, batch, stop)?;
                 let mask = &mut batch.mask[batch.positives.len() * words..][..words];
                 let mut masked = 0;
                 for candidate in bits(&self.hits) {
@@ -216,11 +223,14 @@ impl<'g> Sampler<'g> {
     }
 
     /// Draws one query, appends its ids to the batch and leaves its answers in the pool in `hits`.
-    fn draw(&mut self, part: usize, rng: &mut Rng, batch: &mut Batch) -> Result<Accepted> {
+    fn draw(&mut self, part: usize, rng: &mut Rng, batch: &mut Batch, stop: &AtomicBool) -> Result<Accepted> {
         let anchors = batch.anchors.len();
         let relations = batch.relations.len();
         let mut here = Rejections::default();
         for _ in 0..self.options.max_attempts {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Sampling("stopped before the batch was complete".into()));
+            }
             match self.attempt(part, rng, batch, anchors..relations) {
                 Ok(accepted) => {
                     self.parts[part].stats.rejections.merge(&here);

@@ -4,7 +4,7 @@ use super::cut::{Kind, Program};
 use super::frontier::{Filling, Found, Frontier};
 use super::negatives::Pool;
 use crate::graph::Csr;
-use crate::ids::EntityId;
+use crate::ids::{EntityId, RelationId};
 use std::cell::Cell;
 
 /// Costs in about nanoseconds, for choosing the cheaper side. A wrong choice costs time only.
@@ -44,8 +44,8 @@ pub struct Verifier<'a, 'g> {
 }
 
 /// The side from which a projection meets the pool.
-enum Driver {
-    /// Walk the answers of this branch.
+enum Side {
+    /// Walk the answers of the branch.
     Forward,
     /// Walk the candidates that have the relation at all.
     Backward,
@@ -88,8 +88,7 @@ impl<'g> Verifier<'_, 'g> {
     pub fn hits(&mut self, node: usize, out: &mut [u64]) -> Option<usize> {
         let program = self.program;
         match &program.nodes[node].kind {
-            Kind::Anchor(_) => self.filtered(node, &[], out),
-            Kind::Projection(..) => self.filtered(node, &[], out),
+            Kind::Anchor(_) | Kind::Projection(..) => self.filtered(node, &[], out),
             Kind::Union(children) => {
                 let found = children.iter().map(|&c| self.frontier.sets[c].as_ref());
                 let total = found.map(|found| found.map(|found| found.entities().len()));
@@ -152,61 +151,73 @@ impl<'g> Verifier<'_, 'g> {
 
     /// Candidates in the set of `lead`, a projection or an anchor, and of every one of `all` as well.
     fn filtered(&mut self, lead: usize, all: &[usize], out: &mut [u64]) -> Option<usize> {
-        let inside = |this: &Self, entity| all.iter().all(|&c| c == lead || this.contains(c, entity));
-        let Driver::Forward = self.cheaper_side(lead).0 else {
-            let Kind::Projection(child, relation) = self.program.nodes[lead].kind else {
-                unreachable!("an anchor is walked forward")
-            };
-            let back = self.query.relations[relation].inverse();
-            for entry in self.pool.leaving(back) {
-                let candidate = entry.candidate as usize;
-                let entity = self.pool.entity(candidate);
-                let found = match &self.frontier.sets[lead] {
-                    Some(found) => found.contains(entity),
-                    None => self.reaches(child, entry.tails),
-                };
-                if found && inside(self, entity) {
+        match self.cheaper_side(lead) {
+            (Side::Forward, _) if self.frontier.sets[lead].is_some() => self.walk_set(lead, all, out),
+            (Side::Forward, cost) => {
+                // The cost is an estimate, and a hub in the frontier can prove it wrong by far.
+                let budget = 4 * (ALWAYS_ENUMERATED + cost / cost::INSERT);
+                let size = self.walk_forward(lead, all, budget, out);
+                if size.is_none() {
+                    self.walk_backward(lead, all, out);
+                }
+                size
+            }
+            (Side::Backward, _) => {
+                self.walk_backward(lead, all, out);
+                // A fragment's size is known even where its entities were not walked.
+                let fragment = self.frontier.sets[lead].as_ref().filter(|_| all.is_empty());
+                fragment.map(|found| found.entities().len())
+            }
+        }
+    }
+
+    /// Whether `entity`, which is in the set of `lead`, is in all others as well.
+    #[inline]
+    fn inside(&self, lead: usize, all: &[usize], entity: EntityId) -> bool {
+        all.iter().all(|&child| child == lead || self.contains(child, entity))
+    }
+
+    /// Walks the enumerated set of `lead`.
+    fn walk_set(&self, lead: usize, all: &[usize], out: &mut [u64]) -> Option<usize> {
+        let entities = self.frontier.sets[lead].as_ref().map_or(&[][..], Found::entities);
+        let count = all.is_empty() || entities.len() <= ALWAYS_ENUMERATED;
+        let mut size = 0;
+        for &entity in entities {
+            // Without a count only what is in the pool needs to be checked.
+            let candidate = self.pool.candidate(entity);
+            if (count || candidate.is_some()) && self.inside(lead, all, entity) {
+                size += 1;
+                if let Some(candidate) = candidate {
                     set(out, candidate);
                 }
             }
-            // A fragment's size is known even where its entities were not walked.
-            let fragment = self.frontier.sets[lead].as_ref().filter(|_| all.is_empty());
-            return fragment.map(|found| found.entities().len());
-        };
-        if let Some(found) = &self.frontier.sets[lead] {
-            let entities = found.entities();
-            if all.is_empty() || entities.len() > ALWAYS_ENUMERATED {
-                for &entity in entities {
-                    if let Some(candidate) = self.pool.candidate(entity)
-                        && inside(self, entity)
-                    {
-                        set(out, candidate);
-                    }
-                }
-                return all.is_empty().then_some(entities.len());
-            }
-            let mut size = 0;
-            for &entity in entities {
-                if inside(self, entity) {
-                    size += 1;
-                    if let Some(candidate) = self.pool.candidate(entity) {
-                        set(out, candidate);
-                    }
-                }
-            }
-            return Some(size);
         }
-        let Kind::Projection(child, relation) = self.program.nodes[lead].kind else {
-            unreachable!("an anchor is its own set")
-        };
-        let relation = self.query.relations[relation];
+        count.then_some(size)
+    }
+
+    /// Walks from the frontier through the last relation; `None` where that takes more than `budget`
+    /// tails, with only some of the answers marked.
+    fn walk_forward(
+        &mut self,
+        lead: usize,
+        all: &[usize],
+        mut budget: usize,
+        out: &mut [u64],
+    ) -> Option<usize> {
+        let (child, relation) = self.projection(lead);
         let mut met = self.frontier.take_set();
-        let mut size = 0;
         let sources = self.frontier.sets[child].as_ref().map_or(&[][..], Found::entities);
+        let mut size = Some(0);
         for &source in sources {
-            for &entity in self.graph.tails(source, relation) {
-                if met.insert(entity) && inside(self, entity) {
-                    size += 1;
+            let tails = self.graph.tails(source, relation);
+            if tails.len() > budget {
+                size = None;
+                break;
+            }
+            budget -= tails.len();
+            for &entity in tails {
+                if met.insert(entity) && self.inside(lead, all, entity) {
+                    size = size.map(|size| size + 1);
                     if let Some(candidate) = self.pool.candidate(entity) {
                         set(out, candidate);
                     }
@@ -214,13 +225,37 @@ impl<'g> Verifier<'_, 'g> {
             }
         }
         self.frontier.recycle(met);
-        Some(size)
+        size
+    }
+
+    /// Walks from the candidates that have the last relation at all, back to the frontier.
+    fn walk_backward(&self, lead: usize, all: &[usize], out: &mut [u64]) {
+        let (child, relation) = self.projection(lead);
+        for entry in self.pool.leaving(relation.inverse()) {
+            let candidate = entry.candidate as usize;
+            let entity = self.pool.entity(candidate);
+            let found = match &self.frontier.sets[lead] {
+                Some(found) => found.contains(entity),
+                None => self.reaches(child, entry.tails),
+            };
+            if found && self.inside(lead, all, entity) {
+                set(out, candidate);
+            }
+        }
+    }
+
+    /// Child and relation of a projection.
+    fn projection(&self, node: usize) -> (usize, RelationId) {
+        match self.program.nodes[node].kind {
+            Kind::Projection(child, relation) => (child, self.query.relations[relation]),
+            _ => unreachable!("only a projection has a last relation"),
+        }
     }
 
     /// From which side a projection or an anchor meets the pool, and the estimated cost.
-    fn cheaper_side(&self, node: usize) -> (Driver, usize) {
+    fn cheaper_side(&self, node: usize) -> (Side, usize) {
         let Kind::Projection(child, relation) = self.program.nodes[node].kind else {
-            return (Driver::Forward, cost::STEP);
+            return (Side::Forward, cost::STEP);
         };
         let relation = self.query.relations[relation];
         let back = relation.inverse();
@@ -229,14 +264,14 @@ impl<'g> Verifier<'_, 'g> {
             let forward = found.entities().len() * cost::STEP;
             let backward = candidates * cost::SEARCH;
             return if found.entities().len() <= ALWAYS_ENUMERATED || forward <= backward {
-                (Driver::Forward, forward)
+                (Side::Forward, forward)
             } else {
-                (Driver::Backward, backward)
+                (Side::Backward, backward)
             };
         }
         let Some(found) = &self.frontier.sets[child] else {
             let tails = self.pool.num_tails(back);
-            return (Driver::Backward, candidates * cost::SEARCH + tails * (cost::FRAGMENT + cost::SEARCH));
+            return (Side::Backward, candidates * cost::SEARCH + tails * (cost::FRAGMENT + cost::SEARCH));
         };
         // The pool is a sample of the graph: its mean fragment stands for those of the frontier.
         let sample = self.pool.leaving(relation).len().max(1);
@@ -245,7 +280,7 @@ impl<'g> Verifier<'_, 'g> {
         let tails = self.pool.num_tails(back);
         let backward = candidates * cost::SEARCH + tails * cost::STEP;
         let few = found.entities().len() * mean <= ALWAYS_ENUMERATED;
-        if few || forward <= backward { (Driver::Forward, forward) } else { (Driver::Backward, backward) }
+        if few || forward <= backward { (Side::Forward, forward) } else { (Side::Backward, backward) }
     }
 
     fn take_mask(&mut self, words: usize) -> Vec<u64> {
