@@ -29,6 +29,7 @@ pub mod model;
 pub mod pipeline;
 pub mod query;
 pub mod rng;
+pub mod sampler;
 pub mod storage;
 
 pub use error::{Error, Result};

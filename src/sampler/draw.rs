@@ -1,0 +1,384 @@
+//! The sampler: batches of queries with a verified pool of negatives.
+
+use super::cut::Program;
+use super::frontier::{Caps, Filling, Frontier};
+use super::instantiate::instantiate;
+use super::negatives::Pool;
+use super::reject::{Rejection, Rejections};
+use super::verify::{Verifier, bits, set};
+use crate::error::{Error, Result};
+use crate::graph::{Csr, Walk};
+use crate::ids::EntityId;
+use crate::pipeline::Batch;
+use crate::query::structure::NAMED;
+use crate::query::{Mix, Structure, Tree};
+use crate::rng::{Rng, below, stream};
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a batch is made of, besides the graph and the mix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamplerOptions {
+    /// With the batch's number, decides the whole content.
+    pub seed: u64,
+    /// Size of the pool of negatives that the queries of a batch share.
+    pub negatives: usize,
+    /// Largest fragment that a set is projected through, and largest set on the way to the cut.
+    /// A query that needs more is drawn again.
+    pub relation_bandwidth: usize,
+    /// Largest frontier at the cut and, apart from it, most distinct entities of the pool that may be
+    /// answers. A query above either is drawn again.
+    pub answer_cap: usize,
+    /// Draws of one query before the structure is given up as impossible on this graph.
+    pub max_attempts: usize,
+}
+
+impl Default for SamplerOptions {
+    fn default() -> Self {
+        SamplerOptions {
+            seed: 0,
+            negatives: 1024,
+            relation_bandwidth: 500,
+            answer_cap: 120,
+            max_attempts: 10_000,
+        }
+    }
+}
+
+/// What was drawn of one structure so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StructureStats {
+    /// Queries in batches.
+    pub drawn: u64,
+    /// Draws that were thrown away.
+    pub rejections: Rejections,
+    /// Entities at the cut, summed over the drawn queries.
+    pub frontier_sum: u64,
+    /// Most entities at the cut of a drawn query.
+    pub frontier_max: u64,
+    /// Candidates of the pool that are answers, summed over the drawn queries.
+    pub masked_sum: u64,
+    /// Queries whose number of answers is exact.
+    pub enumerated: u64,
+}
+
+impl StructureStats {
+    /// Adds those of another sampler.
+    pub fn merge(&mut self, other: &StructureStats) {
+        self.drawn += other.drawn;
+        self.rejections.merge(&other.rejections);
+        self.frontier_sum += other.frontier_sum;
+        self.frontier_max = self.frontier_max.max(other.frontier_max);
+        self.masked_sum += other.masked_sum;
+        self.enumerated += other.enumerated;
+    }
+}
+
+/// Draws batches by bidirectional rejection sampling.
+///
+/// # What is drawn
+///
+/// For each query: an answer uniformly among the entities that have edges, then the query by
+/// [`instantiate`]; the pool: entities uniformly among all, with repetition. The query is drawn again,
+/// **with a new answer**, when any [`Rejection`] applies, so that
+///
+/// - query and answer are distributed as that process has it, *given* that nothing was rejected. For
+///   `1p`, where only the hits in the pool are capped, answers are uniform while the cap is not met;
+///   for `2i` an answer's share falls by the chance that both branches come out the same;
+/// - the caps make queries with wide frontiers rarer. They never change what is an answer: every
+///   masked entry of the pool is one on this graph, every unmasked one is none, every positive is one.
+///
+/// A query whose answers are the whole pool is drawn again, too: it would have nothing to learn from.
+///
+/// # Cost
+///
+/// The pool is indexed once per batch, in O(fragments at its entities). A query costs its frontier
+/// (capped), plus the smaller of its last fragments and the candidates that its last relation can reach
+/// at all. Nothing is allocated once the buffers have grown, and no buffer grows with the graph.
+pub struct Sampler<'g> {
+    graph: Csr<'g>,
+    parts: Vec<Part>,
+    options: SamplerOptions,
+    pool: Pool<'g>,
+    frontier: Frontier<'g>,
+    /// Bits of the candidates that are answers of the query at hand.
+    hits: Vec<u64>,
+    spare_masks: Vec<Vec<u64>>,
+}
+
+/// A structure of the mix.
+struct Part {
+    structure: Structure,
+    program: Program,
+    count: usize,
+    stats: StructureStats,
+}
+
+/// An accepted query.
+struct Accepted {
+    answer: EntityId,
+    frontier: usize,
+    hits: usize,
+    size: Option<usize>,
+}
+
+impl<'g> Sampler<'g> {
+    /// A sampler of `mix` on `graph`, the training edges in both directions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sampling`] where the graph has no edges, [`Error::Invalid`] for an option out of range.
+    pub fn new(graph: Csr<'g>, mix: &Mix, options: SamplerOptions) -> Result<Self> {
+        if graph.num_edges() == 0 {
+            return Err(Error::Sampling("the training graph has no edges: nothing can be drawn".into()));
+        }
+        for (value, name) in [
+            (options.negatives, "negatives"),
+            (options.relation_bandwidth, "the relation bandwidth"),
+            (options.answer_cap, "the answer cap"),
+            (options.max_attempts, "the number of attempts"),
+        ] {
+            if value == 0 {
+                return Err(Error::invalid(format!("{name} must be at least 1")));
+            }
+        }
+        let parts = mix.parts.iter().map(|(structure, count)| Part {
+            structure: structure.clone(),
+            program: Program::new(structure),
+            count: *count,
+            stats: StructureStats::default(),
+        });
+        Ok(Sampler {
+            graph,
+            parts: parts.collect(),
+            options,
+            pool: Pool::default(),
+            frontier: Frontier::default(),
+            hits: Vec::new(),
+            spare_masks: Vec::new(),
+        })
+    }
+
+    /// Fills the sampler's fields of `batch` with batch `number`, which with the seed decides them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sampling`] names the structure that could not be drawn in as many attempts as the options
+    /// allow, and the most frequent reason. The batch is then incomplete.
+    pub fn fill(&mut self, number: u64, batch: &mut Batch) -> Result<()> {
+        self.fill_unless(number, batch, &AtomicBool::new(false))
+    }
+
+    /// As [`Sampler::fill`], but gives up with an error soon after `stop` is set: a structure that is
+    /// rarely accepted can take long.
+    pub fn fill_unless(&mut self, number: u64, batch: &mut Batch, stop: &AtomicBool) -> Result<()> {
+        let mut rng = stream(self.options.seed, "batch", number);
+        let rng = &mut rng;
+        self.pool.draw(self.graph, self.options.negatives, rng);
+        let num_queries: usize = self.parts.iter().map(|part| part.count).sum();
+        let words = Batch::words_per_query(self.options.negatives);
+        batch.number = number;
+        batch.anchors.clear();
+        batch.relations.clear();
+        batch.positives.clear();
+        batch.num_answers.clear();
+        batch.negatives.clear();
+        batch.negatives.extend_from_slice(self.pool.drawn());
+        batch.mask.clear();
+        batch.mask.resize(num_queries * words, 0);
+        for part in 0..self.parts.len() {
+            for _ in 0..self.parts[part].count {
+                let accepted = self.draw(part, rng, batch, stop)?;
+                let mask = &mut batch.mask[batch.positives.len() * words..][..words];
+                let mut masked = 0;
+                for candidate in bits(&self.hits) {
+                    for &position in self.pool.positions(candidate) {
+                        set(mask, position as usize);
+                        masked += 1;
+                    }
+                }
+                batch.positives.push(accepted.answer);
+                batch.num_answers.push(match accepted.size {
+                    Some(size) => size as f32,
+                    None => {
+                        let share = f64::from(masked) / self.options.negatives as f64;
+                        (1.0 + self.graph.num_entities() as f64 * share) as f32
+                    }
+                });
+                let stats = &mut self.parts[part].stats;
+                stats.drawn += 1;
+                stats.frontier_sum += accepted.frontier as u64;
+                stats.frontier_max = stats.frontier_max.max(accepted.frontier as u64);
+                stats.masked_sum += accepted.hits as u64;
+                stats.enumerated += u64::from(accepted.size.is_some());
+            }
+        }
+        Ok(())
+    }
+
+    /// Structures of the mix with what was drawn of them so far.
+    pub fn stats(&self) -> impl Iterator<Item = (&Structure, &StructureStats)> {
+        self.parts.iter().map(|part| (&part.structure, &part.stats))
+    }
+
+    /// Draws one query, appends its ids to the batch and leaves its answers in the pool in `hits`.
+    fn draw(&mut self, part: usize, rng: &mut Rng, batch: &mut Batch, stop: &AtomicBool) -> Result<Accepted> {
+        let anchors = batch.anchors.len();
+        let relations = batch.relations.len();
+        let mut here = Rejections::default();
+        for _ in 0..self.options.max_attempts {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Sampling("stopped before the batch was complete".into()));
+            }
+            match self.attempt(part, rng, batch, anchors..relations) {
+                Ok(accepted) => {
+                    self.parts[part].stats.rejections.merge(&here);
+                    return Ok(accepted);
+                }
+                Err(reason) => {
+                    here.add(reason);
+                    batch.anchors.truncate(anchors);
+                    batch.relations.truncate(relations);
+                }
+            }
+        }
+        let part = &mut self.parts[part];
+        part.stats.rejections.merge(&here);
+        let (reason, count) = here.most_frequent().expect("at least one attempt was made");
+        Err(Error::Sampling(format!(
+            "{} cannot be drawn on this graph: {} draws in a row were thrown away, {count} of them because {}",
+            name(&part.structure),
+            self.options.max_attempts,
+            reason.explain(),
+        )))
+    }
+
+    /// One attempt; `starts` is where the query's anchors and relations begin in the batch.
+    fn attempt(
+        &mut self,
+        part: usize,
+        rng: &mut Rng,
+        batch: &mut Batch,
+        starts: Range<usize>,
+    ) -> Result<Accepted, Rejection> {
+        let Part { structure, program, .. } = &self.parts[part];
+        let answer = self.draw_answer(rng)?;
+        instantiate(&self.graph, structure, answer, rng, &mut batch.anchors, &mut batch.relations)?;
+        let query =
+            Filling { anchors: &batch.anchors[starts.start..], relations: &batch.relations[starts.end..] };
+        let caps =
+            Caps { relation_bandwidth: self.options.relation_bandwidth, answers: self.options.answer_cap };
+        let frontier = self.frontier.enumerate(self.graph, program, query, caps)?;
+        let mut verifier = Verifier {
+            graph: self.graph,
+            program,
+            query,
+            frontier: &mut self.frontier,
+            pool: &self.pool,
+            spare_masks: &mut self.spare_masks,
+            relation_bandwidth: self.options.relation_bandwidth,
+            too_wide: Cell::new(false),
+        };
+        let is_answer = !program.has_negation || verifier.contains(program.root(), answer);
+        self.hits.clear();
+        self.hits.resize(self.pool.num_candidates().div_ceil(64), 0);
+        let size = if is_answer { verifier.hits(program.root(), &mut self.hits) } else { None };
+        if verifier.too_wide.get() {
+            return Err(Rejection::Bandwidth);
+        }
+        if !is_answer {
+            return Err(Rejection::NegatedAnswer);
+        }
+        let hits: usize = self.hits.iter().map(|word| word.count_ones() as usize).sum();
+        if hits == self.pool.num_candidates() {
+            return Err(Rejection::NoNegatives);
+        }
+        if hits > self.options.answer_cap {
+            return Err(Rejection::Hits);
+        }
+        Ok(Accepted { answer, frontier, hits, size })
+    }
+
+    /// Uniform among the entities that have edges.
+    fn draw_answer(&self, rng: &mut Rng) -> Result<EntityId, Rejection> {
+        let sources = self.graph.parts().0;
+        if !sources.is_empty() {
+            return Ok(sources[below(rng, sources.len() as u64) as usize]);
+        }
+        for _ in 0..self.options.max_attempts {
+            let entity = EntityId(below(rng, self.graph.num_entities() as u64) as u32);
+            if self.graph.has_edges(entity) {
+                return Ok(entity);
+            }
+        }
+        Err(Rejection::NoEdges)
+    }
+}
+
+/// A structure's name, or its nested tuples where it has none.
+fn name(structure: &Structure) -> String {
+    let text = tuples(structure);
+    NAMED.iter().find(|(_, tuples)| *tuples == text).map_or(text, |(name, _)| (*name).into())
+}
+
+fn tuples(structure: &Structure) -> String {
+    let mut steps = Vec::new();
+    let mut node = structure;
+    loop {
+        match node {
+            Tree::Projection(child, ()) => {
+                steps.push("'r'");
+                node = child;
+            }
+            Tree::Negation(child) => {
+                steps.push("'n'");
+                node = child;
+            }
+            _ => break,
+        }
+    }
+    steps.reverse();
+    let inner = match node {
+        Tree::Intersection(children) => children.iter().map(tuples).collect::<Vec<_>>().join(","),
+        Tree::Union(children) => {
+            children.iter().map(tuples).chain(["('u',)".into()]).collect::<Vec<_>>().join(",")
+        }
+        _ => "'e'".into(),
+    };
+    let is_set = matches!(node, Tree::Intersection(_) | Tree::Union(_));
+    match (is_set, steps.as_slice()) {
+        (true, []) => format!("({inner})"),
+        (false, []) => inner,
+        (true, steps) => format!("(({inner}),({}))", list(steps)),
+        (false, steps) => format!("({inner},({}))", list(steps)),
+    }
+}
+
+/// Python's spelling of a tuple's entries: a single one keeps its comma.
+fn list(steps: &[&str]) -> String {
+    if let [one] = steps { format!("{one},") } else { steps.join(",") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(child: Structure) -> Structure {
+        Tree::Projection(Box::new(child), ())
+    }
+
+    #[test]
+    fn structures_are_named_as_in_the_tables() {
+        let one = || project(Tree::Anchor(()));
+        assert_eq!(name(&one()), "1p");
+        assert_eq!(name(&project(project(one()))), "3p");
+        assert_eq!(name(&Tree::Intersection(vec![one(), one()])), "2i");
+        let union = Tree::Union(vec![one(), one()]);
+        assert_eq!(name(&union), "2u");
+        assert_eq!(name(&project(union)), "up");
+        let without = Tree::Intersection(vec![project(one()), Tree::Negation(Box::new(one()))]);
+        assert_eq!(name(&without), "pin");
+        assert_eq!(name(&project(without)), "((('e',('r','r')),('e',('r','n'))),('r',))");
+    }
+}
