@@ -2,6 +2,7 @@
 
 use super::tree::Tree;
 use crate::error::{Error, Result};
+use std::sync::LazyLock;
 
 /// A query's shape: anchors and relations still to be filled in.
 pub type Structure = Tree<(), ()>;
@@ -23,6 +24,14 @@ pub const NAMED: [(&str, &str); 14] = [
     ("2u", "(('e',('r',)),('e',('r',)),('u',))"),
     ("up", "((('e',('r',)),('e',('r',)),('u',)),('r',))"),
 ];
+
+/// [`NAMED`] as trees, in the same order.
+pub fn named() -> &'static [(&'static str, Structure)] {
+    static PARSED: LazyLock<Vec<(&'static str, Structure)>> = LazyLock::new(|| {
+        NAMED.iter().map(|&(name, tuple)| (name, super::parse::plain_structure(tuple))).collect()
+    });
+    &PARSED
+}
 
 /// How many queries of each structure a batch holds: fixed, so that its shape never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
