@@ -24,6 +24,7 @@ pub mod ids;
 pub mod pipeline;
 pub mod query;
 pub mod rng;
+pub mod sampler;
 
 pub use error::{Error, Result};
 pub use ids::{EntityId, RelationId};

@@ -357,12 +357,28 @@ impl<'a> View<'a> {
 
 /// A graph on which one can walk at random.
 pub trait Walk {
+    /// Number of entities, with or without edges.
+    fn num_entities(&self) -> usize;
+
+    /// Whether any edge leaves `entity`.
+    fn has_edges(&self, entity: EntityId) -> bool;
+
     /// An edge that leaves `entity`: a relation uniformly among those it has, then a tail uniformly
     /// among that relation's. `None` where the entity has no edges.
     fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)>;
 }
 
 impl Walk for Csr<'_> {
+    #[inline]
+    fn num_entities(&self) -> usize {
+        self.num_entities
+    }
+
+    #[inline]
+    fn has_edges(&self, entity: EntityId) -> bool {
+        self.degree(entity) > 0
+    }
+
     #[inline]
     fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)> {
         let row = self.row(entity);
@@ -376,6 +392,14 @@ impl Walk for Csr<'_> {
 
 /// A layer is chosen first, in proportion to its number of relations at the entity.
 impl Walk for View<'_> {
+    fn num_entities(&self) -> usize {
+        self.layers[0].num_entities
+    }
+
+    fn has_edges(&self, entity: EntityId) -> bool {
+        self.layers.iter().any(|layer| layer.degree(entity) > 0)
+    }
+
     fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)> {
         let total: usize = self.layers.iter().map(|l| l.num_relations_at(entity)).sum();
         let mut pick = if total == 0 { return None } else { below(rng, total as u64) as usize };
