@@ -157,9 +157,9 @@ fn hostile_depth_and_width_are_refused_and_not_followed() {
     }
     assert!(parse_structure(&nested).unwrap_err().to_string().contains("levels"));
     let union = "(('e',('r',)),('e',('r','r')),('u',))";
-    let wide = format!("({})", vec![union; 11].join(","));
+    let wide = format!("({})", [union; 11].join(","));
     assert!(parse_structure(&wide).unwrap_err().to_string().contains("disjuncts"));
-    let fits = format!("({})", vec![union; 10].join(","));
+    let fits = format!("({})", [union; 10].join(","));
     assert_eq!(parse_structure(&fits).unwrap().disjuncts().len(), 1024);
 }
 
