@@ -19,12 +19,14 @@
 //! [`ids`], [`error`], [`rng`] and [`config`] are used throughout.
 
 pub mod error;
+pub mod eval;
 pub mod graph;
 pub mod ids;
 pub mod pipeline;
 pub mod query;
 pub mod rng;
 pub mod sampler;
+pub mod storage;
 
 pub use error::{Error, Result};
 pub use ids::{EntityId, RelationId};

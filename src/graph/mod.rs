@@ -1,10 +1,25 @@
 //! The graph: compressed sparse rows over directed relations, and the file that holds them.
 //!
-//! Reading order: [`csr`] (the index everything else walks).
+//! Reading order: [`csr`] (the index everything else walks), [`text`] (names and labels as
+//! memory-mapped tables), [`layout`] (the sections of a graph file), [`metadata`] (what it says about
+//! its making), [`vocabulary`] and [`builder`] (from triples to a file), [`file`](mod@file) and
+//! [`names`] (an opened one).
 
+pub mod builder;
 pub mod csr;
+pub mod file;
+pub mod layout;
+pub mod metadata;
+pub mod names;
+pub mod text;
+pub mod vocabulary;
 
+pub use builder::GraphBuilder;
 pub use csr::{Csr, CsrBuf, View, Walk};
+pub use file::KnowledgeGraph;
+pub use layout::Subject;
+pub use metadata::Metadata;
+pub use names::Names;
 
 /// A part of a dataset. Training sees [`Split::Train`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

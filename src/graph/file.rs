@@ -1,0 +1,215 @@
+//! A graph file, opened: memory-mapped, shared by any number of threads and processes.
+
+use super::layout::{self, Kind, MAGIC, SplitRanges, Subject, TextRanges, VERSION};
+use super::names::NamesRanges;
+use super::{Csr, Metadata, Names, Split, View};
+use crate::error::{Error, Result};
+use crate::ids::Triple;
+use crate::storage::container::Directory;
+use crate::storage::mmap::Mapped;
+use std::path::{Path, PathBuf};
+
+/// An opened graph file.
+///
+/// Opening reads the header, the section table and the ends of the arrays: milliseconds, whatever the
+/// size of the graph. [`KnowledgeGraph::verify`] reads everything.
+#[derive(Debug)]
+pub struct KnowledgeGraph {
+    path: PathBuf,
+    map: Mapped,
+    parsed: Parsed,
+}
+
+/// All that is read at opening.
+#[derive(Debug)]
+struct Parsed {
+    directory: Directory,
+    metadata: Metadata,
+    num_entities: usize,
+    num_relations: usize,
+    fingerprint: u64,
+    splits: [SplitRanges; 3],
+    entities: NamesRanges,
+    relations: NamesRanges,
+}
+
+const REMEDY: &str = "import the dataset again with `smore data import`";
+
+/// Validated at opening and never written to afterwards.
+const OPENED: &str = "the file was checked when it was opened";
+
+impl KnowledgeGraph {
+    /// Opens a graph file.
+    ///
+    /// Checks magic, version, length, the header's checksum, the bounds of all sections and the ends
+    /// of all arrays. The error says what is wrong and what to do.
+    pub fn open(path: &Path) -> Result<Self> {
+        let map = Mapped::open(path)?;
+        let parsed = parse(map.bytes()).map_err(|message| Error::file(path, message))?;
+        Ok(KnowledgeGraph { path: path.to_path_buf(), map, parsed })
+    }
+
+    /// Name of the dataset, for example `codex-s`.
+    pub fn dataset(&self) -> &str {
+        &self.parsed.directory.name
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hash of the content (triples, names, labels; not how they were imported). Keys caches.
+    pub fn fingerprint(&self) -> u64 {
+        self.parsed.fingerprint
+    }
+
+    /// Number of entities of all splits.
+    pub fn num_entities(&self) -> usize {
+        self.parsed.num_entities
+    }
+
+    /// Number of *directed* relations: twice the dataset's.
+    pub fn num_relations(&self) -> usize {
+        self.parsed.num_relations
+    }
+
+    /// Edges of this split only, in both directions.
+    pub fn split(&self, split: Split) -> Csr<'_> {
+        let ranges = &self.parsed.splits[split as usize];
+        ranges.csr(self.map.bytes(), self.parsed.num_entities).expect(OPENED)
+    }
+
+    /// Edges of this split and those before it: train, train+valid, train+valid+test.
+    pub fn view(&self, split: Split) -> View<'_> {
+        View::new(Split::ALL[..=split as usize].iter().map(|&s| self.split(s)))
+    }
+
+    /// Triples that the dataset gives as false but plausible, with forward relations, in its order.
+    pub fn hard_negatives(&self, split: Split) -> &[Triple] {
+        self.parsed.splits[split as usize].hard_negatives(self.map.bytes()).expect(OPENED)
+    }
+
+    /// Names and labels of entities, indexed by entity.
+    pub fn entities(&self) -> Names<'_> {
+        self.names(&self.parsed.entities)
+    }
+
+    /// Names and labels of the dataset's relations, indexed by `RelationId.0 / 2`.
+    pub fn relations(&self) -> Names<'_> {
+        self.names(&self.parsed.relations)
+    }
+
+    fn names<'a>(&'a self, ranges: &'a NamesRanges) -> Names<'a> {
+        Names::read(self.map.bytes(), ranges, self.language()).expect(OPENED)
+    }
+
+    /// How the file was made.
+    pub fn metadata(&self) -> &Metadata {
+        &self.parsed.metadata
+    }
+
+    /// The language whose labels are shown first, if there are labels.
+    pub fn language(&self) -> Option<&str> {
+        self.parsed.metadata.language.as_deref()
+    }
+
+    /// Shows labels in `language` first. Fails where the graph has labels, but none in this language.
+    pub fn set_language(&mut self, language: &str) -> Result<()> {
+        self.parsed.metadata.set_language(Some(language))
+    }
+
+    /// Length of the file in bytes.
+    pub fn size_in_bytes(&self) -> u64 {
+        self.map.bytes().len() as u64
+    }
+
+    /// Names and lengths in bytes of all sections, in file order.
+    pub fn sections(&self) -> impl Iterator<Item = (String, u64)> {
+        let languages = &self.parsed.metadata.languages;
+        self.parsed.directory.sections.iter().map(|s| (layout::describe(s, languages), s.length))
+    }
+
+    /// Checks every checksum, offset, id, order and text. Reads the whole file; O(edges + names).
+    ///
+    /// The error names the first thing that is wrong.
+    pub fn verify(&self) -> Result<()> {
+        check(self.map.bytes(), &self.parsed)
+            .map_err(|message| Error::file(&self.path, format!("is damaged: {message}; {REMEDY}")))
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Parsed, String> {
+    let directory = Directory::parse(bytes, MAGIC, VERSION, "graph file", REMEDY)?;
+    parse_sections(bytes, directory).map_err(|message| format!("is damaged: {message}; {REMEDY}"))
+}
+
+fn parse_sections(bytes: &[u8], directory: Directory) -> Result<Parsed, String> {
+    let [entities, relations, _] = directory.counts;
+    // Ids are 32-bit; relations are doubled.
+    let (Ok(num_entities), Ok(num_relations)) = (u32::try_from(entities), u32::try_from(relations)) else {
+        return Err(format!("{entities} entities and {relations} relations do not fit 32-bit ids"));
+    };
+    let (num_entities, num_relations) = (num_entities as usize, num_relations as usize);
+    let metadata = directory.find(Kind::Metadata as u32, 0).ok_or("it has no metadata")?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes[metadata]).map_err(|e| format!("its metadata is unreadable: {e}"))?;
+
+    let find = |split| SplitRanges::find(&directory, split);
+    let splits = [find(Split::Train)?, find(Split::Valid)?, find(Split::Test)?];
+    for split in &splits {
+        split.csr(bytes, num_entities)?;
+        split.hard_negatives(bytes)?;
+    }
+    let names = |subject: Subject, len: usize| {
+        let names = TextRanges::find(&directory, subject.names())?.ok_or("it has no names")?;
+        if names.table(bytes)?.len() != len {
+            return Err(format!("it has not one name for each {subject:?}").to_lowercase());
+        }
+        let labels = metadata.languages.iter().enumerate().map(|(number, language)| {
+            let table = TextRanges::find(&directory, subject.labels(number))?;
+            table.as_ref().map(|t| t.table(bytes)).transpose()?;
+            Ok::<_, String>((language.clone(), table))
+        });
+        Ok(NamesRanges { names, labels: labels.collect::<Result<_, _>>()? })
+    };
+    Ok(Parsed {
+        entities: names(Subject::Entity, num_entities)?,
+        relations: names(Subject::Relation, num_relations / 2)?,
+        num_entities,
+        num_relations,
+        fingerprint: directory.fingerprint(Kind::Metadata as u32),
+        splits,
+        metadata,
+        directory,
+    })
+}
+
+fn check(bytes: &[u8], parsed: &Parsed) -> Result<(), String> {
+    if let Some(section) = parsed.directory.damaged(bytes).first() {
+        let name = layout::describe(section, &parsed.metadata.languages);
+        return Err(format!("the checksum of its {name} does not match"));
+    }
+    for (split, ranges) in Split::ALL.iter().zip(&parsed.splits) {
+        ranges
+            .check(bytes, parsed.num_entities, parsed.num_relations)
+            .map_err(|message| format!("{}: {message}", split.name()))?;
+    }
+    let subjects = [
+        ("entity", &parsed.entities, parsed.num_entities),
+        ("relation", &parsed.relations, parsed.num_relations / 2),
+    ];
+    for (subject, ranges, num_ids) in subjects {
+        let named = |what: &str| format!("{subject} {what}: ");
+        ranges.names.table(bytes)?.check(num_ids, true).map_err(|m| named("names") + &m)?;
+        for (language, table) in &ranges.labels {
+            if let Some(table) = table {
+                table
+                    .table(bytes)?
+                    .check(num_ids, false)
+                    .map_err(|m| named(&format!("labels {language}")) + &m)?;
+            }
+        }
+    }
+    Ok(())
+}

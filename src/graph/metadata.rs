@@ -1,0 +1,86 @@
+//! What a graph file says about its own making, stored in it as JSON.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How a graph file came to be. No paths of the machine and no time, so that the same input gives the
+/// same bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Version of the program that wrote the file.
+    pub smore_version: String,
+    /// Languages that have labels; their positions number the label tables.
+    pub languages: Vec<String>,
+    /// The language whose labels are shown.
+    pub language: Option<String>,
+    /// The files that were read.
+    pub sources: Vec<SourceFile>,
+    /// Whether bad lines were skipped instead of refused.
+    pub skip_bad_lines: bool,
+    /// What the builder found.
+    pub findings: Findings,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceFile {
+    /// Name relative to the dataset's folder.
+    pub name: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// XXH3-128, as `xxh128sum` prints it.
+    pub xxh128: String,
+    /// Number of bad lines that were skipped.
+    pub skipped_lines: u64,
+}
+
+/// Counts by split: `[train, valid, test]`.
+pub type BySplit = [u64; 3];
+
+/// What the builder found in the triples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Findings {
+    /// Triples kept.
+    pub triples: BySplit,
+    /// Triples that occurred before in the same split; each was kept once.
+    pub duplicates: BySplit,
+    /// Triples that occur in an earlier split, where they were kept.
+    pub duplicates_of_earlier_splits: BySplit,
+    /// Entities that do not occur in train; they are kept.
+    pub unseen_entities: u64,
+    /// Relations that do not occur in train; they are kept.
+    pub unseen_relations: u64,
+    /// Triples that have such an entity or relation.
+    pub unseen_triples: BySplit,
+    /// Hard negatives kept.
+    pub hard_negatives: BySplit,
+    /// Hard negatives that are facts of some split.
+    pub false_hard_negatives: BySplit,
+}
+
+impl Metadata {
+    /// Chooses the language whose labels are shown; `None` is English, or the first there is.
+    ///
+    /// Fails where there are labels, but none in `wanted`. Without any labels every language is the same.
+    pub fn set_language(&mut self, wanted: Option<&str>) -> Result<()> {
+        let default = || self.languages.iter().find(|l| *l == "en").or(self.languages.first()).cloned();
+        self.language = match wanted {
+            None => default(),
+            Some(_) if self.languages.is_empty() => None,
+            Some(wanted) if self.languages.iter().any(|l| l == wanted) => Some(wanted.to_owned()),
+            Some(wanted) => {
+                return Err(Error::invalid(format!(
+                    "no labels in language {wanted:?}; {} has {}",
+                    self.dataset,
+                    self.languages.join(", ")
+                )));
+            }
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Names and labels of entities or relations: both ways, several languages, "did you mean".
+
+use super::layout::TextRanges;
+use super::text::TextTable;
+
+/// Where the names and labels of one subject lie in a graph file.
+#[derive(Clone, Debug)]
+pub struct NamesRanges {
+    /// The unique names.
+    pub names: TextRanges,
+    /// Labels by language; `None` where a language labels only the other subject.
+    pub labels: Vec<(String, Option<TextRanges>)>,
+}
+
+/// A texts table per language.
+type Labels<'a> = Vec<(&'a str, TextTable<'a>)>;
+
+/// Names (unique, one for every id) and labels (human-readable, optional, per language).
+///
+/// Making one costs O(languages), looking up is as [`TextTable`] says.
+#[derive(Clone, Debug)]
+pub struct Names<'a> {
+    names: TextTable<'a>,
+    /// The preferred language first, then English, then the others.
+    labels: Labels<'a>,
+}
+
+/// Texts that one "did you mean" compares at most, per table; the rest of a huge graph is not tried.
+const MAX_COMPARED: usize = 1 << 21;
+
+impl<'a> Names<'a> {
+    /// Reads the tables, the labels of language `preferred` first. O(languages).
+    pub(super) fn read(
+        bytes: &'a [u8],
+        ranges: &'a NamesRanges,
+        preferred: Option<&str>,
+    ) -> Result<Self, String> {
+        let names = ranges.names.table(bytes)?;
+        let mut labels = Labels::new();
+        for (language, table) in &ranges.labels {
+            if let Some(table) = table {
+                labels.push((language, table.table(bytes)?));
+            }
+        }
+        labels.sort_by_key(|&(language, _)| (Some(language) != preferred, language != "en"));
+        Ok(Names { names, labels })
+    }
+
+    /// Names without labels, for graphs in memory.
+    pub fn new(names: TextTable<'a>) -> Self {
+        Names { names, labels: Labels::new() }
+    }
+
+    /// Number of ids.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no id.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The name of `id`; panics where there is no such id.
+    pub fn name(&self, id: u32) -> &'a str {
+        self.names.text(id as usize)
+    }
+
+    /// The id whose name is exactly `name`. O(log n).
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.names.find(name).next()
+    }
+
+    /// The label of `id`: in the preferred language, else in English, else in any; `None` where it has
+    /// none.
+    pub fn label(&self, id: u32) -> Option<&'a str> {
+        self.labels.iter().find_map(|(_, table)| table.get(id))
+    }
+
+    /// The label of `id`, its name where it has none.
+    pub fn display(&self, id: u32) -> &'a str {
+        self.label(id).unwrap_or_else(|| self.name(id))
+    }
+
+    /// The ids that have exactly this label in any language, ascending. Labels are not unique.
+    pub fn find_label(&self, label: &str) -> Vec<u32> {
+        let mut found: Vec<u32> = self.labels.iter().flat_map(|(_, table)| table.find(label)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Languages that have labels with their numbers of labels; the preferred one first.
+    pub fn languages(&self) -> impl Iterator<Item = (&'a str, usize)> {
+        self.labels.iter().map(|&(language, table)| (language, table.len()))
+    }
+
+    /// Up to `n` names and labels that resemble `text`, the best first: equal but for case, then
+    /// containing it, then by Jaro-Winkler similarity (at least 0.75).
+    ///
+    /// Compares with every text (the first two million of each table): about a second per few million.
+    pub fn suggestions(&self, text: &str, n: usize) -> Vec<String> {
+        let wanted = text.to_lowercase();
+        let mut best: Vec<(f64, &'a str)> = Vec::new();
+        for table in std::iter::once(self.names).chain(self.labels.iter().map(|&(_, table)| table)) {
+            for (_, candidate) in table.iter().take(MAX_COMPARED) {
+                let score = resemblance(&wanted, &candidate.to_lowercase());
+                if score >= 0.75 {
+                    best.push((score, candidate));
+                }
+            }
+        }
+        best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+        best.dedup_by_key(|entry| entry.1);
+        best.iter().take(n).map(|&(_, candidate)| candidate.to_owned()).collect()
+    }
+}
+
+/// 3 for equal texts, above 1 where one word-like text lies in the other, else at most 1.
+fn resemblance(wanted: &str, candidate: &str) -> f64 {
+    if wanted == candidate {
+        return 3.0;
+    }
+    if wanted.len() >= 3 && candidate.contains(wanted) {
+        return 1.0 + wanted.len() as f64 / candidate.len() as f64;
+    }
+    strsim::jaro_winkler(wanted, candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::text::TextTableBuf;
+    use super::*;
+
+    #[test]
+    fn suggestions_put_case_before_parts_before_typing_errors() {
+        let names = TextTableBuf::dense(["Q1", "Q2", "Q3", "Q4"]);
+        let labels = TextTableBuf::sparse([(0, "Barack Obama"), (1, "OBAMA"), (2, "Obma"), (3, "Berlin")]);
+        let names = Names { names: names.view(), labels: vec![("en", labels.view())] };
+        assert_eq!(names.suggestions("obama", 5), ["OBAMA", "Barack Obama", "Obma"]);
+        assert_eq!(names.suggestions("obama", 1), ["OBAMA"]);
+        assert_eq!(names.suggestions("Berlni", 2), ["Berlin"]);
+        assert!(names.suggestions("xyzzy", 3).is_empty());
+    }
+
+    #[test]
+    fn labels_fall_back_from_language_to_language() {
+        let names = TextTableBuf::dense(["a", "b", "c"]);
+        let german = TextTableBuf::sparse([(0, "Haus"), (1, "Katze")]);
+        let english = TextTableBuf::sparse([(0, "house"), (2, "Katze")]);
+        let names =
+            Names { names: names.view(), labels: vec![("de", german.view()), ("en", english.view())] };
+        assert_eq!(
+            (names.label(0), names.label(1), names.label(2)),
+            (Some("Haus"), Some("Katze"), Some("Katze"))
+        );
+        assert_eq!(names.find_label("Katze"), [1, 2]);
+        assert_eq!((names.find("b"), names.find("Haus")), (Some(1), None));
+    }
+}

@@ -1,0 +1,94 @@
+//! Atomic writes: a reader sees the old file or the new one, never a part.
+
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// Writes `path` through `fill`: temporary name in the same folder, sync, rename, sync of the folder.
+///
+/// Missing parent folders are created. Where anything fails, or `fill` panics, the temporary file is
+/// removed and what `path` was before stays. The file gets the permissions of any new file.
+pub fn write<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let mut options = tempfile::Builder::new();
+    options.prefix(".smore-").suffix(".tmp");
+    // The default of temporary files is private to the user; graph files are shared. The umask still applies.
+    #[cfg(unix)]
+    options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = options.tempfile_in(folder).map_err(Error::io(folder))?;
+
+    let mut writer =
+        BufWriter::with_capacity(1 << 20, temporary.as_file().try_clone().map_err(Error::io(path))?);
+    let value = fill(&mut writer)?;
+    writer.flush().map_err(Error::io(path))?;
+    temporary.as_file().sync_all().map_err(Error::io(path))?;
+    temporary.persist(path).map_err(|e| Error::io(path)(e.error))?;
+    // Without this the rename itself may be lost in a crash. Not every system lets one sync a folder,
+    // and the file is complete either way, so a refusal is no failure.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(value)
+}
+
+/// Writes `bytes` to `path`, atomically.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write(path, |file| file.write_all(bytes).map_err(Error::io(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_write_replaces_the_file_and_creates_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/file");
+        write_bytes(&path, b"old").unwrap();
+        write_bytes(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(path.parent().unwrap()), ["file"]);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_bytes(&path, b"old").unwrap();
+        let error = write(&path, |file| {
+            file.write_all(b"half").unwrap();
+            Err::<(), _>(Error::invalid("stopped"))
+        });
+        assert_eq!(error.unwrap_err().to_string(), "stopped");
+        let panicked = std::panic::catch_unwind(|| write(&path, |_| -> Result<()> { panic!("stopped") }));
+        assert!(panicked.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn other_users_may_read_what_the_umask_lets_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        write_bytes(&ours, b"x").unwrap();
+        std::fs::write(&plain, b"x").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

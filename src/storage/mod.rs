@@ -1,0 +1,18 @@
+//! Files: memory maps, atomic writes, and a container of checksummed sections.
+//!
+//! Reading order: [`mmap`] (the only call that maps memory), [`atomic`] (a file is there whole or not
+//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table).
+
+pub mod atomic;
+pub mod checksum;
+pub mod container;
+pub mod mmap;
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "smore maps little-endian files straight into memory: big-endian hosts need a converting reader, \
+     which does not exist yet"
+);
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("smore maps whole graphs into memory and needs a 64-bit host");
