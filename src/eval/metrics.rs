@@ -44,14 +44,7 @@ impl Metrics {
     }
 
     fn values(&self) -> [f64; 6] {
-        [
-            self.mrr,
-            self.hits_at_1,
-            self.hits_at_3,
-            self.hits_at_10,
-            self.mrr_optimistic,
-            self.mrr_pessimistic,
-        ]
+        [self.mrr, self.hits_at_1, self.hits_at_3, self.hits_at_10, self.mrr_optimistic, self.mrr_pessimistic]
     }
 }
 

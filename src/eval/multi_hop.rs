@@ -34,11 +34,7 @@ impl MultiHop {
                 done += block.len();
                 progress(done);
             }
-            structures.push((
-                group.structure.to_string(),
-                group.structure.has_negation(),
-                average.finish(),
-            ));
+            structures.push((group.structure.to_string(), group.structure.has_negation(), average.finish()));
         }
         Ok(MultiHop { structures })
     }
