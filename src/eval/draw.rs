@@ -1,42 +1,44 @@
 //! One evaluation query, drawn so that it needs a held-out edge.
 
-use crate::graph::{View, Walk};
-use crate::ids::{EntityId, RelationId, Triple};
+use crate::graph::{Csr, View, Walk};
+use crate::ids::{EntityId, RelationId};
 use crate::query::execute::answers;
 use crate::query::{Query, Structure, Tree};
 use crate::rng::{Rng, below};
 use crate::sampler::Rejection;
 
-/// Tries to find an entity with edges before the draw is given up.
+/// Tries to find a random entity of a kind before the draw is given up.
 const ENTITY_TRIES: usize = 64;
 
-/// Draws a query of `structure` in which one projection is a given kind of edge: a held-out one.
+/// Draws a query of `structure` in which one projection is a held-out edge.
 ///
 /// Most random queries have no hard answer; those that pass a held-out edge usually have one. A
-/// projection that stands below no negation is chosen uniformly, a held-out edge uniformly for it.
-/// From its head the walk goes backward to the anchors below, from its tail forward to the root, and
-/// backward again into the other branches of set operations: they all get the entity that the walk
-/// passes there. A negated branch of an intersection gets another answer of the other branches (drawn
-/// uniformly, on the full graph), so that the negation takes something away.
+/// projection that stands below no negation is chosen uniformly. Then, as in BetaE, an answer is drawn
+/// uniformly among the entities with edges, and the walk goes backward from it to the anchors: at a
+/// projection a relation uniformly among those of the entity, then an entity uniformly among those it
+/// leads to; all branches of a set operation start from the same entity. At the chosen projection the
+/// walk takes a held-out edge in this way; where its entity has none, it starts again with another
+/// answer. Unlike in BetaE, a negated branch of an intersection starts from another answer of the other
+/// branches (uniform, on the full graph), so that the negation always takes something away.
 ///
 /// Whether the query does have hard answers is for the caller to find out, exactly. Degenerate queries
-/// are refused as in training (see [`instantiate`](crate::sampler::instantiate)). `held_out` is not empty.
-pub fn draw(
-    full: &View,
-    held_out: &[Triple],
-    structure: &Structure,
-    rng: &mut Rng,
-) -> Result<Query, Rejection> {
+/// are refused as in training (see [`instantiate`](crate::sampler::instantiate)).
+pub fn draw(full: &View, held_out: &Csr, structure: &Structure, rng: &mut Rng) -> Result<Query, Rejection> {
     let mut spines = Vec::new();
     positive_projections(structure, &mut vec![], &mut spines);
     if spines.is_empty() {
         return Err(Rejection::NegatedAnswer);
     }
     let spine = &spines[below(rng, spines.len() as u64) as usize];
-    let edge = held_out[below(rng, held_out.len() as u64) as usize];
-    let (query, _) = Draw { full, rng }.through(structure, spine, edge)?;
-    check(&query, None)?;
-    Ok(query)
+    let mut draw = Draw { full, held_out, rng };
+    for _ in 0..ENTITY_TRIES {
+        let answer = draw.entity_with_edges(None)?;
+        if let Some(query) = draw.back(structure, answer, Some(spine))? {
+            check(&query, None)?;
+            return Ok(query);
+        }
+    }
+    Err(Rejection::NoEdges)
 }
 
 /// Whether a hard answer is possible at all: some projection stands below no negation.
@@ -62,82 +64,78 @@ fn positive_projections(tree: &Structure, path: &mut Vec<usize>, found: &mut Vec
 
 struct Draw<'a, 'g> {
     full: &'a View<'g>,
+    held_out: &'a Csr<'g>,
     rng: &'a mut Rng,
 }
 
 impl Draw<'_, '_> {
-    /// The query of `tree` whose projection at `spine` is `edge`, and an answer of it.
-    fn through(
+    /// A query of `tree` that has `target` among its answers, as far as negations let it; `None` where
+    /// the projection at the end of `spine` has no held-out edge to take.
+    fn back(
         &mut self,
         tree: &Structure,
-        spine: &[usize],
-        edge: Triple,
-    ) -> Result<(Query, EntityId), Rejection> {
-        match (tree, spine) {
-            (Tree::Projection(child, ()), []) => {
-                let child = self.back(child, edge.head)?;
-                Ok((Tree::Projection(Box::new(child), edge.relation), edge.tail))
-            }
-            (Tree::Projection(child, ()), [_, rest @ ..]) => {
-                let (child, entity) = self.through(child, rest, edge)?;
-                let (relation, tail) = self.full.pick_edge(entity, self.rng).ok_or(Rejection::NoEdges)?;
-                Ok((Tree::Projection(Box::new(child), relation), tail))
-            }
-            (Tree::Intersection(children) | Tree::Union(children), [i, rest @ ..]) => {
-                let (branch, entity) = self.through(&children[*i], rest, edge)?;
-                let branches = self.branches(children, entity, Some((*i, branch)))?;
-                Ok((rebuild(tree, branches), entity))
-            }
-            _ => unreachable!("spines lead to projections and not through negations"),
-        }
-    }
-
-    /// A query of `tree` that has `target` among its answers, as far as negations let it.
-    fn back(&mut self, tree: &Structure, target: EntityId) -> Result<Query, Rejection> {
-        Ok(match tree {
+        target: EntityId,
+        spine: Option<&[usize]>,
+    ) -> Result<Option<Query>, Rejection> {
+        let query = match tree {
             Tree::Anchor(()) => Tree::Anchor(target),
             Tree::Projection(child, ()) => {
-                let (back, source) = self.full.pick_edge(target, self.rng).ok_or(Rejection::NoEdges)?;
-                Tree::Projection(Box::new(self.back(child, source)?), back.inverse())
+                let edge = match spine {
+                    Some([]) => match self.held_out.pick_edge(target, self.rng) {
+                        None => return Ok(None),
+                        edge => edge,
+                    },
+                    _ => self.full.pick_edge(target, self.rng),
+                };
+                let (back, source) = edge.ok_or(Rejection::NoEdges)?;
+                let below = spine.and_then(|spine| spine.get(1..));
+                let Some(child) = self.back(child, source, below)? else { return Ok(None) };
+                Tree::Projection(Box::new(child), back.inverse())
             }
             Tree::Intersection(children) | Tree::Union(children) => {
-                rebuild(tree, self.branches(children, target, None)?)
+                return self.branches(children, target, spine).map(|b| b.map(|b| rebuild(tree, b)));
             }
             Tree::Negation(child) => {
                 let inside = match &**child {
-                    Tree::Negation(inner) => Tree::Negation(Box::new(self.back(inner, target)?)),
+                    Tree::Negation(inner) => {
+                        self.free(inner, target).map(|inner| Tree::Negation(Box::new(inner)))?
+                    }
                     child => {
-                        let other = self.other_entity(target)?;
-                        self.back(child, other)?
+                        let other = self.entity_with_edges(Some(target))?;
+                        self.free(child, other)?
                     }
                 };
                 Tree::Negation(Box::new(inside))
             }
-        })
+        };
+        Ok(Some(query))
     }
 
-    /// Branches of a set operation at `target`; the one given stays as it is.
+    /// A query of `tree` that may pass any edges.
+    fn free(&mut self, tree: &Structure, target: EntityId) -> Result<Query, Rejection> {
+        self.back(tree, target, None)?.ok_or(Rejection::NoEdges)
+    }
+
+    /// Branches of a set operation at `target`.
     fn branches(
         &mut self,
         children: &[Structure],
         target: EntityId,
-        given: Option<(usize, Query)>,
-    ) -> Result<Vec<Query>, Rejection> {
+        spine: Option<&[usize]>,
+    ) -> Result<Option<Vec<Query>>, Rejection> {
         let mut branches: Vec<Option<Query>> = vec![None; children.len()];
-        if let Some((i, query)) = given {
-            branches[i] = Some(query);
-        }
-        let negated = |child: &Structure| matches!(child, Tree::Negation(_));
-        for (child, branch) in children.iter().zip(&mut branches) {
-            if branch.is_none() && !negated(child) {
-                *branch = Some(self.back(child, target)?);
+        for (i, (child, branch)) in children.iter().zip(&mut branches).enumerate() {
+            if !matches!(child, Tree::Negation(_)) {
+                let below = spine.filter(|spine| spine[0] == i).map(|spine| &spine[1..]);
+                let Some(query) = self.back(child, target, below)? else { return Ok(None) };
+                *branch = Some(query);
             }
         }
         if branches.iter().any(Option::is_none) {
             // Other answers of the branches that are not negated.
             let positive: Vec<Query> = branches.iter().flatten().cloned().collect();
             let others = match positive.is_empty() {
-                true => vec![self.other_entity(target)?],
+                true => vec![self.entity_with_edges(Some(target))?],
                 false => {
                     let mut set = answers(self.full, &Tree::Intersection(positive));
                     set.retain(|&e| e != target);
@@ -150,17 +148,17 @@ impl Draw<'_, '_> {
                     return Err(Rejection::NegatedAnswer);
                 }
                 let other = others[below(self.rng, others.len() as u64) as usize];
-                *branch = Some(Tree::Negation(Box::new(self.back(inner, other)?)));
+                *branch = Some(Tree::Negation(Box::new(self.free(inner, other)?)));
             }
         }
-        Ok(branches.into_iter().flatten().collect())
+        Ok(Some(branches.into_iter().flatten().collect()))
     }
 
     /// Uniform among the entities that have edges and are not `except`.
-    fn other_entity(&mut self, except: EntityId) -> Result<EntityId, Rejection> {
+    fn entity_with_edges(&mut self, except: Option<EntityId>) -> Result<EntityId, Rejection> {
         for _ in 0..ENTITY_TRIES {
             let entity = EntityId(below(self.rng, self.full.num_entities() as u64) as u32);
-            if entity != except && self.full.has_edges(entity) {
+            if Some(entity) != except && self.full.has_edges(entity) {
                 return Ok(entity);
             }
         }

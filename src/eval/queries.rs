@@ -3,7 +3,7 @@
 use super::draw::{can_have_hard_answers, draw};
 use super::group::QueryGroup;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
-use crate::ids::{EntityId, Triple};
+use crate::ids::EntityId;
 use crate::query::execute::answers;
 use crate::query::{Query, Structure, Tree};
 use crate::rng::{below, stream};
@@ -79,11 +79,10 @@ pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) ->
 /// and options only, not on the number of threads.
 pub fn generate_from(graphs: &Graphs, options: &QueryOptions) -> QuerySet {
     let mut set = QuerySet { groups: Vec::new(), notes: Vec::new() };
-    let edges: Vec<Triple> = graphs.held_out.triples().filter(|&t| !graphs.observed.contains(t)).collect();
     for structure in &options.structures {
         let (group, note) = match structure {
             Tree::Projection(child, ()) if **child == Tree::Anchor(()) => one_hop(graphs, structure, options),
-            _ => draw_group(graphs, &edges, structure, options),
+            _ => draw_group(graphs, structure, options),
         };
         set.groups.push(group);
         set.notes.extend(note);
@@ -175,14 +174,13 @@ fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (Q
 
 fn draw_group(
     graphs: &Graphs,
-    edges: &[Triple],
     structure: &Structure,
     options: &QueryOptions,
 ) -> (QueryGroup, Option<String>) {
     let wanted = options.max_queries;
     let mut group = QueryGroup::new(structure.clone());
     let impossible = match () {
-        _ if edges.is_empty() => Some("there are no held-out edges"),
+        _ if graphs.held_out.num_edges() == 0 => Some("there are no held-out edges"),
         _ if !can_have_hard_answers(structure) => {
             Some("every relation is below a negation, where a held-out edge only takes answers away")
         }
@@ -194,7 +192,7 @@ fn draw_group(
     let purpose = format!("evaluation queries {structure}");
     let attempt = |number: u64| -> Result<(Query, Answers), Reason> {
         let mut rng = stream(options.seed, &purpose, number);
-        let query = draw(graphs.full, edges, structure, &mut rng)?;
+        let query = draw(graphs.full, &graphs.held_out, structure, &mut rng)?;
         let answers = hard_answers(graphs, &query, options.max_answers)?;
         Ok((query, answers))
     };
