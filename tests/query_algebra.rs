@@ -128,7 +128,7 @@ fn fill(mix: &Mix, choices: &[u32]) -> (Vec<EntityId>, Vec<RelationId>, Vec<Quer
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
     fn the_executor_finds_exactly_the_answers_by_definition(

@@ -93,6 +93,7 @@ fn names_may_hold_spaces_quotes_and_keywords() {
         parse_query("(/m/027rn, (/a/b./c/d, place of birth))").unwrap(),
         along(along(anchor("/m/027rn"), "/a/b./c/d"), "place of birth")
     );
+    assert_eq!(parse_query(r"('^',('\^','^^'))").unwrap().to_string(), r"('^',('\^','^^'))");
     assert_eq!(parse_query(r"('n',('\^P',))").unwrap(), along(anchor("n"), "^P"));
     assert_eq!(
         parse_query(r"((('a',('\u',)),('b',('r',))),('\u',))").unwrap().to_string(),
@@ -256,6 +257,8 @@ fn any_query() -> impl Strategy<Value = NamedQuery> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_query_is_read_back_as_it_was_printed(query in any_query()) {
         prop_assume!(query.num_disjuncts() <= 1024);

@@ -1,8 +1,9 @@
 //! Scores of all entities for one query -> the best answers, known or predicted.
 
+use super::report::plain_table;
 use crate::ids::EntityId;
 use crate::query::{NameKind, NameLookup};
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment};
 use serde::Serialize;
 
 /// Whether an answer is news.
@@ -68,8 +69,7 @@ pub fn rank_answers(scores: &[f32], k: usize, known: &[EntityId], names: &impl N
 /// The answers as a table. The label column is left out where no answer has one.
 pub fn render(answers: &[Answer]) -> String {
     let labels = answers.iter().any(|a| a.label.is_some());
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).force_no_tty();
+    let mut table = plain_table();
     let columns = |entity: Cell, label: Cell, rest: [Cell; 2]| {
         let labels = labels.then_some(label);
         std::iter::once(entity).chain(labels).chain(rest).collect::<Vec<Cell>>()

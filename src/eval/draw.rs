@@ -22,7 +22,7 @@ const ENTITY_TRIES: usize = 64;
 /// branches (uniform, on the full graph), so that the negation always takes something away.
 ///
 /// Whether the query does have hard answers is for the caller to find out, exactly. Degenerate queries
-/// are refused as in training (see [`instantiate`](crate::sampler::instantiate)).
+/// are refused as in training (see [`instantiate`](crate::sampler::instantiate())).
 pub fn draw(full: &View, held_out: &Csr, structure: &Structure, rng: &mut Rng) -> Result<Query, Rejection> {
     let mut spines = Vec::new();
     positive_projections(structure, &mut vec![], &mut spines);

@@ -8,6 +8,7 @@
 
 pub mod answers;
 pub mod baseline;
+pub mod cache;
 pub mod draw;
 pub mod group;
 pub mod link_prediction;

@@ -54,17 +54,16 @@ pub struct Graphs<'a> {
     pub full: &'a View<'a>,
 }
 
-/// Generates the queries of a split of a graph; see [`generate_from`]. Training has no query set.
+/// Generates the queries of a split of a graph; see [`generate_from`]. The train split has none.
 pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) -> QuerySet {
     let observed = match split {
-        Split::Train => View::new([]),
+        Split::Train => {
+            let groups = options.structures.iter().cloned().map(QueryGroup::new).collect();
+            return QuerySet { groups, notes: vec!["the train split has no held-out edges".into()] };
+        }
         Split::Valid => graph.view(Split::Train),
         Split::Test => graph.view(Split::Valid),
     };
-    if split == Split::Train {
-        let groups = options.structures.iter().cloned().map(QueryGroup::new).collect();
-        return QuerySet { groups, notes: vec!["the train split has no held-out edges".into()] };
-    }
     let graphs = Graphs { observed: &observed, held_out: graph.split(split), full: &graph.view(split) };
     generate_from(&graphs, options)
 }
@@ -72,11 +71,11 @@ pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) ->
 /// Generates queries with at least one hard answer and at most `max_answers` of them.
 ///
 /// All answers are those on the full graph; the hard ones are those of them that are no answers on the
-/// observed graph, the easy ones the rest. (With a negation the observed graph may have answers that
+/// observed graph. (With a negation the observed graph may have answers that
 /// the full graph has not; they are no answers.) No query occurs twice, also not with its branches in
 /// another order. For `1p` every (entity, relation) with a new tail is used, or a uniform choice of
-/// them where there are too many; other structures are drawn by [`draw()`]. The result depends on the graphs
-/// and options only, not on the number of threads.
+/// them where there are too many; other structures are drawn by [`draw()`]. The result
+/// depends on the graphs and options only, not on the number of threads.
 pub fn generate_from(graphs: &Graphs, options: &QueryOptions) -> QuerySet {
     let mut set = QuerySet { groups: Vec::new(), notes: Vec::new() };
     for structure in &options.structures {
@@ -198,7 +197,7 @@ fn draw_group(
     };
     let mut seen = HashSet::new();
     let mut failed = [0usize; REASONS.len()];
-    let limit = (wanted * ATTEMPTS_PER_QUERY) as u64;
+    let limit = wanted.saturating_mul(ATTEMPTS_PER_QUERY) as u64;
     let mut next = 0u64;
     while group.len() < wanted && next < limit {
         // About as many attempts as are still needed; the number depends on earlier results only.

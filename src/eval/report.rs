@@ -3,7 +3,7 @@
 use super::link_prediction::LinkPrediction;
 use super::metrics::{Metrics, PROTOCOL};
 use super::multi_hop::MultiHop;
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, presets};
 use serde::Serialize;
 
 /// Everything that one evaluation found out. Serialises to the document of `eval --json`.
@@ -68,8 +68,7 @@ impl Report {
 
     /// The tables, the protocol and the notes. Metrics are in percent, as the literature prints them.
     pub fn render(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).force_no_tty();
+        let mut table = plain_table();
         let mut head = vec!["", "MRR", "H@1", "H@3", "H@10", "queries", "answers"];
         head.extend(self.baseline.as_ref().map(|_| "baseline MRR"));
         let align = |(i, text): (usize, String)| match i {
@@ -112,4 +111,11 @@ impl Report {
         }
         text
     }
+}
+
+/// A table with lines above, below and under its head.
+pub(super) fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none())).force_no_tty();
+    table
 }

@@ -1,8 +1,9 @@
 //! Queries: one tree type with three fillings, its text, its exact answers, its batch plan.
 //!
 //! Reading order: [`tree`] (the algebra), [`structure`] (the 14 named structures and mixes of them),
-//! [`parse`], [`print`] and [`resolve`] (text, names and ids), [`execute`] (exact answers by set operations, the oracle of every other part), [`plan`] (a mix of
-//! structures compiled to operators for the trainer).
+//! [`parse`], [`print`](mod@print) and [`resolve`](mod@resolve) (text, names and ids), [`execute`] (exact
+//! answers by set operations, the oracle of every other part), [`plan`] (a mix of structures compiled to
+//! operators for the trainer).
 
 pub mod execute;
 pub mod parse;

@@ -43,9 +43,7 @@ pub const MAX_DISJUNCTS: usize = 1_024;
 pub fn parse_query(text: &str) -> Result<NamedQuery> {
     let parser = Parser::new(text);
     let tree = parser.whole(0, text.len(), "('Q1',('P1','P2'))")?;
-    tree.try_map(&mut |anchor| parser.anchor_name(anchor), &mut |relation| {
-        Ok(RelationName { name: relation.relation_text().to_string(), inverse: relation.is_inverse() })
-    })
+    tree.try_map(&mut |anchor| parser.anchor_name(anchor), &mut |relation| parser.relation_name(relation))
 }
 
 /// Parses one structure: a name of [`NAMED`] or a nested tuple.
@@ -327,7 +325,7 @@ impl<'a> Parser<'a> {
             }
             *at += text.len();
         }
-        if text.is_empty() || text == "^" && !literal {
+        if text.is_empty() {
             return Err(self.fail(start, "expected a name, found an empty one"));
         }
         Ok(Word { at: start, text, caret, literal })
@@ -337,6 +335,13 @@ impl<'a> Parser<'a> {
         match anchor.caret {
             true => Err(self.fail(anchor.at, "^ marks the inverse of a relation, but this is an anchor")),
             false => Ok(anchor.text.clone()),
+        }
+    }
+
+    fn relation_name(&self, relation: &Word) -> Result<RelationName> {
+        match relation.relation_text() {
+            "" => Err(self.fail(relation.at, "expected a name, found an empty one")),
+            name => Ok(RelationName { name: name.to_string(), inverse: relation.is_inverse() }),
         }
     }
 
