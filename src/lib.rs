@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod dataset;
 pub mod error;
+pub mod eval;
 pub mod graph;
 pub mod ids;
 pub mod model;

@@ -1,14 +1,20 @@
 //! Queries: one tree type with three fillings, its text, its exact answers, its batch plan.
 //!
 //! Reading order: [`tree`] (the algebra), [`structure`] (the 14 named structures and mixes of them),
-//! [`execute`] (exact answers by set operations, the oracle of every other part), [`plan`] (a mix of
-//! structures compiled to operators for the trainer).
+//! [`parse`], [`print`](mod@print) and [`resolve`](mod@resolve) (text, names and ids), [`execute`] (exact
+//! answers by set operations, the oracle of every other part), [`plan`] (a mix of structures compiled to
+//! operators for the trainer).
 
 pub mod execute;
+pub mod parse;
 pub mod plan;
+pub mod print;
+pub mod resolve;
 pub mod structure;
 pub mod tree;
 
+pub use parse::{NamedQuery, parse_query, parse_structure, parse_structures};
 pub use plan::Plan;
+pub use resolve::{NameKind, NameLookup, resolve};
 pub use structure::{Mix, Structure};
 pub use tree::{Query, Tree};

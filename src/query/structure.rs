@@ -2,6 +2,7 @@
 
 use super::tree::Tree;
 use crate::error::{Error, Result};
+use std::sync::LazyLock;
 
 /// A query's shape: anchors and relations still to be filled in.
 pub type Structure = Tree<(), ()>;
@@ -23,6 +24,14 @@ pub const NAMED: [(&str, &str); 14] = [
     ("2u", "(('e',('r',)),('e',('r',)),('u',))"),
     ("up", "((('e',('r',)),('e',('r',)),('u',)),('r',))"),
 ];
+
+/// [`NAMED`] as trees, in the same order.
+pub fn named() -> &'static [(&'static str, Structure)] {
+    static PARSED: LazyLock<Vec<(&'static str, Structure)>> = LazyLock::new(|| {
+        NAMED.iter().map(|&(name, tuple)| (name, super::parse::plain_structure(tuple))).collect()
+    });
+    &PARSED
+}
 
 /// How many queries of each structure a batch holds: fixed, so that its shape never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,5 +76,39 @@ impl Mix {
     /// Number of queries in a batch.
     pub fn num_queries(&self) -> usize {
         self.parts.iter().map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::parse_structures;
+
+    fn counts(list: &str, batch_size: usize) -> Vec<usize> {
+        let mix = Mix::new(&parse_structures(list).unwrap(), batch_size).unwrap();
+        assert_eq!(mix.num_queries(), batch_size);
+        mix.parts.iter().map(|(_, count)| *count).collect()
+    }
+
+    #[test]
+    fn a_batch_is_shared_in_proportion_to_the_weights() {
+        assert_eq!(counts("1p:2,2p:2,3p:2,2i:1,3i:1", 512), [128, 128, 128, 64, 64]);
+        assert_eq!(counts("1p.2p.3p", 512), [171, 171, 170]);
+        assert_eq!(counts("1p:0.3,2p:0.7", 10), [3, 7]);
+    }
+
+    #[test]
+    fn every_structure_gets_at_least_one_query() {
+        assert_eq!(counts("1p:1000,2p:1,3p:1", 8), [6, 1, 1]);
+        assert_eq!(counts("1p:1000,2p:1,3p:1", 3), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_mix_that_cannot_be_is_refused_with_a_remedy() {
+        let list = parse_structures("1p.2p.3p").unwrap();
+        assert!(Mix::new(&list, 2).unwrap_err().to_string().contains("larger --batch-size"));
+        assert!(Mix::new(&[], 2).is_err());
+        let negative = [(list[0].0.clone(), -1.0)];
+        assert!(Mix::new(&negative, 2).unwrap_err().to_string().contains("above 0"));
     }
 }

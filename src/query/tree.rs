@@ -105,15 +105,52 @@ impl<A, R> Tree<A, R> {
     pub fn has_union(&self) -> bool {
         self.any(&|t| matches!(t, Tree::Union(_)))
     }
+
+    /// An upper bound on the number of trees that [`Tree::disjuncts`] builds on its way, without
+    /// building them; saturates. Refuse what is too large before calling it.
+    pub fn num_disjuncts(&self) -> usize {
+        match self {
+            Tree::Anchor(_) => 1,
+            Tree::Projection(child, _) | Tree::Negation(child) => child.num_disjuncts(),
+            Tree::Intersection(children) => {
+                children.iter().fold(1, |n, c| c.num_disjuncts().saturating_mul(n))
+            }
+            Tree::Union(children) => children.iter().fold(0, |n, c| c.num_disjuncts().saturating_add(n)),
+        }
+    }
+}
+
+impl<A: Clone + Ord, R: Clone + Ord> Tree<A, R> {
+    /// The same tree with the branches of every intersection and union sorted: two trees that differ
+    /// in the order of branches only have the same canonical form.
+    pub fn canonical(&self) -> Tree<A, R> {
+        let sorted = |children: &[Tree<A, R>]| {
+            let mut children: Vec<_> = children.iter().map(Tree::canonical).collect();
+            children.sort();
+            children
+        };
+        match self {
+            Tree::Anchor(_) => self.clone(),
+            Tree::Projection(c, r) => Tree::Projection(Box::new(c.canonical()), r.clone()),
+            Tree::Negation(c) => Tree::Negation(Box::new(c.canonical())),
+            Tree::Intersection(cs) => Tree::Intersection(sorted(cs)),
+            Tree::Union(cs) => Tree::Union(sorted(cs)),
+        }
+    }
 }
 
 impl<A: Clone, R: Clone> Tree<A, R> {
     /// Disjunctive normal form: unions moved to the root and taken apart.
     ///
     /// The answers of the tree are the union of the answers of the returned trees, none of which has
-    /// a union. A union below a negation is first rewritten by De Morgan: not (a or b) = not a and not b;
-    /// and not (a and b), once its parts have unions, becomes the union of the negations.
+    /// a union. A tree without unions comes back unchanged. A union below a negation is rewritten by
+    /// De Morgan: not (a or b) = not a and not b, and these negations join the intersection that the
+    /// negation stood in, if it stood in one. The number of trees is at most
+    /// [`Tree::num_disjuncts`]: it grows exponentially with the number of unions that meet.
     pub fn disjuncts(&self) -> Vec<Tree<A, R>> {
+        if !self.has_union() {
+            return vec![self.clone()];
+        }
         match self {
             Tree::Anchor(_) => vec![self.clone()],
             Tree::Projection(child, r) => {
@@ -121,16 +158,20 @@ impl<A: Clone, R: Clone> Tree<A, R> {
             }
             Tree::Union(children) => children.iter().flat_map(Tree::disjuncts).collect(),
             Tree::Intersection(children) => {
-                let mut combinations: Vec<Vec<Tree<A, R>>> = vec![vec![]];
+                // Every choice of one disjunct from each child.
+                let mut choices: Vec<Vec<Tree<A, R>>> = vec![vec![]];
                 for child in children {
+                    let rewritten_negation = matches!(child, Tree::Negation(_)) && child.has_union();
                     let options = child.disjuncts();
-                    combinations = combinations
+                    choices = choices
                         .iter()
-                        .flat_map(|head| {
+                        .flat_map(|chosen| {
                             options.iter().map(move |option| {
-                                let mut next = head.clone();
+                                let mut next = chosen.clone();
                                 match option {
-                                    Tree::Intersection(inner) => next.extend(inner.iter().cloned()),
+                                    Tree::Intersection(parts) if rewritten_negation => {
+                                        next.extend(parts.iter().cloned())
+                                    }
                                     other => next.push(other.clone()),
                                 }
                                 next
@@ -138,15 +179,15 @@ impl<A: Clone, R: Clone> Tree<A, R> {
                         })
                         .collect();
                 }
-                combinations.into_iter().map(Tree::Intersection).collect()
+                choices.into_iter().map(Tree::Intersection).collect()
             }
             Tree::Negation(child) => {
-                if !child.has_union() {
-                    return vec![self.clone()];
+                if let Tree::Negation(inner) = &**child {
+                    return inner.disjuncts();
                 }
-                // Not of a union: every disjunct must be avoided.
-                let parts = child.disjuncts().into_iter().map(|c| Tree::Negation(Box::new(c))).collect();
-                vec![Tree::Intersection(parts)]
+                // None of the child's disjuncts may hold.
+                let parts: Vec<_> = child.disjuncts().into_iter().map(negate).collect();
+                if parts.len() == 1 { parts } else { vec![Tree::Intersection(parts)] }
             }
         }
     }

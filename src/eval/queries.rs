@@ -1,0 +1,230 @@
+//! Valid and test query sets of any structures, with easy and hard answers.
+
+use super::draw::{can_have_hard_answers, draw};
+use super::group::QueryGroup;
+use crate::graph::{Csr, KnowledgeGraph, Split, View};
+use crate::ids::EntityId;
+use crate::query::execute::answers;
+use crate::query::{Query, Structure, Tree};
+use crate::rng::{below, stream};
+use crate::sampler::Rejection;
+use hashbrown::HashSet;
+use rayon::prelude::*;
+
+/// Attempts per query asked for before a structure is given up.
+const ATTEMPTS_PER_QUERY: usize = 30;
+
+/// What to generate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryOptions {
+    /// The structures, in the order of the tables.
+    pub structures: Vec<Structure>,
+    /// At most this many queries of each structure.
+    pub max_queries: usize,
+    /// At most this many hard answers of a query; queries with more are thrown away, as in BetaE.
+    pub max_answers: usize,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+}
+
+/// Queries of every structure asked for, some perhaps without any.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuerySet {
+    /// Queries by structure; their targets are the hard answers, their filters all answers.
+    pub groups: Vec<QueryGroup>,
+    /// What the user should know: structures with fewer queries than asked for, and why.
+    pub notes: Vec<String>,
+}
+
+impl QuerySet {
+    /// Number of queries of all structures.
+    pub fn num_queries(&self) -> usize {
+        self.groups.iter().map(QueryGroup::len).sum()
+    }
+}
+
+/// Three graphs: what is known, what is to be found out, and both.
+#[derive(Clone, Copy, Debug)]
+pub struct Graphs<'a> {
+    /// The observed graph. Valid: train; test: train and valid.
+    pub observed: &'a View<'a>,
+    /// The held-out split.
+    pub held_out: Csr<'a>,
+    /// The observed graph and the held-out split.
+    pub full: &'a View<'a>,
+}
+
+/// Generates the queries of a split of a graph; see [`generate_from`]. The train split has none.
+pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) -> QuerySet {
+    let observed = match split {
+        Split::Train => {
+            let groups = options.structures.iter().cloned().map(QueryGroup::new).collect();
+            return QuerySet { groups, notes: vec!["the train split has no held-out edges".into()] };
+        }
+        Split::Valid => graph.view(Split::Train),
+        Split::Test => graph.view(Split::Valid),
+    };
+    let graphs = Graphs { observed: &observed, held_out: graph.split(split), full: &graph.view(split) };
+    generate_from(&graphs, options)
+}
+
+/// Generates queries with at least one hard answer and at most `max_answers` of them.
+///
+/// All answers are those on the full graph; the hard ones are those of them that are no answers on the
+/// observed graph. (With a negation the observed graph may have answers that
+/// the full graph has not; they are no answers.) No query occurs twice, also not with its branches in
+/// another order. For `1p` every (entity, relation) with a new tail is used, or a uniform choice of
+/// them where there are too many; other structures are drawn by [`draw()`]. The result
+/// depends on the graphs and options only, not on the number of threads.
+pub fn generate_from(graphs: &Graphs, options: &QueryOptions) -> QuerySet {
+    let mut set = QuerySet { groups: Vec::new(), notes: Vec::new() };
+    for structure in &options.structures {
+        let (group, note) = match structure {
+            Tree::Projection(child, ()) if **child == Tree::Anchor(()) => one_hop(graphs, structure, options),
+            _ => draw_group(graphs, structure, options),
+        };
+        set.groups.push(group);
+        set.notes.extend(note);
+    }
+    set
+}
+
+/// Hard answers and all answers; `None` where the query has no hard answer or too many.
+fn hard_answers(graphs: &Graphs, query: &Query, max: usize) -> Result<Answers, Reason> {
+    let all = answers(graphs.full, query);
+    let observed = answers(graphs.observed, query);
+    let mut hard = all.clone();
+    hard.retain(|e| observed.binary_search(e).is_err());
+    match hard.len() {
+        0 => Err(Reason::NoHardAnswer),
+        n if n > max => Err(Reason::TooManyAnswers),
+        _ => Ok(Answers { hard, all }),
+    }
+}
+
+struct Answers {
+    hard: Vec<EntityId>,
+    all: Vec<EntityId>,
+}
+
+/// Why an attempt gave no query.
+#[derive(Clone, Copy)]
+enum Reason {
+    Rejected,
+    NoHardAnswer,
+    TooManyAnswers,
+    Repeated,
+}
+
+const REASONS: [&str; 4] = [
+    "could not be drawn or are degenerate",
+    "have no hard answer",
+    "have too many hard answers",
+    "repeat one",
+];
+
+impl From<Rejection> for Reason {
+    fn from(_: Rejection) -> Self {
+        Reason::Rejected
+    }
+}
+
+fn push(group: &mut QueryGroup, query: &Query, answers: &Answers) {
+    let (anchors, relations) = query.flatten();
+    let anchors: Vec<_> = anchors.into_iter().copied().collect();
+    let relations: Vec<_> = relations.into_iter().copied().collect();
+    group.push(&anchors, &relations, &answers.hard, &answers.all);
+}
+
+fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (QueryGroup, Option<String>) {
+    let mut queries = Vec::new();
+    let mut too_many = 0;
+    for entity in graphs.held_out.entities_with_edges() {
+        for (relation, _) in graphs.held_out.row(entity).iter() {
+            let query = Tree::Projection(Box::new(Tree::Anchor(entity)), relation);
+            match hard_answers(graphs, &query, options.max_answers) {
+                Ok(answers) => queries.push((query, answers)),
+                Err(Reason::TooManyAnswers) => too_many += 1,
+                Err(_) => {}
+            }
+        }
+    }
+    let found = queries.len();
+    let mut rng = stream(options.seed, "evaluation queries 1p", 0);
+    // The first of a random order, then back in the order of entities.
+    let mut order: Vec<usize> = (0..found).collect();
+    for i in 0..found.min(options.max_queries) {
+        order.swap(i, i + below(&mut rng, (found - i) as u64) as usize);
+    }
+    order.truncate(options.max_queries);
+    order.sort_unstable();
+    let mut group = QueryGroup::new(structure.clone());
+    for i in order {
+        push(&mut group, &queries[i].0, &queries[i].1);
+    }
+    let note = (found == 0 && options.max_queries > 0).then(|| {
+        format!(
+            "1p: no queries: no held-out edge is new ({too_many} have more than {} answers)",
+            options.max_answers
+        )
+    });
+    (group, note)
+}
+
+fn draw_group(
+    graphs: &Graphs,
+    structure: &Structure,
+    options: &QueryOptions,
+) -> (QueryGroup, Option<String>) {
+    let wanted = options.max_queries;
+    let mut group = QueryGroup::new(structure.clone());
+    let impossible = match () {
+        _ if graphs.held_out.num_edges() == 0 => Some("there are no held-out edges"),
+        _ if !can_have_hard_answers(structure) => {
+            Some("every relation is below a negation, where a held-out edge only takes answers away")
+        }
+        _ => None,
+    };
+    if let Some(reason) = impossible {
+        return (group, Some(format!("{structure}: no queries: {reason}")));
+    }
+    let purpose = format!("evaluation queries {structure}");
+    let attempt = |number: u64| -> Result<(Query, Answers), Reason> {
+        let mut rng = stream(options.seed, &purpose, number);
+        let query = draw(graphs.full, &graphs.held_out, structure, &mut rng)?;
+        let answers = hard_answers(graphs, &query, options.max_answers)?;
+        Ok((query, answers))
+    };
+    let mut seen = HashSet::new();
+    let mut failed = [0usize; REASONS.len()];
+    let limit = wanted.saturating_mul(ATTEMPTS_PER_QUERY) as u64;
+    let mut next = 0u64;
+    while group.len() < wanted && next < limit {
+        // About as many attempts as are still needed; the number depends on earlier results only.
+        let yield_so_far = (group.len() + 1) as f64 / (next + 1) as f64;
+        let needed = ((wanted - group.len()) as f64 / yield_so_far).ceil() as u64;
+        let end = limit.min(next + needed.clamp(64, 4_096));
+        let drawn: Vec<_> = (next..end).into_par_iter().map(attempt).collect();
+        for result in drawn {
+            match result {
+                _ if group.len() == wanted => break,
+                Ok((query, _)) if !seen.insert(query.canonical()) => failed[Reason::Repeated as usize] += 1,
+                Ok((query, answers)) => push(&mut group, &query, &answers),
+                Err(reason) => failed[reason as usize] += 1,
+            }
+        }
+        next = end;
+    }
+    let note = (group.len() < wanted).then(|| {
+        let mut reasons: Vec<(usize, &str)> = failed.into_iter().zip(REASONS).collect();
+        reasons.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
+        let text: Vec<String> =
+            reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
+        format!(
+            "{structure}: {} of {wanted} queries after {next} attempts, of which {}",
+            group.len(),
+            text.join(", ")
+        )
+    });
+    (group, note)
+}

@@ -1,0 +1,121 @@
+//! The results as tables for people and one JSON document for programs.
+
+use super::link_prediction::LinkPrediction;
+use super::metrics::{Metrics, PROTOCOL};
+use super::multi_hop::MultiHop;
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, presets};
+use serde::Serialize;
+
+/// Everything that one evaluation found out. Serialises to the document of `eval --json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// The evaluated split.
+    pub split: &'static str,
+    /// What was scored.
+    pub scorer: String,
+    /// Single-hop link prediction.
+    pub link_prediction: Option<LinkPrediction>,
+    /// Metrics by structure.
+    pub multi_hop: MultiHop,
+    /// Means over structures.
+    pub average: Averages,
+    /// The same for the frequency baseline, on the same queries.
+    pub baseline: Option<Baseline>,
+    /// How the numbers come about.
+    pub protocol: &'static str,
+    /// What else the user should know, for example structures with few queries.
+    pub notes: Vec<String>,
+}
+
+/// The baseline's part of a [`Report`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Baseline {
+    /// Single-hop link prediction.
+    pub link_prediction: Option<LinkPrediction>,
+    /// Metrics by structure.
+    pub multi_hop: MultiHop,
+}
+
+/// Unweighted means over structures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Averages {
+    /// Over the structures without a negation.
+    pub without_negation: Option<Metrics>,
+    /// Over the structures with a negation.
+    pub with_negation: Option<Metrics>,
+}
+
+impl Averages {
+    /// The averages of these results.
+    pub fn of(results: &MultiHop) -> Self {
+        Averages { without_negation: results.average(false), with_negation: results.average(true) }
+    }
+}
+
+impl Report {
+    /// Puts results together.
+    pub fn new(
+        split: &'static str,
+        scorer: String,
+        link_prediction: Option<LinkPrediction>,
+        multi_hop: MultiHop,
+        baseline: Option<Baseline>,
+        notes: Vec<String>,
+    ) -> Self {
+        let average = Averages::of(&multi_hop);
+        Report { split, scorer, link_prediction, multi_hop, average, baseline, protocol: PROTOCOL, notes }
+    }
+
+    /// The tables, the protocol and the notes. Metrics are in percent, as the literature prints them.
+    pub fn render(&self) -> String {
+        let mut table = plain_table();
+        let mut head = vec!["", "MRR", "H@1", "H@3", "H@10", "queries", "answers"];
+        head.extend(self.baseline.as_ref().map(|_| "baseline MRR"));
+        let align = |(i, text): (usize, String)| match i {
+            0 => Cell::new(text),
+            _ => Cell::new(text).set_alignment(CellAlignment::Right),
+        };
+        table.set_header(head.into_iter().map(String::from).enumerate().map(align));
+        let mut add = |name: &str, metrics: &Metrics, baseline: Option<Metrics>| {
+            let percent = |x: f64| format!("{:.1}", 100.0 * x);
+            let mut row = vec![name.to_string()];
+            row.extend([metrics.mrr, metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10].map(percent));
+            row.extend([metrics.num_queries, metrics.num_answers].map(|n| n.to_string()));
+            if self.baseline.is_some() {
+                row.push(baseline.map_or("-".into(), |b| percent(b.mrr)));
+            }
+            table.add_row(row.into_iter().enumerate().map(align));
+        };
+        let baseline = self.baseline.as_ref();
+        for (structure, _, metrics) in &self.multi_hop.structures {
+            add(structure, metrics, baseline.and_then(|b| b.multi_hop.get(structure).copied()));
+        }
+        for (name, negation, metrics) in [
+            ("average", false, self.average.without_negation),
+            ("average, negation", true, self.average.with_negation),
+        ] {
+            if let Some(metrics) = metrics {
+                add(name, &metrics, baseline.and_then(|b| b.multi_hop.average(negation)));
+            }
+        }
+        if let Some(link) = &self.link_prediction {
+            let theirs = baseline.and_then(|b| b.link_prediction);
+            add("link prediction", &link.both, theirs.map(|l| l.both));
+            add("  heads", &link.head, theirs.map(|l| l.head));
+            add("  tails", &link.tail, theirs.map(|l| l.tail));
+        }
+        let mut text =
+            format!("{} on {} (%)\n{}\n{}\n", self.scorer, self.split, table.trim_fmt(), self.protocol);
+        for note in &self.notes {
+            text.push_str(&format!("note: {note}\n"));
+        }
+        text
+    }
+}
+
+/// A table with lines above, below and under its head.
+pub(super) fn plain_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none())).force_no_tty();
+    table
+}

@@ -1,0 +1,81 @@
+//! What is evaluated: anything that can count better and equal candidates for blocks of queries.
+
+use super::ranks::RankCounts;
+use crate::error::Result;
+use crate::ids::{EntityId, RelationId};
+use crate::query::{Query, Structure};
+
+/// Queries of one structure with the answers to rank, borrowed from a [`QueryGroup`](super::QueryGroup).
+#[derive(Clone, Copy, Debug)]
+pub struct QueryBlock<'a> {
+    /// The structure of every query.
+    pub structure: &'a Structure,
+    /// Anchors, query by query, each in post-order.
+    pub anchors: &'a [EntityId],
+    /// Relations, query by query, each in post-order.
+    pub relations: &'a [RelationId],
+    /// Answers to rank; those of query `q` are `targets[target_offsets[q]..target_offsets[q + 1]]`.
+    /// Offsets point into this whole list and need not start at 0.
+    pub targets: &'a [EntityId],
+    /// One more than there are queries.
+    pub target_offsets: &'a [usize],
+    /// All answers of each query, the targets among them, ascending within a query.
+    pub filter: &'a [EntityId],
+    /// Bounds in `filter`, one more than there are queries.
+    pub filter_offsets: &'a [usize],
+}
+
+impl<'a> QueryBlock<'a> {
+    /// Number of queries.
+    pub fn len(&self) -> usize {
+        self.target_offsets.len() - 1
+    }
+
+    /// Whether there is no query.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of answers to rank in the whole block.
+    pub fn num_targets(&self) -> usize {
+        self.target_offsets[self.len()] - self.target_offsets[0]
+    }
+
+    /// Answers of query `q` to rank.
+    pub fn targets_of(&self, q: usize) -> &'a [EntityId] {
+        &self.targets[self.target_offsets[q]..self.target_offsets[q + 1]]
+    }
+
+    /// All answers of query `q`, ascending.
+    pub fn filter_of(&self, q: usize) -> &'a [EntityId] {
+        &self.filter[self.filter_offsets[q]..self.filter_offsets[q + 1]]
+    }
+
+    /// Anchors of query `q`.
+    pub fn anchors_of(&self, q: usize) -> &'a [EntityId] {
+        let each = self.anchors.len() / self.len();
+        &self.anchors[q * each..][..each]
+    }
+
+    /// Relations of query `q`.
+    pub fn relations_of(&self, q: usize) -> &'a [RelationId] {
+        let each = self.relations.len() / self.len();
+        &self.relations[q * each..][..each]
+    }
+
+    /// Query `q` as a tree.
+    pub fn query(&self, q: usize) -> Query {
+        let query = self.structure.fill(self.anchors_of(q), self.relations_of(q));
+        query.expect("a block has the anchors and relations of its structure")
+    }
+}
+
+/// Something that scores all entities for a query: a model, or the baseline.
+pub trait Scorer {
+    /// What stands in the head of a table.
+    fn name(&self) -> String;
+
+    /// Counts for every target of the block, in the order of `targets`, as
+    /// [`count_ranks`](super::count_ranks) defines them.
+    fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>>;
+}
