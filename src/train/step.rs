@@ -1,0 +1,302 @@
+//! One training step: everything that happens to a batch on the device.
+
+use crate::backend::{AdamStep, Backend, DeviceGroups, LossOptions, Mat, MatMut};
+use crate::config::{Config, QueryWeighting};
+use crate::error::Result;
+use crate::model::{Embedder, Halves, Model, Weights};
+use crate::pipeline::{Batch, Groups};
+use crate::query::Plan;
+
+/// A model in training, with all buffers for batches of one plan.
+///
+/// A step gathers the batch's rows, embeds the queries, scores them against their positives and the
+/// pool, and carries the loss's gradient back to rows and networks; every row that the batch touched is
+/// updated once, by Adam on the sum of its gradients.
+pub struct Trainer<B: Backend> {
+    backend: B,
+    model: Box<dyn Model<B>>,
+    /// The tables that are trained.
+    pub weights: Weights<B>,
+    embedder: Embedder<B>,
+    options: StepOptions,
+    shape: Shape,
+    buffers: Buffers<B>,
+    query_weights: Vec<B::Scalar>,
+    losses: Vec<B::Scalar>,
+}
+
+/// What of the configuration a step needs.
+#[derive(Clone, Copy, Debug)]
+struct StepOptions {
+    loss: LossOptions,
+    weighting: QueryWeighting,
+    n3: f32,
+}
+
+/// Rows of everything.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    queries: usize,
+    roots: usize,
+    pool: usize,
+    leaves: usize,
+    uses: usize,
+    /// Leaves, then positives, then the pool.
+    rows: usize,
+}
+
+struct Buffers<B: Backend> {
+    entity_rows: B::Index,
+    relation_rows: B::Index,
+    entity_groups: DeviceGroups<B>,
+    relation_groups: DeviceGroups<B>,
+    root_offsets: B::Index,
+    mask: B::Index,
+    entities: B::Buffer,
+    dentities: B::Buffer,
+    relations: B::Buffer,
+    drelations: B::Buffer,
+    queries: B::Buffer,
+    dqueries: B::Buffer,
+    scores: B::Buffer,
+    weights: B::Buffer,
+    positives: B::Buffer,
+    dpositives: B::Buffer,
+    query_weights: B::Buffer,
+    losses: B::Buffer,
+    penalties: B::Buffer,
+    dense: Vec<B::Buffer>,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Allocates everything. `weights` must have room for moments.
+    pub fn new(
+        backend: B,
+        model: Box<dyn Model<B>>,
+        weights: Weights<B>,
+        plan: &Plan,
+        config: &Config,
+    ) -> Result<Self> {
+        let embedder = Embedder::new(&backend, &*model, plan, true)?;
+        let pool = config.sampling.negatives;
+        let shape = Shape {
+            queries: plan.num_queries,
+            roots: plan.roots.len(),
+            pool,
+            leaves: plan.leaf_anchors.len(),
+            uses: plan.relation_uses.len(),
+            rows: plan.leaf_anchors.len() + plan.num_queries + pool,
+        };
+        let widths = model.widths();
+        let groups = || -> Result<DeviceGroups<B>> {
+            let empty = || backend.index(&[]);
+            Ok(DeviceGroups { ids: empty()?, offsets: empty()?, members: empty()? })
+        };
+        let temperature = config.training.adversarial_temperature;
+        let buffers = Buffers {
+            entity_rows: backend.index(&[])?,
+            relation_rows: backend.index(&[])?,
+            entity_groups: groups()?,
+            relation_groups: groups()?,
+            root_offsets: backend.index(&plan.root_offsets)?,
+            mask: backend.index(&[])?,
+            entities: backend.zeros(shape.rows * widths.entity)?,
+            dentities: backend.zeros(shape.rows * widths.entity)?,
+            relations: backend.zeros(shape.uses * widths.relation)?,
+            drelations: backend.zeros(shape.uses * widths.relation)?,
+            queries: backend.zeros(shape.roots * widths.query)?,
+            dqueries: backend.zeros(shape.roots * widths.query)?,
+            scores: backend.zeros(shape.roots * pool)?,
+            weights: backend.zeros(shape.roots * pool)?,
+            positives: backend.zeros(shape.roots)?,
+            dpositives: backend.zeros(shape.roots)?,
+            query_weights: backend.zeros(shape.queries)?,
+            losses: backend.zeros(shape.queries)?,
+            penalties: backend.zeros((shape.leaves + shape.queries).max(shape.uses))?,
+            dense: model.dense().iter().map(|s| backend.zeros(s.rows * s.cols)).collect::<Result<_>>()?,
+        };
+        Ok(Trainer {
+            backend,
+            model,
+            weights,
+            embedder,
+            options: StepOptions {
+                loss: LossOptions { adversarial_temperature: (temperature > 0.0).then_some(temperature) },
+                weighting: config.training.query_weighting,
+                n3: config.model.n3,
+            },
+            shape,
+            buffers,
+            query_weights: vec![B::Scalar::default(); plan.num_queries],
+            losses: vec![B::Scalar::default(); plan.num_queries],
+        })
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// The model.
+    pub fn model(&self) -> &dyn Model<B> {
+        &*self.model
+    }
+
+    /// Loss of a batch, after one step of Adam: `step` counts from 1.
+    pub fn step(&mut self, batch: &Batch, learning_rate: f64, step: u64) -> Result<f64> {
+        let loss = self.gradients(batch)?;
+        self.update(AdamStep::new(learning_rate, step));
+        Ok(loss)
+    }
+
+    /// Loss of a batch; leaves its gradients in the buffers.
+    ///
+    /// The loss is the weighted mean over queries (see [`Backend::loss`]) plus N3 where the model has it.
+    pub fn gradients(&mut self, batch: &Batch) -> Result<f64> {
+        self.upload(batch)?;
+        let Trainer { backend, model, weights, embedder, options, shape, buffers: b, .. } = self;
+        let (model, widths, scoring) = (&**model, model.widths(), model.scoring());
+        let Shape { queries, roots, pool, leaves, uses, rows } = *shape;
+        let first_negative = leaves + queries;
+
+        backend.gather(
+            weights.entities.mat(),
+            &b.entity_rows,
+            MatMut::new(&mut b.entities, rows, widths.entity),
+        );
+        let relations = MatMut::new(&mut b.relations, uses, widths.relation);
+        backend.gather(weights.relations.mat(), &b.relation_rows, relations);
+        let entities = Mat::new(&b.entities, rows, widths.entity);
+        let relations = Mat::new(&b.relations, uses, widths.relation);
+        let (positives, negatives) = (entities.rows(leaves, queries), entities.rows(first_negative, pool));
+
+        let dense = weights.dense_mats();
+        let out = MatMut::new(&mut b.queries, roots, widths.query);
+        embedder.forward(backend, model, &dense, entities.rows(0, leaves), relations, out);
+        let embedded = Mat::new(&b.queries, roots, widths.query);
+        backend.scores(scoring, embedded, negatives, MatMut::new(&mut b.scores, roots, pool));
+        let out = MatMut::new(&mut b.positives, 1, roots);
+        backend.pair_scores(scoring, embedded, positives, &b.root_offsets, out);
+        backend.loss(
+            options.loss,
+            &b.root_offsets,
+            Mat::new(&b.positives, 1, roots),
+            Mat::new(&b.scores, roots, pool),
+            &b.mask,
+            Batch::words_per_query(pool) * 2,
+            Mat::new(&b.query_weights, 1, queries),
+            MatMut::new(&mut b.losses, 1, queries),
+            MatMut::new(&mut b.dpositives, 1, roots),
+            MatMut::new(&mut b.weights, roots, pool),
+        );
+
+        backend.scores_backward(
+            scoring,
+            embedded,
+            negatives,
+            Mat::new(&b.scores, roots, pool),
+            Mat::new(&b.weights, roots, pool),
+            MatMut::new(&mut b.dqueries, roots, widths.query),
+            MatMut::new(&mut b.dentities, rows, widths.entity).rows(first_negative, pool),
+        );
+        backend.pair_scores_backward(
+            scoring,
+            embedded,
+            positives,
+            &b.root_offsets,
+            Mat::new(&b.positives, 1, roots),
+            Mat::new(&b.dpositives, 1, roots),
+            MatMut::new(&mut b.dqueries, roots, widths.query),
+            MatMut::new(&mut b.dentities, rows, widths.entity).rows(leaves, queries),
+        );
+        for (gradient, table) in b.dense.iter_mut().zip(&weights.dense) {
+            backend.fill(0.0, MatMut::new(gradient, table.rows, table.cols));
+        }
+        embedder.backward(
+            backend,
+            model,
+            &dense,
+            relations,
+            Mat::new(&b.dqueries, roots, widths.query),
+            MatMut::new(&mut b.dentities, rows, widths.entity).rows(0, leaves),
+            MatMut::new(&mut b.drelations, uses, widths.relation),
+            &mut b.dense,
+        );
+
+        backend.download(&b.losses, 0, &mut self.losses)?;
+        let mut loss: f64 = self.losses.iter().map(|&l| B::value(l)).sum();
+        if let Some(halves) = model.regularised().filter(|_| options.n3 > 0.0) {
+            let (complex, scale) = (halves == Halves::Complex, options.n3 / queries as f32);
+            let mut sum = |penalties: &B::Buffer, count: usize| -> Result<()> {
+                let mut host = vec![B::Scalar::default(); count];
+                backend.download(penalties, 0, &mut host)?;
+                loss += host.iter().map(|&l| B::value(l)).sum::<f64>();
+                Ok(())
+            };
+            // Anchors and positives stand before the pool.
+            let grads = MatMut::new(&mut b.dentities, rows, widths.entity).rows(0, first_negative);
+            let penalties = MatMut::new(&mut b.penalties, 1, first_negative);
+            backend.n3(complex, scale, entities.rows(0, first_negative), grads, penalties);
+            sum(&b.penalties, first_negative)?;
+            let grads = MatMut::new(&mut b.drelations, uses, widths.relation);
+            backend.n3(complex, scale, relations, grads, MatMut::new(&mut b.penalties, 1, uses));
+            sum(&b.penalties, uses)?;
+        }
+        Ok(loss)
+    }
+
+    /// Copies what the batch brings to the device.
+    fn upload(&mut self, batch: &Batch) -> Result<()> {
+        let Trainer { backend, buffers: b, query_weights, options, .. } = self;
+        backend.set_index(&batch.entity_rows, &mut b.entity_rows)?;
+        backend.set_index(&batch.relation_rows, &mut b.relation_rows)?;
+        let groups = [(&batch.entity_groups, &mut b.entity_groups), (&batch.relation_groups, &mut b.relation_groups)];
+        for (from, to) in groups {
+            let Groups { ids, offsets, members } = from;
+            backend.set_index(ids, &mut to.ids)?;
+            backend.set_index(offsets, &mut to.offsets)?;
+            backend.set_index(members, &mut to.members)?;
+        }
+        // Little-endian words of 64 bits are pairs of words of 32.
+        backend.set_index(bytemuck::cast_slice(&batch.mask), &mut b.mask)?;
+        let weight = |answers: &f32| match options.weighting {
+            QueryWeighting::Answers => 1.0 / f64::from(answers + 1.0).sqrt(),
+            QueryWeighting::Uniform => 1.0,
+        };
+        let total: f64 = batch.num_answers.iter().map(weight).sum();
+        for (to, answers) in query_weights.iter_mut().zip(&batch.num_answers) {
+            *to = B::scalar(weight(answers) / total);
+        }
+        backend.upload(query_weights, &mut b.query_weights, 0)
+    }
+
+    /// One step of Adam from the gradients in the buffers.
+    fn update(&mut self, step: AdamStep) {
+        let Trainer { backend, model, weights, shape, buffers: b, .. } = self;
+        let widths = model.widths();
+        let grads = Mat::new(&b.dentities, shape.rows, widths.entity);
+        backend.adam_rows(step, &b.entity_groups, grads, &mut weights.entities);
+        let grads = Mat::new(&b.drelations, shape.uses, widths.relation);
+        backend.adam_rows(step, &b.relation_groups, grads, &mut weights.relations);
+        for (table, gradient) in weights.dense.iter_mut().zip(&b.dense) {
+            let (rows, cols) = (table.rows, table.cols);
+            backend.adam(step, Mat::new(gradient, rows, cols), table);
+        }
+    }
+
+    /// Gradients that the last batch left: of every use of an entity and of a relation, and of the
+    /// dense parameters. For tests.
+    pub fn last_gradients(&self) -> Result<(Vec<B::Scalar>, Vec<B::Scalar>, Vec<Vec<B::Scalar>>)> {
+        let widths = self.model.widths();
+        let read = |buffer: &B::Buffer, len: usize| {
+            let mut host = vec![B::Scalar::default(); len];
+            self.backend.download(buffer, 0, &mut host).map(|()| host)
+        };
+        let dense = self.buffers.dense.iter().zip(&self.weights.dense);
+        Ok((
+            read(&self.buffers.dentities, self.shape.rows * widths.entity)?,
+            read(&self.buffers.drelations, self.shape.uses * widths.relation)?,
+            dense.map(|(b, t)| read(b, t.rows * t.cols)).collect::<Result<_>>()?,
+        ))
+    }
+}
