@@ -56,7 +56,7 @@ fn bad_lines_stop_the_import_or_are_counted() {
         ("test.txt", "b\tr\tb\n"),
     ];
     let folder = Folder::with(&files);
-    assert!(error(&folder).ends_with("train.txt:2: expected 3 tab-separated columns, found 2"));
+    assert!(error(&folder).contains("train.txt:2: expected 3 tab-separated columns, found 2"));
     let options = ResolveOptions { skip_bad_lines: true, ..folder.options() };
     let (graph, report) = resolve(folder.data().to_str().unwrap(), &options).unwrap();
     assert_eq!(Counts::of(&graph), Counts { entities: 2, relations: 1, train: 1, valid: 1, test: 1 });
@@ -80,7 +80,7 @@ fn a_missing_file_an_empty_file_and_invalid_utf8_are_named() {
     assert!(error(&both).contains("has both train.txt and train.csv"));
     let latin = Folder::with(&good);
     std::fs::write(latin.data().join("train.txt"), b"a\tr\tb\nM\xfcller\tr\tb\n").unwrap();
-    assert!(error(&latin).ends_with("train.txt:2: expected UTF-8, found byte 0xfc at byte 2 of the line"));
+    assert!(error(&latin).contains("train.txt:2: expected UTF-8, found byte 0xfc at byte 2 of the line"));
     let nothing = Folder::with(&[]);
     assert!(error(&nothing).contains("train.txt and valid.txt and test.txt are missing"));
     let absent = resolve("./no/such/folder", &nothing.options()).unwrap_err().to_string();

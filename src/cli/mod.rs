@@ -1,7 +1,7 @@
 //! The command line: arguments -> one library call -> printing.
 //!
 //! One file per subcommand, with its `Args` and `run(Args, &Global)`. To add one: the file, its `mod`
-//! line, one variant of [`Command`] and one arm in [`Command::run`].
+//! line, one variant of [`Command`] and one arm in its `run`.
 //!
 //! Tables and JSON go to standard output, progress, notes and errors to standard error. Exit codes: 0
 //! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage.

@@ -213,3 +213,14 @@ fn check(bytes: &[u8], parsed: &Parsed) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opened_graph_is_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<KnowledgeGraph>();
+    }
+}

@@ -75,8 +75,9 @@ mod tests {
     #[test]
     fn bad_records_name_their_line() {
         let error = |bytes: &[u8]| read_all(bytes, false).unwrap_err().to_string();
-        assert_eq!(error(b"a,r,b\na,b\n"), "train.csv:2: expected 3 comma-separated columns, found 2");
-        assert_eq!(error(b"a,,b\n"), "train.csv:1: expected a name in column 2, found nothing");
+        let columns = error(b"a,r,b\na,b\n");
+        assert!(columns.starts_with("train.csv:2: expected 3 comma-separated columns, found 2"), "{columns}");
+        assert!(error(b"a,,b\n").starts_with("train.csv:1: expected a name in column 2, found nothing"));
         assert!(error(b"a,r,b\na,r,\xff\n").starts_with("train.csv:2: expected UTF-8, found byte 0xff"));
         assert!(error(b"").contains("is empty"));
         assert_eq!(read_all(b"a,b\n\xff,r,c\na,r,b\n", true).unwrap(), (vec!["a|r|b".into()], 2));

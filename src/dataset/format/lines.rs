@@ -6,6 +6,8 @@ use std::path::Path;
 /// Bad lines that are kept as examples for the report.
 const EXAMPLES: usize = 5;
 
+const REMEDY: &str = "(`smore data import --skip-bad-lines` skips and counts such lines)";
+
 /// Refuses bad lines of one file, or skips and counts them.
 #[derive(Debug)]
 pub struct BadLines<'p> {
@@ -31,7 +33,7 @@ impl<'p> BadLines<'p> {
     /// Line number `line` (from 1) is bad: an error, or one more skipped line.
     pub fn report(&mut self, line: u64, message: &str) -> Result<()> {
         if !self.skip {
-            return Err(Error::line(self.path, line, message));
+            return Err(Error::line(self.path, line, format!("{message} {REMEDY}")));
         }
         self.skipped += 1;
         if self.examples.len() < EXAMPLES {
@@ -95,7 +97,8 @@ mod tests {
     #[test]
     fn bad_lines_stop_or_are_counted() {
         let path = Path::new("x.txt");
-        assert_eq!(BadLines::new(path, false).report(3, "bad").unwrap_err().to_string(), "x.txt:3: bad");
+        let error = BadLines::new(path, false).report(3, "bad").unwrap_err().to_string();
+        assert!(error.starts_with("x.txt:3: bad (") && error.contains("--skip-bad-lines"), "{error}");
         let mut bad = BadLines::new(path, true);
         for line in 1..=9 {
             assert_eq!(bad.text(line, b"a\xff").unwrap(), None);

@@ -27,6 +27,9 @@ mod tests {
         read(b"/m/1\tA b\tc\n/m/2\tD", &mut bad, |n, t| found.push(format!("{n}={t}"))).unwrap();
         assert_eq!(found, ["/m/1=A b\tc", "/m/2=D"]);
         let error = read(b"a\tb\nc\n", &mut bad, |_, _| ()).unwrap_err().to_string();
-        assert_eq!(error, "entity2text.txt:2: expected a name, a tab and a text, found no tab");
+        assert!(
+            error.starts_with("entity2text.txt:2: expected a name, a tab and a text, found no tab"),
+            "{error}"
+        );
     }
 }
