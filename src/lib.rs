@@ -32,6 +32,7 @@ pub mod query;
 pub mod rng;
 pub mod sampler;
 pub mod storage;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use ids::{EntityId, RelationId};

@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::queue::Queue;
 use crate::error::{Error, Result};
-use crate::graph::{Csr, CsrBuf};
+use crate::graph::{Csr, CsrBuf, KnowledgeGraph, Split};
 use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Sampler, SamplerOptions, StructureStats};
 use std::any::Any;
@@ -21,6 +21,12 @@ pub trait GraphSource: Send + Sync + 'static {
 impl GraphSource for CsrBuf {
     fn train(&self) -> Csr<'_> {
         self.view()
+    }
+}
+
+impl GraphSource for KnowledgeGraph {
+    fn train(&self) -> Csr<'_> {
+        self.split(Split::Train)
     }
 }
 

@@ -10,6 +10,17 @@ use std::path::Path;
 /// Missing parent folders are created. Where anything fails, or `fill` panics, the temporary file is
 /// removed and what `path` was before stays. The file gets the permissions of any new file.
 pub fn write<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>) -> Result<T> {
+    write_by_path(path, |temporary| {
+        let file = File::options().write(true).open(temporary).map_err(Error::io(path))?;
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        let value = fill(&mut writer)?;
+        writer.flush().map_err(Error::io(path))?;
+        Ok(value)
+    })
+}
+
+/// As [`write`], for writers that open a file by its name: `fill` gets the temporary one.
+pub fn write_by_path<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -22,10 +33,7 @@ pub fn write<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T
     options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let temporary = options.tempfile_in(folder).map_err(Error::io(folder))?;
 
-    let mut writer =
-        BufWriter::with_capacity(1 << 20, temporary.as_file().try_clone().map_err(Error::io(path))?);
-    let value = fill(&mut writer)?;
-    writer.flush().map_err(Error::io(path))?;
+    let value = fill(temporary.path())?;
     temporary.as_file().sync_all().map_err(Error::io(path))?;
     temporary.persist(path).map_err(|e| Error::io(path)(e.error))?;
     // Without this the rename itself may be lost in a crash. Not every system lets one sync a folder,

@@ -1,0 +1,206 @@
+//! The folder of a run: everything that is needed to go on with it, evaluate it and query it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `config.toml` | the resolved configuration; itself a valid `--config` |
+//! | `run.json` | version of smore, dataset, graph, device, times |
+//! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
+//! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables |
+//! | `model.safetensors` | the best model by valid |
+//! | `state.safetensors` | the last state, with the optimizer's, to go on from |
+//! | `metrics.jsonl` | one JSON document a line: `train`, `valid` and `test` |
+//! | `test.json` | the report at the end |
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::graph::KnowledgeGraph;
+use crate::ids::RelationId;
+use crate::storage::atomic;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A run folder, locked while this value lives if it was made or taken up for training.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// Held for its lock.
+    _lock: Option<File>,
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Version of smore.
+    pub version: String,
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Fingerprint of the graph, in hexadecimal.
+    pub graph: String,
+    /// Device and instruction set.
+    pub device: String,
+    /// Steps of the whole run.
+    pub steps: u64,
+}
+
+impl RunFolder {
+    /// Makes a new run folder at `path`, or, without one, `runs/DATASET-MODEL` with the first free number.
+    ///
+    /// Errors where `path` exists already: a run is never overwritten.
+    pub fn create(path: Option<&Path>, config: &Config, graph: &KnowledgeGraph) -> Result<Self> {
+        let path = match path {
+            Some(path) => {
+                if let Some(parent) = path.parent() {
+                    std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+                }
+                std::fs::create_dir(path).map_err(|e| match e.kind() {
+                    std::io::ErrorKind::AlreadyExists => Error::file(
+                        path,
+                        "exists already: choose another --run-dir, or go on with it by --resume",
+                    ),
+                    _ => Error::io(path)(e),
+                })?;
+                path.to_path_buf()
+            }
+            None => first_free(Path::new("runs"), &format!("{}-{}", graph.dataset(), config.model.name))?,
+        };
+        let folder = Self::take(path)?;
+        atomic::write_bytes(&folder.file("config.toml"), config.to_toml().as_bytes())?;
+        let target = folder.file("graph.smore");
+        if std::fs::hard_link(graph.path(), &target).is_err() {
+            atomic::write_by_path(&target, |temporary| {
+                std::fs::copy(graph.path(), temporary).map(drop).map_err(Error::io(&target))
+            })?;
+        }
+        let entities = (0..graph.num_entities() as u32).map(|id| {
+            let names = graph.entities();
+            format!("{id}\t{}\t{}\n", names.name(id), names.label(id).unwrap_or_default())
+        });
+        folder.write_lines("entities.tsv", entities)?;
+        let relations = (0..graph.num_relations() as u32).map(RelationId).map(|relation| {
+            let (names, id) = (graph.relations(), relation.0 / 2);
+            let inverse = if relation.is_inverse() { "^" } else { "" };
+            let label = names.label(id).map(|label| format!("{inverse}{label}")).unwrap_or_default();
+            format!("{}\t{inverse}{}\t{label}\n", relation.0, names.name(id))
+        });
+        folder.write_lines("relations.tsv", relations)?;
+        Ok(folder)
+    }
+
+    fn write_lines(&self, name: &str, mut lines: impl Iterator<Item = String>) -> Result<()> {
+        let path = self.file(name);
+        atomic::write(&path, |out| lines.try_for_each(|l| out.write_all(l.as_bytes())).map_err(Error::io(&path)))
+    }
+
+    /// Opens a finished or stopped run to read from.
+    pub fn open(path: &Path) -> Result<Self> {
+        if !path.join("config.toml").is_file() {
+            let message = if path.is_dir() {
+                "is not a run folder (it has no config.toml)"
+            } else {
+                "no such run folder"
+            };
+            return Err(Error::file(path, format!("{message}: give the folder that smore train printed")));
+        }
+        Ok(RunFolder { path: path.to_path_buf(), _lock: None })
+    }
+
+    /// Opens a stopped run to go on with it.
+    pub fn resume(path: &Path) -> Result<Self> {
+        Self::open(path)?;
+        Self::take(path.to_path_buf())
+    }
+
+    fn take(path: PathBuf) -> Result<Self> {
+        let name = path.join(".lock");
+        let lock = File::create(&name).map_err(Error::io(&name))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(RunFolder { path, _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::file(&path, "another smore is training in this run folder"))
+            }
+            // Some file systems have no locks: then nothing guards against a second process.
+            Err(TryLockError::Error(_)) => Ok(RunFolder { path, _lock: None }),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> Result<Config> {
+        Config::resolve(Some(&self.file("config.toml")), &[])
+    }
+
+    /// Replaces its configuration.
+    pub fn set_config(&self, config: &Config) -> Result<()> {
+        atomic::write_bytes(&self.file("config.toml"), config.to_toml().as_bytes())
+    }
+
+    /// Its graph.
+    pub fn graph(&self) -> Result<KnowledgeGraph> {
+        KnowledgeGraph::open(&self.file("graph.smore"))
+    }
+
+    /// The best model; an error that says what to do where training has not saved one.
+    pub fn model(&self) -> Result<PathBuf> {
+        let path = self.file("model.safetensors");
+        if path.is_file() {
+            return Ok(path);
+        }
+        let run = self.path.display();
+        Err(Error::file(
+            &self.path,
+            format!("has no model yet: train it further with smore train --resume {run}"),
+        ))
+    }
+
+    /// Writes `run.json`.
+    pub fn write_info(&self, info: &RunInfo) -> Result<()> {
+        let text = serde_json::to_vec_pretty(info).expect("plain data");
+        atomic::write_bytes(&self.file("run.json"), &text)
+    }
+
+    /// Appends a line to `metrics.jsonl`.
+    pub fn log(&self, record: &impl Serialize) -> Result<()> {
+        let path = self.file("metrics.jsonl");
+        let mut line = serde_json::to_vec(record).expect("plain data");
+        line.push(b'\n');
+        let file = File::options().create(true).append(true).open(&path);
+        file.and_then(|mut f| f.write_all(&line)).map_err(Error::io(&path))
+    }
+
+    /// Drops the lines of `metrics.jsonl` that a resumed run is going to write again.
+    pub fn rewind_log(&self, step: u64) -> Result<()> {
+        let path = self.file("metrics.jsonl");
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+        let kept = text.lines().filter(|line| {
+            let record: Option<serde_json::Value> = serde_json::from_str(line).ok();
+            record.and_then(|r| r["step"].as_u64()).is_some_and(|s| s <= step)
+        });
+        let kept: String = kept.map(|line| format!("{line}\n")).collect();
+        atomic::write_bytes(&path, kept.as_bytes())
+    }
+}
+
+/// Makes `runs/name`, or `runs/name-2`, `runs/name-3`, ...
+fn first_free(runs: &Path, name: &str) -> Result<PathBuf> {
+    std::fs::create_dir_all(runs).map_err(Error::io(runs))?;
+    for number in 1.. {
+        let path = runs.join(if number == 1 { name.to_string() } else { format!("{name}-{number}") });
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io(&path)(e)),
+        }
+    }
+    unreachable!("there are fewer folders than numbers")
+}
