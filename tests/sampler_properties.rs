@@ -381,3 +381,31 @@ fn star_hubs_are_drawn_within_their_caps_and_never_mislabelled() {
     let hits: u64 = sampler.stats().map(|(_, s)| s.rejections.counts[Rejection::Hits as usize]).sum();
     assert!(capped > 0 && hits > 0, "both caps were met: {capped}, {hits}");
 }
+
+#[test]
+fn a_hub_in_the_frontier_that_no_estimate_sees_is_verified_from_the_other_side() {
+    // Many heads of relation 1 have one tail; the hub, which the pool will hardly hold, has 6,000.
+    let (hub, leaves, others) = (0, 6_000, 3_000);
+    let mut triples: Vec<_> = (0..leaves).map(|i| triple(hub, 1, 1 + i)).collect();
+    triples.extend((0..others).map(|i| triple(1 + leaves + i, 0, hub)));
+    triples.extend((0..others).map(|i| triple(1 + leaves + i, 1, 1 + leaves + (i + 1) % others)));
+    let buf = CsrBuf::from_triples((1 + leaves + others) as usize, &triples);
+    let mix = mix_of(&[(chain(2), 40)]);
+    let options = SamplerOptions {
+        negatives: 256,
+        relation_bandwidth: 10_000,
+        answer_cap: 1_000,
+        ..Default::default()
+    };
+    let mut sampler = Sampler::new(buf.view(), &mix, options).unwrap();
+    let mut batch = Batch::default();
+    let (mut masked, mut estimated) = (0, 0);
+    for number in 0..4 {
+        sampler.fill(number, &mut batch).unwrap();
+        masked += check_batch(buf.view(), &mix, &batch).0;
+    }
+    for (_, stats) in sampler.stats() {
+        estimated += stats.drawn - stats.enumerated;
+    }
+    assert!(masked > 1_000 && estimated > 20, "masked {masked}, not enumerated {estimated}");
+}

@@ -1,5 +1,7 @@
-//! How fast queries are drawn on FB15k-237. Not a check but a measurement:
-//! `cargo test --release --test sampler_speed -- --ignored --nocapture`
+//! How fast queries are drawn on a public graph. Not a check but a measurement:
+//! `SMORE_GRAPH=FB15k-237 cargo test --release --test sampler_speed -- --ignored --nocapture`
+//!
+//! Once with the caps of the reference implementation's published settings, once with the defaults.
 
 use smore::graph::CsrBuf;
 use smore::ids::{EntityId, RelationId, Triple};
@@ -50,10 +52,10 @@ fn named() -> Vec<(&'static str, Structure)> {
     ]
 }
 
-fn fb15k237() -> Option<CsrBuf> {
+fn training_graph(folder: &str) -> Option<CsrBuf> {
     let data = std::env::var_os("SMORE_DATA")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let text = std::fs::read_to_string(data.join("FB15k-237/train.txt")).ok()?;
+    let text = std::fs::read_to_string(data.join(folder).join("train.txt")).ok()?;
     let (mut entities, mut relations) = (HashMap::new(), HashMap::new());
     let mut triples = Vec::new();
     for line in text.lines() {
@@ -68,13 +70,12 @@ fn fb15k237() -> Option<CsrBuf> {
         let relation = RelationId(2 * *relations.entry(r).or_insert(next));
         triples.push(Triple { head, relation, tail });
     }
-    Some(CsrBuf::from_triples(14_541, &triples))
+    Some(CsrBuf::from_triples(entities.len(), &triples))
 }
 
 /// Queries per second of one thread over about a second, the indexing for the trainer included.
-fn measure(graph: &CsrBuf, name: &str, mix: &Mix) {
-    let options = SamplerOptions { seed: 1, ..Default::default() };
-    let mut sampler = Sampler::new(graph.view(), mix, options).unwrap();
+fn measure(graph: &CsrBuf, name: &str, mix: &Mix, options: &SamplerOptions) {
+    let mut sampler = Sampler::new(graph.view(), mix, options.clone()).unwrap();
     let plan = Plan::new(mix).unwrap();
     let mut batch = Batch::default();
     for number in 0..4 {
@@ -120,16 +121,23 @@ fn measure(graph: &CsrBuf, name: &str, mix: &Mix) {
 }
 
 #[test]
-#[ignore = "a measurement of about 20 seconds"]
-fn queries_per_second_on_fb15k237() {
-    let Some(graph) = fb15k237() else {
-        println!("skipped: no FB15k-237 under SMORE_DATA");
+#[ignore = "a measurement of about 40 seconds"]
+fn queries_per_second_of_every_structure() {
+    let folder = std::env::var("SMORE_GRAPH").unwrap_or("FB15k-237".into());
+    let Some(graph) = training_graph(&folder) else {
+        println!("skipped: no {folder}/train.txt under SMORE_DATA");
         return;
     };
-    for (name, structure) in named() {
-        measure(&graph, name, &Mix { parts: vec![(structure, 512)] });
-    }
     let weights = [(0, 2.0), (1, 2.0), (2, 2.0), (3, 1.0), (4, 1.0)];
     let mix: Vec<_> = weights.iter().map(|&(i, weight)| (named()[i].1.clone(), weight)).collect();
-    measure(&graph, "mix", &Mix::new(&mix, 512).unwrap());
+    let mix = Mix::new(&mix, 512).unwrap();
+    let default = SamplerOptions { seed: 1, ..Default::default() };
+    let reference = SamplerOptions { relation_bandwidth: 500, answer_cap: 120, ..default.clone() };
+    for options in [reference, default] {
+        println!("relation bandwidth {}, answer cap {}", options.relation_bandwidth, options.answer_cap);
+        for (name, structure) in named() {
+            measure(&graph, name, &Mix { parts: vec![(structure, 512)] }, &options);
+        }
+        measure(&graph, "mix", &mix, &options);
+    }
 }

@@ -34,13 +34,15 @@ pub struct SamplerOptions {
     pub max_attempts: usize,
 }
 
+/// The caps are wide enough to throw few queries away for their size: a graph of some thousand entities
+/// has relations whose answers fill hundreds of places in the pool, and they should be trained, too.
 impl Default for SamplerOptions {
     fn default() -> Self {
         SamplerOptions {
             seed: 0,
             negatives: 1024,
-            relation_bandwidth: 500,
-            answer_cap: 120,
+            relation_bandwidth: 2_000,
+            answer_cap: 512,
             max_attempts: 10_000,
         }
     }

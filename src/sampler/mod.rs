@@ -1,6 +1,6 @@
 //! Training queries and verified negatives, by bidirectional rejection sampling.
 //!
-//! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`instantiate`] (one
+//! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
 //! query, drawn backward from its answer), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (the pool, indexed
 //! once per batch), `verify` (the backward walk from the pool's candidates), and the sets underneath:
