@@ -235,9 +235,9 @@ impl Config {
         for assignment in assignments {
             assign(&mut table, assignment)?;
         }
-        let config: Config = Value::Table(table)
-            .try_into()
-            .map_err(|e: toml::de::Error| Error::invalid(format!("configuration: {}", e.to_string().trim_end())))?;
+        let config: Config = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
+            Error::invalid(format!("configuration: {}", e.to_string().trim_end()))
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -246,7 +246,10 @@ impl Config {
     fn check(&self) -> Result<()> {
         let t = &self.training;
         let rules = [
-            (t.steps.is_none() || t.epochs.is_none(), "give either training.steps or training.epochs, not both"),
+            (
+                t.steps.is_none() || t.epochs.is_none(),
+                "give either training.steps or training.epochs, not both",
+            ),
             (t.steps != Some(0), "training.steps must be at least 1"),
             (t.epochs.is_none_or(|e| e.is_finite() && e > 0.0), "training.epochs must be above 0"),
             (t.learning_rate.is_finite() && t.learning_rate > 0.0, "training.learning_rate must be above 0"),
@@ -257,7 +260,10 @@ impl Config {
             ),
             (self.model.gamma().is_finite() && self.model.gamma() > -2.0, "model.gamma must be above -2"),
             (self.sampling.negatives > 0, "sampling.negatives must be at least 1"),
-            (self.sampling.workers > 0 && self.sampling.queue > 0, "sampling.workers and .queue must be at least 1"),
+            (
+                self.sampling.workers > 0 && self.sampling.queue > 0,
+                "sampling.workers and .queue must be at least 1",
+            ),
             (self.evaluation.queries > 0, "evaluation.queries must be at least 1"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
@@ -312,7 +318,10 @@ mod tests {
     #[test]
     fn later_assignments_win_and_strings_need_no_quotes() {
         let config = set(&["model.dim=8", "model.dim=16", "model.name=query2box", "model.norm=l2"]).unwrap();
-        assert_eq!((config.model.dim, config.model.name.as_str(), config.model.norm), (16, "query2box", Norm::L2));
+        assert_eq!(
+            (config.model.dim, config.model.name.as_str(), config.model.norm),
+            (16, "query2box", Norm::L2)
+        );
         assert_eq!(config.model.gamma(), 24.0);
     }
 
@@ -337,7 +346,9 @@ mod tests {
             let message = set(&[assignment]).unwrap_err().to_string();
             assert!(message.contains(expected), "{assignment}: {message}");
         }
-        assert!(set(&["training.steps=1", "training.epochs=1"]).unwrap_err().to_string().contains("not both"));
+        assert!(
+            set(&["training.steps=1", "training.epochs=1"]).unwrap_err().to_string().contains("not both")
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! | [`eval`] | filtered ranks, metrics, query sets, link prediction |
 //! | [`cli`] | arguments -> one library call -> printing |
 //!
-//! [`ids`], [`error`], [`rng`] and [`config`] are used throughout.
+//! [`ids`], [`error`], [`rng`], [`config`], [`process`] and [`table`] are used throughout.
 
 pub mod backend;
 pub mod cli;
@@ -28,10 +28,12 @@ pub mod graph;
 pub mod ids;
 pub mod model;
 pub mod pipeline;
+pub mod process;
 pub mod query;
 pub mod rng;
 pub mod sampler;
 pub mod storage;
+pub mod table;
 pub mod train;
 
 pub use error::{Error, Result};

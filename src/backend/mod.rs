@@ -518,8 +518,8 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
 
     /// For every target: how many entities, without the query's filter, beat it or equal it.
     ///
-    /// A NaN target is beaten by every entity with a score and equals every other NaN; an entity
-    /// with a NaN score beats nothing. `scores` is never stored beyond a tile.
+    /// NaN ranks last: a NaN target is beaten by every entity, and an entity with a NaN score neither
+    /// beats nor equals a number. `scores` is never stored beyond a tile.
     fn rank(
         &self,
         kind: Scoring,

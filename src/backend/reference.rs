@@ -534,9 +534,8 @@ impl Backend for Reference {
                     if e as u32 == target || filter.contains(&(e as u32)) {
                         continue;
                     }
-                    let beaten = score > threshold || (threshold.is_nan() && !score.is_nan());
-                    count.better += u32::from(beaten);
-                    count.equal += u32::from(score == threshold || (threshold.is_nan() && score.is_nan()));
+                    count.better += u32::from(score > threshold || threshold.is_nan());
+                    count.equal += u32::from(score == threshold);
                 }
                 counts.push(count);
             }

@@ -1,13 +1,13 @@
 //! `smore data import | list | info | verify`.
 
 use super::data_info::{self, InfoArgs};
-use super::table::{Table, bytes, count};
 use super::{Global, note, note_warnings, print, print_json};
 use crate::dataset::inventory::missing_splits;
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, import_as, locate_known};
 use crate::dataset::{Cache, ResolveOptions, resolve};
 use crate::graph::Split;
+use crate::table::{Table, bytes, count};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! `smore data info`: a graph in numbers.
 
-use super::table::{Table, bytes, count};
 use super::{Global, print, print_json};
 use crate::dataset::registry::Counts;
 use crate::graph::stats::{self, Cardinality, Degrees, RelationStats};
 use crate::graph::{KnowledgeGraph, Split};
+use crate::table::{Table, bytes, count};
 use serde_json::{Value, json};
 
 /// Arguments of `smore data info`.

@@ -4,11 +4,16 @@
 //! line, one variant of [`Command`] and one arm in its `run`.
 //!
 //! Tables and JSON go to standard output, progress, notes and errors to standard error. Exit codes: 0
-//! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage.
+//! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage, 130 interrupted.
 
+pub mod bench;
 pub mod data;
 pub mod data_info;
-pub mod table;
+pub mod devices;
+pub mod eval;
+pub mod options;
+pub mod query;
+pub mod train;
 
 use crate::dataset::{ImportReport, ResolveOptions, resolve};
 use crate::graph::KnowledgeGraph;
@@ -55,12 +60,27 @@ pub struct Global {
 pub enum Command {
     /// Import, list, describe and verify datasets
     Data(data::Args),
+    /// Train a model on multi-hop queries, evaluate it, save it
+    Train(train::Args),
+    /// Evaluate a saved model
+    Eval(eval::Args),
+    /// Ask a saved model a query
+    Query(query::Args),
+    /// Measure the speed of sampling, training and evaluation
+    Bench(bench::Args),
+    /// Show what models can run on
+    Devices(devices::Args),
 }
 
 impl Command {
     fn run(self, global: &Global) -> anyhow::Result<()> {
         match self {
             Command::Data(args) => data::run(args, global),
+            Command::Train(args) => train::run(args, global),
+            Command::Eval(args) => eval::run(args, global),
+            Command::Query(args) => query::run(args, global),
+            Command::Bench(args) => bench::run(args, global),
+            Command::Devices(args) => devices::run(args, global),
         }
     }
 }
@@ -76,12 +96,18 @@ pub fn main() -> ExitCode {
     match command.run(&global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(130),
         Err(error) => {
             note(describe(&error));
             ExitCode::FAILURE
         }
     }
 }
+
+/// A signal ended the work early, in good order and after a word to the user.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
 
 /// Whether writing to standard output failed because nobody reads it any more.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

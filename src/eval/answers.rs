@@ -1,9 +1,8 @@
 //! Scores of all entities for one query -> the best answers, known or predicted.
 
-use super::report::plain_table;
 use crate::ids::EntityId;
 use crate::query::{NameKind, NameLookup};
-use comfy_table::{Cell, CellAlignment};
+use crate::table::Table;
 use serde::Serialize;
 
 /// Whether an answer is news.
@@ -69,30 +68,22 @@ pub fn rank_answers(scores: &[f32], k: usize, known: &[EntityId], names: &impl N
 /// The answers as a table. The label column is left out where no answer has one.
 pub fn render(answers: &[Answer]) -> String {
     let labels = answers.iter().any(|a| a.label.is_some());
-    let mut table = plain_table();
-    let columns = |entity: Cell, label: Cell, rest: [Cell; 2]| {
-        let labels = labels.then_some(label);
-        std::iter::once(entity).chain(labels).chain(rest).collect::<Vec<Cell>>()
-    };
-    let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-    let mut head =
-        columns(Cell::new("entity"), Cell::new("label"), [right("score".into()), Cell::new("status")]);
-    head.insert(0, right("#".into()));
-    table.set_header(head);
+    let mut table = Table::new().right("#").left("entity");
+    if labels {
+        table = table.left("label");
+    }
+    table = table.right("score").left("status");
     for (i, answer) in answers.iter().enumerate() {
         let status = match answer.status {
             AnswerStatus::Known => "known",
             AnswerStatus::Predicted => "predicted",
         };
-        let mut row = columns(
-            Cell::new(&answer.entity),
-            Cell::new(answer.label.as_deref().unwrap_or("")),
-            [right(format!("{:.4}", answer.score)), Cell::new(status)],
-        );
-        row.insert(0, right((i + 1).to_string()));
-        table.add_row(row);
+        let mut row = vec![(i + 1).to_string(), answer.entity.clone()];
+        row.extend(labels.then(|| answer.label.clone().unwrap_or_default()));
+        row.extend([format!("{:.4}", answer.score), status.to_string()]);
+        table.row(row);
     }
-    table.trim_fmt()
+    table.to_string()
 }
 
 #[cfg(test)]

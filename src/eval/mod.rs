@@ -1,7 +1,7 @@
 //! Evaluation: filtered ranks, metrics, query sets, link prediction, and the answers of one query.
 //!
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
-//! a model must do to be evaluated), [`baseline`] (the scorer to beat), [`group`] (queries of one
+//! a model must do to be evaluated), [`model_scorer`] (trained models), [`baseline`] (the scorer to beat), [`group`] (queries of one
 //! structure with their answers), [`draw`] (one query that passes a held-out edge), [`queries`] (a whole
 //! set of them), [`cache`] (the set on disk), [`multi_hop`] and [`link_prediction`] (a scorer and queries
 //! -> metrics), [`report`] (tables and JSON), [`answers`] (scores of one query -> ranked answers).
@@ -13,6 +13,7 @@ pub mod draw;
 pub mod group;
 pub mod link_prediction;
 pub mod metrics;
+pub mod model_scorer;
 pub mod multi_hop;
 pub mod queries;
 pub mod ranks;
@@ -24,6 +25,7 @@ pub use baseline::FrequencyBaseline;
 pub use group::QueryGroup;
 pub use link_prediction::LinkPrediction;
 pub use metrics::Metrics;
+pub use model_scorer::ModelScorer;
 pub use multi_hop::MultiHop;
 pub use queries::{QueryOptions, QuerySet};
 pub use ranks::{RankCounts, count_ranks};

@@ -2,17 +2,11 @@
 
 use crate::ids::EntityId;
 
-/// How many candidates stand before an answer, and how many beside it.
+/// How many candidates stand before an answer (`better`), and how many beside it (`equal`).
 ///
 /// The candidates of a (query, answer) are all entities but the query's other answers, easy or hard
 /// (the *filter*), and but the answer itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RankCounts {
-    /// Candidates with a greater score.
-    pub better: u32,
-    /// Candidates with the same score (-0 and 0 are the same).
-    pub equal: u32,
-}
+pub use crate::backend::RankCount as RankCounts;
 
 impl RankCounts {
     /// The rank if every tie is decided for the answer.

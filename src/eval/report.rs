@@ -3,7 +3,7 @@
 use super::link_prediction::LinkPrediction;
 use super::metrics::{Metrics, PROTOCOL};
 use super::multi_hop::MultiHop;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table, presets};
+use crate::table::{Table, count};
 use serde::Serialize;
 
 /// Everything that one evaluation found out. Serialises to the document of `eval --json`.
@@ -68,23 +68,22 @@ impl Report {
 
     /// The tables, the protocol and the notes. Metrics are in percent, as the literature prints them.
     pub fn render(&self) -> String {
-        let mut table = plain_table();
-        let mut head = vec!["", "MRR", "H@1", "H@3", "H@10", "queries", "answers"];
-        head.extend(self.baseline.as_ref().map(|_| "baseline MRR"));
-        let align = |(i, text): (usize, String)| match i {
-            0 => Cell::new(text),
-            _ => Cell::new(text).set_alignment(CellAlignment::Right),
-        };
-        table.set_header(head.into_iter().map(String::from).enumerate().map(align));
+        let mut table = Table::new().left("structure");
+        for head in ["MRR", "H@1", "H@3", "H@10", "queries", "answers"] {
+            table = table.right(head);
+        }
+        if self.baseline.is_some() {
+            table = table.right("baseline MRR");
+        }
         let mut add = |name: &str, metrics: &Metrics, baseline: Option<Metrics>| {
             let percent = |x: f64| format!("{:.1}", 100.0 * x);
             let mut row = vec![name.to_string()];
             row.extend([metrics.mrr, metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10].map(percent));
-            row.extend([metrics.num_queries, metrics.num_answers].map(|n| n.to_string()));
+            row.extend([metrics.num_queries, metrics.num_answers].map(count));
             if self.baseline.is_some() {
                 row.push(baseline.map_or("-".into(), |b| percent(b.mrr)));
             }
-            table.add_row(row.into_iter().enumerate().map(align));
+            table.row(row);
         };
         let baseline = self.baseline.as_ref();
         for (structure, _, metrics) in &self.multi_hop.structures {
@@ -105,17 +104,10 @@ impl Report {
             add("  tails", &link.tail, theirs.map(|l| l.tail));
         }
         let mut text =
-            format!("{} on {} (%)\n{}\n{}\n", self.scorer, self.split, table.trim_fmt(), self.protocol);
+            format!("{} on {}, in percent\n\n{table}\n{}\n", self.scorer, self.split, self.protocol);
         for note in &self.notes {
             text.push_str(&format!("note: {note}\n"));
         }
         text
     }
-}
-
-/// A table with lines above, below and under its head.
-pub(super) fn plain_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none())).force_no_tty();
-    table
 }

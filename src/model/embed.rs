@@ -111,7 +111,9 @@ impl<B: Backend> Embedder<B> {
                     relations.rows(*first_use, *count),
                     MatMut::new(slots, num_slots, width),
                 ),
-                DeviceStep::Intersect { inputs, offsets, output, num_inputs, num_outputs, x, work, .. } => {
+                DeviceStep::Intersect {
+                    inputs, offsets, output, num_inputs, num_outputs, x, work, ..
+                } => {
                     let from = Mat::new(&*slots, num_slots, width);
                     backend.gather(from, inputs, MatMut::new(x, *num_inputs, width));
                     let out = MatMut::new(slots, num_slots, width).rows(*output, *num_outputs);

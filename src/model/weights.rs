@@ -49,7 +49,9 @@ impl<B: Backend> Weights<B> {
     /// Random start; the same for a seed on every machine.
     pub fn start(&mut self, backend: &B, model: &dyn Model<B>, seed: u64) -> Result<()> {
         fill(backend, &mut self.entities, seed, "start entities", |row, rng| model.start_entity(row, rng))?;
-        fill(backend, &mut self.relations, seed, "start relations", |row, rng| model.start_relation(row, rng))?;
+        fill(backend, &mut self.relations, seed, "start relations", |row, rng| {
+            model.start_relation(row, rng)
+        })?;
         for (table, shape) in self.dense.iter_mut().zip(model.dense()) {
             let purpose = format!("start {}", shape.name);
             if shape.range > 0.0 {

@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::queue::Queue;
 use crate::error::{Error, Result};
 use crate::graph::{Csr, CsrBuf, KnowledgeGraph, Split};
+use crate::process::thread_cpu_time;
 use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Sampler, SamplerOptions, StructureStats};
 use std::any::Any;
@@ -231,7 +232,7 @@ fn work(
                 Err(Error::Sampling(format!("batch {number}: the sampler panicked: {}", message(&*panic))))
             }
         };
-        shared.cpu_nanoseconds.store(thread_cpu_nanoseconds(), Ordering::Relaxed);
+        shared.cpu_nanoseconds.store(thread_cpu_time().as_nanos() as u64, Ordering::Relaxed);
         for (mine, (_, stats)) in
             shared.stats.lock().unwrap_or_else(|e| e.into_inner()).iter_mut().zip(sampler.stats())
         {
@@ -249,21 +250,6 @@ fn work(
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// CPU time of the calling thread, which does not count while it waits.
-#[cfg(unix)]
-fn thread_cpu_nanoseconds() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec that the call writes and nobody else has.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    if status == 0 { time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 } else { 0 }
-}
-
-/// Not measured on this system.
-#[cfg(not(unix))]
-fn thread_cpu_nanoseconds() -> u64 {
-    0
 }
 
 #[cfg(test)]

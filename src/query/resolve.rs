@@ -3,6 +3,7 @@
 use super::parse::{NamedQuery, RelationName};
 use super::tree::Query;
 use crate::error::{Error, Result};
+use crate::graph::{KnowledgeGraph, Names};
 use crate::ids::{EntityId, RelationId};
 
 /// What a name is a name of.
@@ -56,6 +57,36 @@ pub fn with_names(query: &Query, names: &impl NameLookup) -> NamedQuery {
     });
     match named {
         Ok(named) => named,
+    }
+}
+
+/// Names and labels of a graph file; labels in its preferred language.
+impl NameLookup for KnowledgeGraph {
+    fn find(&self, kind: NameKind, name: &str) -> Option<u32> {
+        names_of(self, kind).find(name)
+    }
+
+    fn find_label(&self, kind: NameKind, label: &str) -> Vec<u32> {
+        names_of(self, kind).find_label(label)
+    }
+
+    fn name(&self, kind: NameKind, id: u32) -> String {
+        names_of(self, kind).name(id).to_string()
+    }
+
+    fn label(&self, kind: NameKind, id: u32) -> Option<String> {
+        names_of(self, kind).label(id).map(str::to_string)
+    }
+
+    fn suggestions(&self, kind: NameKind, name: &str) -> Vec<String> {
+        names_of(self, kind).suggestions(name, 3)
+    }
+}
+
+fn names_of(graph: &KnowledgeGraph, kind: NameKind) -> Names<'_> {
+    match kind {
+        NameKind::Entity => graph.entities(),
+        NameKind::Relation => graph.relations(),
     }
 }
 

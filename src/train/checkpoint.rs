@@ -94,11 +94,14 @@ pub fn save<B: Backend>(
 
 /// What the file at `path` says about itself, without reading its tensors.
 pub fn read_meta(path: &Path) -> Result<Meta> {
-    meta_of(path, &Mapped::open(path)?)
+    meta_of(path, Mapped::open(path)?.bytes())
 }
 
 fn broken(path: &Path, reason: impl std::fmt::Display) -> Error {
-    Error::file(path, format!("is not a whole model file of smore ({reason}): train again, or use another run"))
+    Error::file(
+        path,
+        format!("is not a whole model file of smore ({reason}): train again, or use another run"),
+    )
 }
 
 fn meta_of(path: &Path, bytes: &[u8]) -> Result<Meta> {
@@ -119,8 +122,8 @@ pub fn load<B: Backend>(
     state: bool,
 ) -> Result<Meta> {
     let bytes = Mapped::open(path)?;
-    let meta = meta_of(path, &bytes)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| broken(path, e))?;
+    let meta = meta_of(path, bytes.bytes())?;
+    let tensors = SafeTensors::deserialize(bytes.bytes()).map_err(|e| broken(path, e))?;
     if meta.model != model.name() {
         return Err(Error::file(path, format!("holds a {} model, not {}", meta.model, model.name())));
     }

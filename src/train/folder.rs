@@ -90,7 +90,9 @@ impl RunFolder {
 
     fn write_lines(&self, name: &str, mut lines: impl Iterator<Item = String>) -> Result<()> {
         let path = self.file(name);
-        atomic::write(&path, |out| lines.try_for_each(|l| out.write_all(l.as_bytes())).map_err(Error::io(&path)))
+        atomic::write(&path, |out| {
+            lines.try_for_each(|l| out.write_all(l.as_bytes())).map_err(Error::io(&path))
+        })
     }
 
     /// Opens a finished or stopped run to read from.

@@ -137,6 +137,11 @@ impl<B: Backend> Trainer<B> {
         &self.backend
     }
 
+    /// Gives the device back and frees everything else.
+    pub fn into_backend(self) -> B {
+        self.backend
+    }
+
     /// The model.
     pub fn model(&self) -> &dyn Model<B> {
         &*self.model
@@ -250,7 +255,8 @@ impl<B: Backend> Trainer<B> {
         let Trainer { backend, buffers: b, query_weights, options, .. } = self;
         backend.set_index(&batch.entity_rows, &mut b.entity_rows)?;
         backend.set_index(&batch.relation_rows, &mut b.relation_rows)?;
-        let groups = [(&batch.entity_groups, &mut b.entity_groups), (&batch.relation_groups, &mut b.relation_groups)];
+        let groups =
+            [(&batch.entity_groups, &mut b.entity_groups), (&batch.relation_groups, &mut b.relation_groups)];
         for (from, to) in groups {
             let Groups { ids, offsets, members } = from;
             backend.set_index(ids, &mut to.ids)?;

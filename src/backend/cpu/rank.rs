@@ -30,8 +30,7 @@ fn best(a: f32, b: f32) -> f32 {
 #[inline(always)]
 fn count(scores: &[f32], threshold: f32) -> RankCount {
     if threshold.is_nan() {
-        let nan = scores.iter().filter(|s| s.is_nan()).count() as u32;
-        return RankCount { better: scores.len() as u32 - nan, equal: nan };
+        return RankCount { better: scores.len() as u32, equal: 0 };
     }
     let (mut better, mut equal) = (0u32, 0u32);
     for &score in scores {
@@ -73,7 +72,7 @@ pub fn rank(kind: Scoring, task: RankTask<Cpu>, entities: View) -> Vec<RankCount
             to.equal += from.equal;
         }
     }
-    // What is filtered out was counted with all others; a target was counted as equal to itself.
+    // What is filtered out was counted with all others, and the target with itself.
     let filtered: Vec<Vec<RankCount>> = (0..num_queries)
         .into_par_iter()
         .map(|q| {
@@ -83,7 +82,8 @@ pub fn rank(kind: Scoring, task: RankTask<Cpu>, entities: View) -> Vec<RankCount
                 .map(|t| {
                     let mut count = count(&scores, thresholds[t]);
                     if !filter.contains(&task.targets[t]) {
-                        count.equal += 1;
+                        // The target itself, counted as equal (or, not a number, as better).
+                        if thresholds[t].is_nan() { count.better += 1 } else { count.equal += 1 }
                     }
                     count
                 })

@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 /// is always one line.
 ///
 /// ```
-/// use smore::cli::table::{Table, count};
+/// use smore::table::{Table, count};
 /// let mut table = Table::new().left("dataset").right("entities");
 /// table.row(["umls".into(), count(135u64)]);
 /// table.row(["codex-m".into(), count(17_050u64)]);

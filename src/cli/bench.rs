@@ -1,0 +1,338 @@
+//! `smore bench train | eval | sample`: speed of the parts, as the program runs them.
+
+use super::options::{ConfigArgs, DeviceArgs};
+use super::{Global, note, print, print_json};
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::eval::{ModelScorer, QueryOptions, Scorer, cache};
+use crate::graph::{KnowledgeGraph, Split};
+use crate::model::{self, Weights};
+use crate::pipeline::{Pipeline, PipelineOptions};
+use crate::process;
+use crate::query::{Mix, Plan, Structure, parse_structures};
+use crate::sampler::Rejection;
+use crate::table::{Table, count};
+use crate::train::run::sampler_options;
+use crate::train::{RunPlan, Trainer};
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Arguments of `smore bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: BenchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Training steps, sampling and optimizer included
+    Train(TrainArgs),
+    /// Full-ranking evaluation of test queries by an untrained model
+    Eval(EvalArgs),
+    /// Drawing of training batches, without a model
+    Sample(SampleArgs),
+}
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Timing {
+    /// Seconds of each run
+    #[arg(long, value_name = "S", default_value_t = 20.0)]
+    seconds: f64,
+    /// Seconds before the first run
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    warm_up: f64,
+    /// Number of runs; the median is reported
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+}
+
+/// Arguments of `smore bench train`.
+#[derive(Debug, clap::Args)]
+struct TrainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    timing: Timing,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Arguments of `smore bench eval`.
+#[derive(Debug, clap::Args)]
+struct EvalArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    timing: Timing,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Arguments of `smore bench sample`.
+#[derive(Debug, clap::Args)]
+struct SampleArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    timing: Timing,
+}
+
+/// Runs `smore bench`.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    match args.command {
+        BenchCommand::Train(args) => train(args, global),
+        BenchCommand::Eval(args) => eval(args, global),
+        BenchCommand::Sample(args) => sample(args, global),
+    }
+}
+
+/// The middle of the sorted values.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// Calls `body` until `seconds` have passed; the number of queries that it returned, a second.
+fn rate(seconds: f64, mut body: impl FnMut() -> anyhow::Result<usize>) -> anyhow::Result<f64> {
+    let (start, mut queries) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs_f64(seconds) {
+        queries += body()?;
+    }
+    Ok(queries as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Warms up and runs; the rates of the runs.
+fn rates(timing: Timing, mut body: impl FnMut() -> anyhow::Result<usize>) -> anyhow::Result<Vec<f64>> {
+    rate(timing.warm_up, &mut body)?;
+    (0..timing.runs.max(1)).map(|_| rate(timing.seconds, &mut body)).collect()
+}
+
+fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
+    let config = args.config.resolve()?;
+    let graph = Arc::new(global.open(&config.data.dataset)?);
+    let backend = args.device.device.backend();
+    let model = model::create(&config.model)?;
+    let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
+    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), true)?;
+    weights.start(&backend, &*model, config.training.seed)?;
+    let mut pipeline = Pipeline::start(
+        graph.clone(),
+        plan.mix(),
+        Arc::new(plan.compiled().clone()),
+        sampler_options(&config),
+        PipelineOptions { workers: config.sampling.workers, ahead: config.sampling.queue, first: 0 },
+    )?;
+    let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
+    let (mut step, mut loss) = (0, 0.0);
+    let mut one = || -> anyhow::Result<usize> {
+        let batch = pipeline.next()?;
+        step += 1;
+        loss = trainer.step(&batch, config.training.learning_rate, step)?;
+        pipeline.recycle(batch);
+        Ok(config.training.batch_size)
+    };
+    rate(args.timing.warm_up, &mut one)?;
+    let before = process::cpu_time();
+    let runs: Vec<f64> = (0..args.timing.runs.max(1))
+        .map(|_| rate(args.timing.seconds, &mut one))
+        .collect::<Result<_, _>>()?;
+    let cpu = (process::cpu_time() - before).as_secs_f64();
+    // The workers' clock has run since the start: their share of the work is the same throughout.
+    let sampling = pipeline.cpu_seconds() / process::cpu_time().as_secs_f64();
+    let document = json!({
+        "benchmark": "train",
+        "queries_per_second": median(&runs),
+        "runs": runs,
+        "sampling_share_of_cpu": sampling,
+        "cpu_seconds": cpu,
+        "loss": loss,
+        "steps": step,
+        "peak_resident_bytes": process::peak_resident_bytes(),
+        "device": plan.device,
+        "config": config,
+    });
+    let rows = [
+        ("queries per second", count(median(&runs).round() as u64)),
+        ("runs", runs.iter().map(|r| count(r.round() as u64)).collect::<Vec<_>>().join(", ")),
+        ("sampling share of CPU time", format!("{:.1} %", 100.0 * sampling)),
+        ("peak resident memory", process::peak_resident_bytes().map_or("-".into(), crate::table::bytes)),
+    ];
+    show(global, &document, &format!("train {} on {}", plan.model, plan.dataset), &rows)
+}
+
+fn eval(args: EvalArgs, global: &Global) -> anyhow::Result<()> {
+    let config = args.config.resolve()?;
+    let graph = global.open(&config.data.dataset)?;
+    let backend = args.device.device.backend();
+    let model = model::create(&config.model)?;
+    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), false)?;
+    weights.start(&backend, &*model, config.training.seed)?;
+    let structures: Vec<Structure> =
+        parse_structures(&config.sampling.structures)?.into_iter().map(|(s, _)| s).collect();
+    for structure in &structures {
+        model::check_expressible(&*model, &structure.to_string(), structure)?;
+    }
+    let options = QueryOptions {
+        structures,
+        max_queries: config.evaluation.queries,
+        max_answers: config.evaluation.max_answers,
+        seed: config.evaluation.seed,
+    };
+    let folder = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let (set, _) = cache::load_or_generate(&graph, Split::Test, &options, &folder);
+    let scorer = ModelScorer::new(&backend, &*model, &weights);
+    let mut per_structure = Map::new();
+    let mut rows = Vec::new();
+    for group in set.groups.iter().filter(|group| !group.is_empty()) {
+        let mut ranked = 0;
+        let runs = rates(args.timing, || {
+            ranked = scorer.rank(&group.all())?.len();
+            Ok(group.len())
+        })?;
+        let queries = median(&runs);
+        let name = group.structure.to_string();
+        let answers = queries * ranked as f64 / group.len() as f64;
+        rows.push((
+            name.clone(),
+            format!("{} queries/s, {} answers/s", count(queries as u64), count(answers as u64)),
+        ));
+        per_structure.insert(name, json!({
+            "queries_per_second": queries, "answers_per_second": answers, "queries": group.len(), "runs": runs,
+        }));
+    }
+    let document = json!({
+        "benchmark": "eval", "structures": per_structure, "device": backend.describe(),
+        "peak_resident_bytes": process::peak_resident_bytes(), "config": config,
+    });
+    let rows: Vec<(&str, String)> = rows.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+    show(
+        global,
+        &document,
+        &format!("rank all entities, {} on {}", config.model.name, graph.dataset()),
+        &rows,
+    )
+}
+
+fn sample(args: SampleArgs, global: &Global) -> anyhow::Result<()> {
+    let config = args.config.resolve()?;
+    let graph = Arc::new(global.open(&config.data.dataset)?);
+    let weighted = config.training_mix()?;
+    let mut document = Map::new();
+    let mut table =
+        Table::new().left("structure").right("queries/s").right("drawn again").left("mostly because");
+    for column in ["frontier mean", "max", "masked"] {
+        table = table.right(column);
+    }
+    let mut mixes: Vec<(String, Vec<(Structure, f64)>)> =
+        weighted.iter().map(|(s, _)| (s.to_string(), vec![(s.clone(), 1.0)])).collect();
+    if weighted.len() > 1 {
+        mixes.push(("mix".into(), weighted));
+    }
+    for (name, weighted) in mixes {
+        let (runs, stats) = sample_mix(&graph, &config, &weighted, args.timing, global)?;
+        table.row(stats.row(&name, median(&runs)));
+        document.insert(name, stats.json(median(&runs), &runs));
+    }
+    if global.json {
+        return print_json(&json!({
+            "benchmark": "sample", "structures": Value::Object(document), "threads": threads(global), "config": config,
+        }));
+    }
+    print(table)
+}
+
+fn threads(global: &Global) -> usize {
+    global.threads.map_or_else(rayon::current_num_threads, usize::from)
+}
+
+/// Rates of a mix on all threads, with what was drawn.
+fn sample_mix(
+    graph: &Arc<KnowledgeGraph>,
+    config: &Config,
+    weighted: &[(Structure, f64)],
+    timing: Timing,
+    global: &Global,
+) -> anyhow::Result<(Vec<f64>, Drawn)> {
+    let mix = Mix::new(weighted, config.training.batch_size)?;
+    let plan = Arc::new(Plan::new(&mix)?);
+    let options = PipelineOptions { workers: threads(global), ahead: 4, first: 0 };
+    let mut pipeline = Pipeline::start(graph.clone(), &mix, plan, sampler_options(config), options)?;
+    let runs = rates(timing, || {
+        let batch = pipeline.next()?;
+        let queries = batch.positives.len();
+        pipeline.recycle(batch);
+        Ok(queries)
+    })?;
+    Ok((runs, Drawn::of(&pipeline)))
+}
+
+/// What workers drew, over all structures of a mix.
+#[derive(Default)]
+struct Drawn {
+    drawn: u64,
+    rejections: crate::sampler::Rejections,
+    frontier_sum: u64,
+    frontier_max: u64,
+    masked: u64,
+}
+
+impl Drawn {
+    fn of(pipeline: &Pipeline) -> Self {
+        let mut all = Drawn::default();
+        for (_, stats) in pipeline.stats() {
+            all.drawn += stats.drawn;
+            all.rejections.merge(&stats.rejections);
+            all.frontier_sum += stats.frontier_sum;
+            all.frontier_max = all.frontier_max.max(stats.frontier_max);
+            all.masked += stats.masked_sum;
+        }
+        all
+    }
+
+    fn per_query(&self, sum: u64) -> f64 {
+        sum as f64 / self.drawn.max(1) as f64
+    }
+
+    fn row(&self, name: &str, rate: f64) -> [String; 7] {
+        [
+            name.into(),
+            count(rate.round() as u64),
+            format!("{:.2}", self.per_query(self.rejections.total())),
+            self.rejections.most_frequent().map_or("-".into(), |(reason, _)| reason.name().into()),
+            format!("{:.1}", self.per_query(self.frontier_sum)),
+            count(self.frontier_max),
+            format!("{:.1}", self.per_query(self.masked)),
+        ]
+    }
+
+    fn json(&self, rate: f64, runs: &[f64]) -> Value {
+        let rejections: Map<String, Value> = Rejection::ALL
+            .iter()
+            .map(|&r| (r.name().to_string(), json!(self.rejections.counts[r as usize])))
+            .collect();
+        json!({
+            "queries_per_second": rate,
+            "runs": runs,
+            "drawn": self.drawn,
+            "rejections": rejections,
+            "frontier_mean": self.per_query(self.frontier_sum),
+            "frontier_max": self.frontier_max,
+            "masked_mean": self.per_query(self.masked),
+        })
+    }
+}
+
+fn show(global: &Global, document: &Value, title: &str, rows: &[(&str, String)]) -> anyhow::Result<()> {
+    if global.json {
+        return print_json(document);
+    }
+    let mut table = Table::new().left(title).left("");
+    rows.iter().for_each(|(what, value)| table.row([what.to_string(), value.clone()]));
+    note("");
+    print(table)
+}

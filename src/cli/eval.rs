@@ -1,0 +1,65 @@
+//! `smore eval`.
+
+use super::options::DeviceArgs;
+use super::{Global, note, print, print_json};
+use crate::graph::Split;
+use crate::train::{Observer, RunFolder, run};
+use std::path::PathBuf;
+
+/// Arguments of `smore eval`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder of a run
+    run: PathBuf,
+    /// Split to evaluate on: valid or test
+    #[arg(long, default_value = "test", value_parser = parse_split)]
+    split: Split,
+    /// Structures to evaluate [default: the run's own]
+    #[arg(long, value_name = "STRUCTURES")]
+    structures: Option<String>,
+    /// At most so many queries of a structure [default: the run's own]
+    #[arg(long, value_name = "N")]
+    queries: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+fn parse_split(text: &str) -> Result<Split, String> {
+    match text {
+        "valid" => Ok(Split::Valid),
+        "test" => Ok(Split::Test),
+        _ => Err("expected valid or test".into()),
+    }
+}
+
+/// Runs `smore eval`.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    let folder = RunFolder::open(&args.run)?;
+    let mut config = folder.config()?;
+    if let Some(structures) = args.structures {
+        config.evaluation.structures = structures;
+    }
+    if let Some(queries) = args.queries {
+        config.evaluation.queries = queries;
+        config.evaluation.valid_queries = queries;
+    }
+    let graph = folder.graph()?;
+    let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let backend = args.device.device.backend();
+    let (report, meta) =
+        run::evaluate_saved(&backend, &graph, &config, &folder, &cache, args.split, &mut Notes)?;
+    if global.json {
+        return print_json(&report);
+    }
+    note(format_args!("{} of step {} on {}", meta.model, crate::table::count(meta.step), graph.dataset()));
+    print(report.render())
+}
+
+/// Passes notes on.
+struct Notes;
+
+impl Observer for Notes {
+    fn note(&mut self, text: &str) {
+        note(format_args!("note: {text}"));
+    }
+}

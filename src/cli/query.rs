@@ -1,0 +1,65 @@
+//! `smore query`.
+
+use super::options::DeviceArgs;
+use super::{Global, note, print, print_json};
+use crate::eval::{ModelScorer, answers};
+use crate::graph::Split;
+use crate::query::execute;
+use crate::query::parse_query;
+use crate::query::resolve::{resolve, with_names};
+use crate::train::{RunFolder, run};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Arguments of `smore query`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples, with names or labels as the dataset has them; ^P is the inverse of P, 'n' negates a branch:
+  ('Q1',('P1',))                          what P1 leads to from Q1
+  ('Q1',('P1','P2'))                      two steps
+  (('Q1',('P1',)),('Q2',('^P2',)))        both at once
+  (('Q1',('P1',)),('Q2',('P2',)),('u',))  either of them")]
+pub struct Args {
+    /// Folder of a run
+    run: PathBuf,
+    /// The query, as nested tuples
+    query: String,
+    /// Number of answers
+    #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10)]
+    k: usize,
+    /// Language of labels
+    #[arg(long, value_name = "LANGUAGE")]
+    lang: Option<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Runs `smore query`.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    let folder = RunFolder::open(&args.run)?;
+    let config = folder.config()?;
+    let mut graph = folder.graph()?;
+    if let Some(language) = &args.lang {
+        graph.set_language(language)?;
+    }
+    let query = resolve(&parse_query(&args.query)?, &graph)?;
+    let structure = query.structure();
+    let backend = args.device.device.backend();
+    let (model, weights, _) = run::load_model(&backend, &graph, &config, &folder)?;
+    crate::model::check_expressible(&*model, &structure.to_string(), &structure)?;
+    let scores = ModelScorer::new(&backend, &*model, &weights).scores(&query)?;
+    let known = execute::answers(&graph.view(Split::Train), &query);
+    let answers = answers::rank_answers(&scores, args.k, &known, &graph);
+    let canonical = with_names(&query, &graph).to_string();
+    if global.json {
+        return print_json(&json!({
+            "query": canonical,
+            "structure": structure.to_string(),
+            "known_answers": known.len(),
+            "answers": answers,
+        }));
+    }
+    print(answers::render(&answers))?;
+    note(format_args!("{structure} query; the training graph implies {} answers", known.len()));
+    Ok(())
+}

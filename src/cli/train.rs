@@ -1,0 +1,252 @@
+//! `smore train`.
+
+use super::options::{ConfigArgs, DeviceArgs};
+use super::{Global, Interrupted, note, print, print_json};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::eval::MultiHop;
+use crate::table::{Table, bytes, count};
+use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Arguments of `smore train`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Folder of the run; it must not exist yet [default: runs/DATASET-MODEL]
+    #[arg(long, value_name = "FOLDER")]
+    run_dir: Option<PathBuf>,
+    /// Go on with a run that was stopped
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "dataset", "dataset_flag", "config"])]
+    resume: Option<PathBuf>,
+}
+
+/// Runs `smore train`.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    let backend = args.device.device.backend();
+    let (config, folder, graph) = match &args.resume {
+        Some(path) => {
+            let folder = RunFolder::resume(path)?;
+            let config = resumed_config(&folder, &args.config)?;
+            folder.set_config(&config)?;
+            let graph = folder.graph()?;
+            (config, folder, graph)
+        }
+        None => {
+            let config = args.config.resolve()?;
+            let graph = global.open(&config.data.dataset)?;
+            // Before the folder is made: what cannot work leaves nothing behind.
+            let model = crate::model::create(&config.model)?;
+            RunPlan::new(&backend, &*model, &graph, &config)?;
+            let folder = RunFolder::create(args.run_dir.as_deref(), &config, &graph)?;
+            (config, folder, graph)
+        }
+    };
+    let query_cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let mut printer = Printer::new(config.training.batch_size);
+    let run = Run {
+        backend,
+        graph: Arc::new(graph),
+        config,
+        folder: &folder,
+        query_cache: &query_cache,
+        resume: args.resume.is_some(),
+        stop: stop_flag()?,
+    };
+    let outcome = run.train(&mut printer);
+    printer.finish();
+    let outcome = outcome?;
+    let Some(report) = outcome.report else {
+        let path = folder.path().display();
+        note(format_args!(
+            "stopped after step {}; go on with: smore train --resume {path}",
+            count(outcome.step)
+        ));
+        return Err(Interrupted.into());
+    };
+    if global.json {
+        return print_json(&json!({
+            "run": folder.path(),
+            "step": outcome.step,
+            "best_step": outcome.best_step,
+            "report": report,
+        }));
+    }
+    print(format_args!("\n{}", report.render()))?;
+    note(format_args!(
+        "\nmodel of step {} saved in {}\n  smore eval {0}\n  smore query {0} \"{}\"",
+        count(outcome.best_step.unwrap_or(outcome.step)),
+        folder.path().display(),
+        example(&folder).unwrap_or_default(),
+    ));
+    Ok(())
+}
+
+/// The stored configuration with what may change in a run that goes on: its length and what is evaluated.
+fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
+    let stored = folder.config()?;
+    let mut assignments = args.assignments();
+    // Steps and epochs exclude each other: a new length replaces the old one.
+    let mut base = stored.clone();
+    if assignments.iter().any(|a| a.starts_with("training.steps=") || a.starts_with("training.epochs=")) {
+        base.training.steps = None;
+        base.training.epochs = None;
+    }
+    let file = folder.file(".resume.toml");
+    crate::storage::atomic::write_bytes(&file, base.to_toml().as_bytes())?;
+    let config = Config::resolve(Some(&file), &std::mem::take(&mut assignments));
+    let _ = std::fs::remove_file(&file);
+    let config = config?;
+    let mut same = config.clone();
+    same.training.steps = stored.training.steps;
+    same.training.epochs = stored.training.epochs;
+    same.training.valid_every = stored.training.valid_every;
+    same.sampling.workers = stored.sampling.workers;
+    same.sampling.queue = stored.sampling.queue;
+    same.evaluation = stored.evaluation.clone();
+    if same != stored {
+        return Err(Error::invalid(
+            "--resume goes on with the run's own model, data and sampling; only training.steps, training.epochs, \
+             training.valid_every, sampling.workers, sampling.queue and evaluation.* can be changed",
+        ));
+    }
+    Ok(config)
+}
+
+/// A query to try: the first training edge, with names.
+fn example(folder: &RunFolder) -> Option<String> {
+    use crate::query::{Tree, resolve::with_names};
+    let graph = folder.graph().ok()?;
+    let triple = graph.split(crate::graph::Split::Train).triples().find(|t| !t.relation.is_inverse())?;
+    let query = Tree::Projection(Box::new(Tree::Anchor(triple.head)), triple.relation);
+    Some(with_names(&query, &graph).to_string())
+}
+
+/// Set by Ctrl-C or a termination signal; a second one ends the process at once.
+fn stop_flag() -> anyhow::Result<&'static AtomicBool> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    Ok(&STOP)
+}
+
+/// Progress on standard error: a bar on a terminal, a line now and then elsewhere.
+struct Printer {
+    bar: Option<ProgressBar>,
+    batch_size: usize,
+    last_line: Instant,
+}
+
+/// Time between lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl Printer {
+    fn new(batch_size: usize) -> Self {
+        Printer { bar: None, batch_size, last_line: Instant::now() }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => note(text),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Printer {
+    fn plan(&mut self, plan: &RunPlan, folder: &Path) {
+        let mut table = Table::new().left("plan").left("");
+        let mut row = |what: &str, value: String| table.row([what.into(), value]);
+        row(
+            "graph",
+            format!(
+                "{}: {} entities, {} relations, {} directed edges ({} mapped)",
+                plan.dataset,
+                count(plan.num_entities),
+                count(plan.num_relations),
+                count(plan.num_edges),
+                bytes(plan.mapped_bytes)
+            ),
+        );
+        row("model", format!("{}, d = {}, {} parameters", plan.model, plan.dim, count(plan.num_parameters)));
+        let mix: Vec<String> = plan.batch.iter().map(|(s, n)| format!("{s} {n}")).collect();
+        row("batch", format!("{}; {} shared negatives", mix.join(", "), count(plan.negatives)));
+        row("length", format!("{} steps of {} queries", count(plan.steps), count(self.batch_size)));
+        row(
+            "memory",
+            format!(
+                "{}: {} parameters, {} optimizer, {} buffers",
+                bytes(plan.total_bytes() as u64),
+                bytes(plan.parameter_bytes as u64),
+                bytes(plan.optimizer_bytes as u64),
+                bytes(plan.buffer_bytes as u64)
+            ),
+        );
+        row("device", plan.device.clone());
+        row("run folder", folder.display().to_string());
+        note(table);
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(Some(plan.steps), ProgressDrawTarget::stderr_with_hz(5));
+            let style = "{bar:24} {pos}/{len} steps  {msg}  {eta} left";
+            bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
+            self.bar = Some(bar);
+        }
+        self.last_line = Instant::now();
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let rate = count(progress.queries_per_second.round() as u64);
+        let text = format!("loss {:.4}  {rate} queries/s", progress.loss);
+        if let Some(bar) = &self.bar {
+            bar.set_position(progress.step);
+            bar.set_message(text);
+        } else if self.last_line.elapsed() >= LINE_EVERY || progress.step == progress.steps {
+            self.last_line = Instant::now();
+            let left = (progress.steps - progress.step) as f64 * self.batch_size as f64
+                / progress.queries_per_second.max(1e-9);
+            note(format_args!(
+                "step {}/{}  {text}  {} left",
+                count(progress.step),
+                count(progress.steps),
+                indicatif::HumanDuration(Duration::from_secs_f64(left.min(1e9)))
+            ));
+        }
+    }
+
+    fn valid(&mut self, step: u64, valid: &MultiHop, mean_mrr: f64, best: bool) {
+        let each: Vec<String> =
+            valid.structures.iter().map(|(s, _, m)| format!("{s} {:.1}", 100.0 * m.mrr)).collect();
+        let kept = if best { "  kept" } else { "" };
+        let mean = 100.0 * mean_mrr;
+        self.line(&format!("valid, step {}: MRR {mean:.1} ({}){kept}", count(step), each.join(", ")));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.line(&format!("note: {text}"));
+    }
+
+    fn stage(&mut self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_string()),
+            None => note(what),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A trained model as a [`Scorer`]: queries are embedded in blocks and ranked as they are scored.
+
+use super::ranks::RankCounts;
+use super::scorer::{QueryBlock, Scorer};
+use crate::backend::{Backend, Mat, MatMut, RankTask};
+use crate::error::Result;
+use crate::ids::{EntityId, RelationId};
+use crate::model::{Embedder, Model, Weights};
+use crate::query::{Mix, Plan, Query, Structure};
+
+/// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
+const BLOCK: usize = 512;
+
+/// A model with its tables on a device.
+pub struct ModelScorer<'a, B: Backend> {
+    backend: &'a B,
+    model: &'a dyn Model<B>,
+    weights: &'a Weights<B>,
+}
+
+/// Query embeddings on the device.
+struct Embedded<B: Backend> {
+    queries: B::Buffer,
+    plan: Plan,
+}
+
+impl<'a, B: Backend> ModelScorer<'a, B> {
+    /// Scores with these tables.
+    pub fn new(backend: &'a B, model: &'a dyn Model<B>, weights: &'a Weights<B>) -> Self {
+        ModelScorer { backend, model, weights }
+    }
+
+    /// Embeds queries of one structure, flat lists as in a [`QueryBlock`].
+    fn embed(
+        &self,
+        structure: &Structure,
+        count: usize,
+        anchors: &[EntityId],
+        relations: &[RelationId],
+    ) -> Result<Embedded<B>> {
+        let ModelScorer { backend, model, weights } = self;
+        let plan = Plan::new(&Mix { parts: vec![(structure.clone(), count)] })?;
+        let mut embedder = Embedder::new(*backend, *model, &plan, false)?;
+        let gather = |table: Mat<B::Buffer>, rows: &[u32]| -> Result<B::Buffer> {
+            let mut out = backend.zeros(rows.len() * table.cols)?;
+            let index = backend.index(rows)?;
+            backend.gather(table, &index, MatMut::new(&mut out, rows.len(), table.cols));
+            Ok(out)
+        };
+        let leaves: Vec<u32> = plan.leaf_anchors.iter().map(|&a| anchors[a as usize].0).collect();
+        let uses: Vec<u32> = plan.relation_uses.iter().map(|&r| relations[r as usize].0).collect();
+        let leaf_rows = gather(weights.entities.mat(), &leaves)?;
+        let relation_rows = gather(weights.relations.mat(), &uses)?;
+        let widths = model.widths();
+        let mut queries = backend.zeros(plan.roots.len() * widths.query)?;
+        embedder.forward(
+            *backend,
+            *model,
+            &weights.dense_mats(),
+            Mat::new(&leaf_rows, leaves.len(), widths.entity),
+            Mat::new(&relation_rows, uses.len(), widths.relation),
+            MatMut::new(&mut queries, plan.roots.len(), widths.query),
+        );
+        Ok(Embedded { queries, plan })
+    }
+
+    /// The score of every entity for one query: the best of its disjuncts'. 4 bytes an entity.
+    pub fn scores(&self, query: &Query) -> Result<Vec<f32>> {
+        let (anchors, relations) = query.flatten();
+        let anchors: Vec<EntityId> = anchors.into_iter().copied().collect();
+        let relations: Vec<RelationId> = relations.into_iter().copied().collect();
+        let Embedded { queries, plan } = self.embed(&query.structure(), 1, &anchors, &relations)?;
+        let entities = self.weights.entities.mat();
+        let (roots, width) = (plan.roots.len(), self.model.widths().query);
+        let mut scores = self.backend.zeros(roots * entities.rows)?;
+        let out = MatMut::new(&mut scores, roots, entities.rows);
+        self.backend.scores(self.model.scoring(), Mat::new(&queries, roots, width), entities, out);
+        let mut host = vec![B::Scalar::default(); roots * entities.rows];
+        self.backend.download(&scores, 0, &mut host)?;
+        let mut best = vec![f32::NEG_INFINITY; entities.rows];
+        for row in host.chunks(entities.rows) {
+            for (best, &score) in best.iter_mut().zip(row) {
+                let score = B::value(score) as f32;
+                // Not-a-number stays where it is met: it must not hide behind another disjunct.
+                *best = if score > *best || score.is_nan() { score } else { *best };
+            }
+        }
+        Ok(best)
+    }
+}
+
+impl<B: Backend> Scorer for ModelScorer<'_, B> {
+    fn name(&self) -> String {
+        self.model.name().to_string()
+    }
+
+    fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
+        let mut counts = Vec::with_capacity(block.num_targets());
+        for first in (0..block.len()).step_by(BLOCK) {
+            let queries = first..block.len().min(first + BLOCK);
+            let each = (block.anchors.len() / block.len(), block.relations.len() / block.len());
+            let Embedded { queries: embedded, plan } = self.embed(
+                block.structure,
+                queries.len(),
+                &block.anchors[queries.start * each.0..queries.end * each.0],
+                &block.relations[queries.start * each.1..queries.end * each.1],
+            )?;
+            let (mut targets, mut filter) = (Vec::new(), Vec::new());
+            let (mut target_offsets, mut filter_offsets) = (vec![0u32], vec![0u32]);
+            for q in queries {
+                targets.extend(block.targets_of(q).iter().map(|e| e.0));
+                filter.extend(block.filter_of(q).iter().map(|e| e.0));
+                target_offsets.push(targets.len() as u32);
+                filter_offsets.push(filter.len() as u32);
+            }
+            let task = RankTask {
+                root_offsets: &plan.root_offsets,
+                queries: Mat::new(&embedded, plan.roots.len(), self.model.widths().query),
+                target_offsets: &target_offsets,
+                targets: &targets,
+                filter_offsets: &filter_offsets,
+                filter: &filter,
+            };
+            counts.extend(self.backend.rank(self.model.scoring(), task, self.weights.entities.mat())?);
+        }
+        Ok(counts)
+    }
+}

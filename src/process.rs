@@ -1,0 +1,71 @@
+//! What this process has used so far: CPU time and memory.
+
+use std::time::Duration;
+
+/// CPU time of the calling thread, which does not count while it waits; zero where it is not measured.
+pub fn thread_cpu_time() -> Duration {
+    clock(Clock::Thread)
+}
+
+/// CPU time of all threads of this process, those that have ended included.
+pub fn cpu_time() -> Duration {
+    clock(Clock::Process)
+}
+
+/// Which time is asked for.
+enum Clock {
+    Thread,
+    Process,
+}
+
+#[cfg(unix)]
+fn clock(clock: Clock) -> Duration {
+    let id = match clock {
+        Clock::Thread => libc::CLOCK_THREAD_CPUTIME_ID,
+        Clock::Process => libc::CLOCK_PROCESS_CPUTIME_ID,
+    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec that the call writes and nobody else has.
+    let status = unsafe { libc::clock_gettime(id, &mut time) };
+    if status == 0 { Duration::new(time.tv_sec as u64, time.tv_nsec as u32) } else { Duration::ZERO }
+}
+
+#[cfg(not(unix))]
+fn clock(_: Clock) -> Duration {
+    Duration::ZERO
+}
+
+/// Most memory that was ever resident, in bytes, mapped files included; `None` where the system has no
+/// `/proc`.
+pub fn peak_resident_bytes() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// Resident anonymous memory now, in bytes: what the process allocated, without mapped files.
+pub fn anonymous_bytes() -> Option<u64> {
+    status("RssAnon:")
+}
+
+fn status(field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn work_and_memory_are_seen() {
+        let before = (thread_cpu_time(), cpu_time());
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        let sum: u64 = std::hint::black_box(&block).iter().map(|&x| u64::from(x)).sum();
+        assert_eq!(sum, 64 << 20);
+        assert!(thread_cpu_time() > before.0 && cpu_time() > before.1);
+        assert!(peak_resident_bytes().unwrap() >= 64 << 20);
+        assert!(anonymous_bytes().unwrap() >= 64 << 20);
+    }
+}
