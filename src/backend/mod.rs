@@ -134,7 +134,7 @@ pub enum Activation {
     /// x.
     #[default]
     None,
-    /// max(x, 0).
+    /// max(x, 0); NaN stays NaN.
     Relu,
     /// ln(1 + e^x).
     Softplus,
@@ -405,7 +405,7 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     fn segment_mean(&self, x: Mat<Self::Buffer>, offsets: &Self::Index, out: MatMut<Self::Buffer>);
     /// Gradient of [`Backend::segment_mean`]: writes `dx`.
     fn segment_mean_backward(&self, dout: Mat<Self::Buffer>, offsets: &Self::Index, dx: MatMut<Self::Buffer>);
-    /// `out[s] = min(segment) * sigmoid(gate[s])`.
+    /// `out[s] = min(segment) * sigmoid(gate[s])`; the minimum with a NaN is NaN.
     fn gated_min(
         &self,
         x: Mat<Self::Buffer>,
@@ -477,6 +477,7 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     /// `(-log sigmoid(p) - sum_n w_n log sigmoid(-s_n)) / 2`, times `query_weights[q]`, where `p` and
     /// `s_n` are the best of the query's roots, `n` runs over the entries whose mask bit is clear, and
     /// `w` sums to 1 (constants in the derivative). `mask` holds 32-bit words, `mask_words` a query.
+    /// A NaN among the scores of any root makes its query's loss NaN, unless the entry is masked.
     /// Writes `losses[0, q]`, the weights `d loss / d score` of the pool, and those of the positives.
     #[allow(clippy::too_many_arguments)]
     fn loss(
@@ -518,8 +519,9 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
 
     /// For every target: how many entities, without the query's filter, beat it or equal it.
     ///
-    /// NaN ranks last: a NaN target is beaten by every entity, and an entity with a NaN score neither
-    /// beats nor equals a number. `scores` is never stored beyond a tile.
+    /// A query's score is NaN only where those of all its roots are. NaN ranks last: a NaN target is beaten
+    /// by every entity, and an entity with a NaN score neither beats nor equals a number. `scores` is never
+    /// stored beyond a tile.
     fn rank(
         &self,
         kind: Scoring,

@@ -31,10 +31,20 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
+/// max(x, 0), and NaN for NaN, which `f64::max` would hide.
+fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// The least value, or NaN if there is one.
+fn minimum(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(f64::INFINITY, |min, x| if x < min || x.is_nan() { x } else { min })
+}
+
 fn activate(f: Activation, x: f64) -> f64 {
     match f {
         Activation::None => x,
-        Activation::Relu => x.max(0.0),
+        Activation::Relu => relu(x),
         Activation::Softplus => softplus(x),
     }
 }
@@ -59,7 +69,7 @@ fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
         Scoring::L2 { gamma } => f64::from(gamma) - (0..d).map(|k| (q[k] - e[k]).powi(2)).sum::<f64>().sqrt(),
         Scoring::Box { gamma, inside } => {
             let a = |k: usize| (e[k] - q[k]).abs();
-            let outer: f64 = (0..d).map(|k| (a(k) - q[d + k]).max(0.0)).sum();
+            let outer: f64 = (0..d).map(|k| relu(a(k) - q[d + k])).sum();
             let inner: f64 = (0..d).map(|k| a(k).min(q[d + k]).abs()).sum();
             f64::from(gamma) - outer - f64::from(inside) * inner
         }
@@ -71,6 +81,7 @@ fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
 fn score_gradient(kind: Scoring, w: f64, q: &[f64], e: &[f64], dq: &mut [f64], de: &mut [f64]) {
     let d = e.len();
     let sign = |x: f64| if x < 0.0 { -1.0 } else { 1.0 };
+    let distance = (0..d).map(|k| (q[k] - e[k]).powi(2)).sum::<f64>().sqrt();
     for k in 0..d {
         let t = q[k] - e[k];
         match kind {
@@ -79,7 +90,6 @@ fn score_gradient(kind: Scoring, w: f64, q: &[f64], e: &[f64], dq: &mut [f64], d
                 de[k] += w * sign(t);
             }
             Scoring::L2 { .. } => {
-                let distance = (0..d).map(|k| (q[k] - e[k]).powi(2)).sum::<f64>().sqrt();
                 if distance > 0.0 {
                     dq[k] -= w * t / distance;
                     de[k] += w * t / distance;
@@ -322,7 +332,7 @@ impl Backend for Reference {
     fn gated_min(&self, x: Mat<Buffer>, offsets: &Vec<u32>, gate: Mat<Buffer>, mut out: MatMut<Buffer>) {
         for s in 0..offsets.len() - 1 {
             for k in 0..x.cols {
-                let min = segment(offsets, s).map(|i| x.row(i)[k]).fold(f64::INFINITY, f64::min);
+                let min = minimum(segment(offsets, s).map(|i| x.row(i)[k]));
                 out.row(s)[k] = min * sigmoid(gate.row(s)[k]);
             }
         }
@@ -338,7 +348,7 @@ impl Backend for Reference {
     ) {
         for s in 0..offsets.len() - 1 {
             for k in 0..x.cols {
-                let min = segment(offsets, s).map(|i| x.row(i)[k]).fold(f64::INFINITY, f64::min);
+                let min = minimum(segment(offsets, s).map(|i| x.row(i)[k]));
                 let (g, d) = (sigmoid(gate.row(s)[k]), dout.row(s)[k]);
                 let first = segment(offsets, s).find(|&i| x.row(i)[k] == min);
                 for i in segment(offsets, s) {
@@ -434,9 +444,10 @@ impl Backend for Reference {
     ) {
         for q in 0..root_offsets.len() - 1 {
             let roots = segment(root_offsets, q);
-            // The first of the best roots.
+            // The first of the best roots; a root whose score is NaN before all others.
             let best = |value: &dyn Fn(usize) -> f64| {
-                roots.clone().fold(roots.start, |best, r| if value(r) > value(best) { r } else { best })
+                let better = |r, best| value(r) > value(best) || value(r).is_nan();
+                roots.clone().fold(roots.start, |best, r| if better(r, best) { r } else { best })
             };
             let weight = query_weights.row(0)[q];
             for root in roots.clone() {

@@ -144,12 +144,13 @@ fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
     let cpu = (process::cpu_time() - before).as_secs_f64();
     // The workers' clock has run since the start: their share of the work is the same throughout.
     let sampling = pipeline.cpu_seconds() / process::cpu_time().as_secs_f64();
+    let per_cpu_second = runs.iter().sum::<f64>() * args.timing.seconds / cpu;
     let document = json!({
         "benchmark": "train",
         "queries_per_second": median(&runs),
+        "queries_per_cpu_second": per_cpu_second,
         "runs": runs,
         "sampling_share_of_cpu": sampling,
-        "cpu_seconds": cpu,
         "loss": loss,
         "steps": step,
         "peak_resident_bytes": process::peak_resident_bytes(),
@@ -159,6 +160,7 @@ fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
     let rows = [
         ("queries per second", count(median(&runs).round() as u64)),
         ("runs", runs.iter().map(|r| count(r.round() as u64)).collect::<Vec<_>>().join(", ")),
+        ("queries per CPU second", count(per_cpu_second.round() as u64)),
         ("sampling share of CPU time", format!("{:.1} %", 100.0 * sampling)),
         ("peak resident memory", process::peak_resident_bytes().map_or("-".into(), crate::table::bytes)),
     ];

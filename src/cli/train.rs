@@ -83,10 +83,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     print(format_args!("\n{}", report.render()))?;
     note(format_args!(
-        "\nmodel of step {} saved in {}\n  smore eval {0}\n  smore query {0} \"{}\"",
+        "\nmodel of step {} saved in {path}\n  smore eval {path}\n  smore query {path} \"{}\"",
         count(outcome.best_step.unwrap_or(outcome.step)),
-        folder.path().display(),
         example(&folder).unwrap_or_default(),
+        path = folder.path().display(),
     ));
     Ok(())
 }

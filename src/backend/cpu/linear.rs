@@ -90,7 +90,7 @@ pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
 
 /// See [`Backend::linear`](crate::backend::Backend::linear).
 pub fn linear(x: View, w: View, b: View, f: Activation, out: ViewMut) {
-    assert_eq!((x.rows, x.cols, w.rows), (out.rows, w.cols, out.cols));
+    assert_eq!((x.rows, x.cols, w.rows, b.cols), (out.rows, w.cols, out.cols, out.cols));
     let (input, weights) = (Operand::new(x), Operand::new(w).transposed());
     par_rows(out, CHUNK, |mut out| {
         matmul(input.rows(out.first, out.count), weights, false, &mut out);
@@ -130,7 +130,7 @@ pub fn linear_backward(
                 for i in 0..dout.count {
                     let out = out.row(dout.first + i);
                     for (d, y) in dout.row(i).iter_mut().zip(out) {
-                        *d = if *y > 0.0 { *d } else { 0.0 };
+                        *d = if *y <= 0.0 { 0.0 } else { *d };
                     }
                 }
             });

@@ -22,12 +22,19 @@ pub struct Input<'a> {
     pub query_weights: View<'a>,
 }
 
-/// Index of the greatest value, the first of equals.
-fn best(values: impl Iterator<Item = f32>) -> usize {
+/// Whether a root's score replaces the best so far: NaN always does, and nothing replaces it, so that
+/// it reaches the loss.
+#[inline(always)]
+fn replaces(score: f32, best: f32) -> bool {
+    score > best || score.is_nan()
+}
+
+/// Index of the best score, the first of equals.
+fn best(scores: impl Iterator<Item = f32>) -> usize {
     let mut best = (0, f32::NEG_INFINITY);
-    for (i, value) in values.enumerate() {
-        if value > best.1 {
-            best = (i, value);
+    for (i, score) in scores.enumerate() {
+        if replaces(score, best.1) {
+            best = (i, score);
         }
     }
     best.0
@@ -65,7 +72,7 @@ pub fn loss(
                 best_scores.copy_from_slice(scores.row(first));
                 for root in first + 1..last {
                     for (a, &b) in best_scores.iter_mut().zip(scores.row(root)) {
-                        *a = if b > *a { b } else { *a };
+                        *a = if replaces(b, *a) { b } else { *a };
                     }
                 }
             }
@@ -78,9 +85,9 @@ pub fn loss(
             );
             if !single {
                 // The weight of a score goes to the root that gave it.
-                for n in 0..pool {
+                for (n, of_first) in row.iter_mut().enumerate() {
                     let winner = best((first..last).map(|r| scores.row(r)[n]));
-                    let weight = std::mem::take(&mut row[n]);
+                    let weight = std::mem::take(of_first);
                     for root in first + 1..last {
                         // SAFETY: as above, and `row` is another root's.
                         unsafe {
@@ -88,7 +95,7 @@ pub fn loss(
                         };
                     }
                     if winner == 0 {
-                        row[n] = weight;
+                        *of_first = weight;
                     }
                 }
             }
@@ -137,9 +144,9 @@ fn negatives(
     for ((w, &score), loss) in weights.iter_mut().zip(scores).zip(keep.iter_mut()) {
         let share = *w * scale;
         let (softplus, sigmoid) = softplus_and_sigmoid(score);
-        // A masked entry adds nothing, whatever its score.
-        *loss = if *loss > 0.0 { share * softplus } else { 0.0 };
-        *w = 0.5 * query_weight * share * sigmoid;
+        // A masked entry adds nothing and gets no gradient, even if its score is NaN.
+        let weight = 0.5 * query_weight * share * sigmoid;
+        (*loss, *w) = if *loss > 0.0 { (share * softplus, weight) } else { (0.0, 0.0) };
     }
     sum(keep)
 }

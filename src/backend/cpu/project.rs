@@ -5,12 +5,18 @@ use super::{View, ViewMut};
 use crate::backend::{Activation, Cpu, HostBuffer, ProjectStep, Projection};
 use rayon::prelude::*;
 
-/// f(x).
+/// f(x); NaN stays NaN.
 #[inline(always)]
 pub(crate) fn activate(f: Activation, x: f32) -> f32 {
     match f {
         Activation::None => x,
-        Activation::Relu => x.max(0.0),
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
         Activation::Softplus => super::math::softplus(x),
     }
 }
@@ -27,10 +33,15 @@ fn activate_derivative(f: Activation, x: f32) -> f32 {
 
 /// See [`Backend::project`](crate::backend::Backend::project).
 pub fn project(kind: Projection, step: ProjectStep<Cpu>, relations: View, slots: ViewMut) {
-    assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
+    assert_eq!((step.inputs.len(), relations.rows, relations.cols), (step.count, step.count, slots.cols));
+    assert!(step.output + step.count <= slots.rows);
+    if step.count == 0 {
+        return;
+    }
     let (cols, stride, offset) = (slots.cols, slots.stride, slots.offset);
     let (before, after) = slots.buffer.as_mut_slice().split_at_mut(offset + step.output * stride);
-    let after = &mut after[..step.count * stride];
+    // The last row ends where its columns end.
+    let after = &mut after[..(step.count - 1) * stride + cols];
     after.par_chunks_mut(CHUNK * stride).enumerate().for_each(|(chunk, out)| {
         pulp::Arch::new().dispatch(
             #[inline(always)]

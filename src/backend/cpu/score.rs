@@ -123,6 +123,7 @@ impl<G: Geometry> WithSimd for Block<'_, G> {
 
 /// `Q x width` scores (`width <= 4`), all sums in registers.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn tile<S: Simd, G: Geometry, const Q: usize>(
     s: S,
     geometry: G,

@@ -138,6 +138,12 @@ pub fn mean_backward(dout: View, offsets: &[u32], dx: ViewMut) {
     });
 }
 
+/// Whether a row's entry replaces the minimum so far: NaN always does, and nothing replaces it.
+#[inline(always)]
+fn replaces(x: f32, min: f32) -> bool {
+    x < min || x.is_nan()
+}
+
 /// See [`Backend::gated_min`](crate::backend::Backend::gated_min).
 pub fn gated_min(x: View, offsets: &[u32], gate: View, out: ViewMut) {
     check(offsets, x.rows);
@@ -150,7 +156,7 @@ pub fn gated_min(x: View, offsets: &[u32], gate: View, out: ViewMut) {
         out.copy_from_slice(x.row(begin));
         for i in begin + 1..end {
             for (min, x) in out.iter_mut().zip(x.row(i)) {
-                *min = if *x < *min { *x } else { *min };
+                *min = if replaces(*x, *min) { *x } else { *min };
             }
         }
         for (y, g) in out.iter_mut().zip(gate.row(s)) {
@@ -172,7 +178,7 @@ pub fn gated_min_backward(x: View, offsets: &[u32], dout: View, gate: ViewMut, d
         for k in 0..cols {
             let mut first = begin;
             for i in begin + 1..end {
-                if x.row(i)[k] < x.row(first)[k] {
+                if replaces(x.row(i)[k], x.row(first)[k]) {
                     first = i;
                 }
             }

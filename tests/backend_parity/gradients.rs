@@ -1,0 +1,307 @@
+//! Backward operations of the reference against central differences of its forward operations.
+//!
+//! Each test takes a fixed random linear function of an operation's output, differentiates it
+//! numerically by every input, and compares with the backward operation fed with the function's
+//! coefficients. Inputs stay away from the kinks of their operation, by more than the step.
+
+use crate::array::*;
+use crate::loss::Case;
+use smore::backend::*;
+use smore::rng::{Rng, below, stream};
+
+const STEP: f64 = 1e-5;
+
+/// Holds `analytic` to the differences of `f` by `inputs[which]`.
+#[track_caller]
+fn check(what: &str, inputs: &[Array], which: usize, analytic: &Array, f: &dyn Fn(&[Array]) -> f64) {
+    let mut inputs = inputs.to_vec();
+    let mut numeric = analytic.clone();
+    for i in 0..analytic.rows {
+        for j in 0..analytic.cols {
+            let x = inputs[which].at(i, j);
+            let mut at = |x: f64| {
+                inputs[which].set(i, j, x);
+                f(&inputs)
+            };
+            let (above, below) = (at(x + STEP), at(x - STEP));
+            at(x);
+            numeric.set(i, j, (above - below) / (2.0 * STEP));
+        }
+    }
+    assert_close(&format!("{what}, input {which}"), analytic, &numeric, |i, j| {
+        1e-7 * (1.0 + analytic.at(i, j).abs())
+    });
+}
+
+/// Odd multiples of 0.05 in -1..1: never 0, and never equal to an even multiple.
+fn odd(rng: &mut Rng) -> f64 {
+    (2 * below(rng, 20) as i64 - 19) as f64 * 0.05
+}
+
+/// Multiples of 0.1 in -1..=1.
+fn even(rng: &mut Rng) -> f64 {
+    (below(rng, 21) as f64 - 10.0) * 0.1
+}
+
+#[test]
+fn project_backward_is_the_derivative_of_project() {
+    let mut rng = stream(20, "project", 0);
+    for kind in crate::project::KINDS {
+        // Slots 1 and 3 are read, 4 and 5 written.
+        let inputs = vec![3, 1];
+        let step = || ProjectStep { inputs: &inputs, output: 4, count: 2 };
+        let slots = Array::new(6, 6, |_, _| odd(&mut rng));
+        let relations = Array::new(2, 6, |_, _| odd(&mut rng));
+        let coefficients = Array::new(6, 6, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
+        let forward = |x: &[Array]| {
+            let mut slots = x[0].on(&Reference);
+            Reference.project(kind, step(), x[1].on(&Reference).mat(), slots.mat_mut());
+            slots.read().dot(&coefficients)
+        };
+        let [given, r] = [&slots, &relations].map(|a| a.on(&Reference));
+        let mut grads = coefficients.on(&Reference);
+        let mut relation_grads = Array::junk(2, 6).on(&Reference);
+        let (d, dr) = (grads.mat_mut(), relation_grads.mat_mut());
+        Reference.project_backward(kind, step(), given.mat(), r.mat(), d, dr);
+        let mut grads = grads.read();
+        // The slots written have no influence: their old values are lost.
+        (4..6).for_each(|i| (0..6).for_each(|k| grads.set(i, k, 0.0)));
+        let given = [slots, relations];
+        check(&format!("{kind:?}"), &given, 0, &grads, &forward);
+        check(&format!("{kind:?}"), &given, 1, &relation_grads.read(), &forward);
+    }
+}
+
+#[test]
+fn linear_backward_is_the_derivative_of_linear() {
+    let mut rng = stream(20, "linear", 0);
+    for f in [Activation::None, Activation::Relu] {
+        // Outputs are odd multiples of 0.0025 or so: inputs even, weights even, biases odd.
+        let x = Array::new(5, 4, |_, _| even(&mut rng));
+        let w = Array::new(3, 4, |_, _| even(&mut rng));
+        let b = Array::new(1, 3, |_, _| even(&mut rng) + 0.005);
+        let coefficients = Array::random(&mut rng, 5, 3, 1.0);
+        let output = |x: &[Array]| {
+            let mut out = Array::junk(5, 3).on(&Reference);
+            let [x, w, b] = [0, 1, 2].map(|i| x[i].on(&Reference));
+            Reference.linear(x.mat(), w.mat(), b.mat(), f, out.mat_mut());
+            out.read()
+        };
+        let inputs = [x, w, b];
+        let out = output(&inputs).on(&Reference);
+        let [x, w] = [0, 1].map(|i| inputs[i].on(&Reference));
+        let mut dout = coefficients.on(&Reference);
+        let [mut dx, mut dw, mut db] =
+            [Array::junk(5, 4), Array::zeros(3, 4), Array::zeros(1, 3)].map(|a| a.on(&Reference));
+        Reference.linear_backward(
+            x.mat(),
+            w.mat(),
+            out.mat(),
+            f,
+            dout.mat_mut(),
+            dx.mat_mut(),
+            dw.mat_mut(),
+            db.mat_mut(),
+        );
+        for (which, analytic) in [dx, dw, db].into_iter().enumerate() {
+            let forward = |x: &[Array]| output(x).dot(&coefficients);
+            check(&format!("{f:?}"), &inputs, which, &analytic.read(), &forward);
+        }
+    }
+}
+
+/// Segments of arity 1 to 5.
+const OFFSETS: [u32; 6] = [0, 1, 3, 6, 10, 15];
+
+#[test]
+fn attend_backward_is_the_derivative_of_attend() {
+    let mut rng = stream(20, "attend", 0);
+    let offsets = OFFSETS.to_vec();
+    let x = Array::random(&mut rng, 15, 3, 1.0);
+    let logits = Array::random(&mut rng, 15, 3, 2.0);
+    let coefficients = Array::random(&mut rng, 5, 3, 1.0);
+    let run = |x: &[Array]| {
+        let mut weights = x[1].on(&Reference);
+        let mut out = Array::junk(5, 3).on(&Reference);
+        Reference.attend(x[0].on(&Reference).mat(), &offsets, weights.mat_mut(), out.mat_mut());
+        (weights, out.read().dot(&coefficients))
+    };
+    let inputs = [x, logits];
+    let mut weights = run(&inputs).0;
+    let mut dx = Array::junk(15, 3).on(&Reference);
+    let (x, dout) = (inputs[0].on(&Reference), coefficients.on(&Reference));
+    Reference.attend_backward(x.mat(), &offsets, dout.mat(), weights.mat_mut(), dx.mat_mut());
+    check("attend", &inputs, 0, &dx.read(), &|x| run(x).1);
+    check("attend", &inputs, 1, &weights.read(), &|x| run(x).1);
+}
+
+#[test]
+fn segment_mean_backward_is_the_derivative_of_segment_mean() {
+    let mut rng = stream(20, "mean", 0);
+    let offsets = OFFSETS.to_vec();
+    let coefficients = Array::random(&mut rng, 5, 3, 1.0);
+    let forward = |x: &[Array]| {
+        let mut out = Array::junk(5, 3).on(&Reference);
+        Reference.segment_mean(x[0].on(&Reference).mat(), &offsets, out.mat_mut());
+        out.read().dot(&coefficients)
+    };
+    let mut dx = Array::junk(15, 3).on(&Reference);
+    Reference.segment_mean_backward(coefficients.on(&Reference).mat(), &offsets, dx.mat_mut());
+    check("mean", &[Array::random(&mut rng, 15, 3, 1.0)], 0, &dx.read(), &forward);
+}
+
+#[test]
+fn gated_min_backward_is_the_derivative_of_gated_min() {
+    let mut rng = stream(20, "gated min", 0);
+    let offsets = OFFSETS.to_vec();
+    // No two entries of a column are closer than 0.01.
+    let x = Array::new(15, 3, |i, _| even(&mut rng) + i as f64 * 0.01);
+    let gate = Array::random(&mut rng, 5, 3, 2.0);
+    let coefficients = Array::random(&mut rng, 5, 3, 1.0);
+    let forward = |x: &[Array]| {
+        let mut out = Array::junk(5, 3).on(&Reference);
+        let [x, gate] = [0, 1].map(|i| x[i].on(&Reference));
+        Reference.gated_min(x.mat(), &offsets, gate.mat(), out.mat_mut());
+        out.read().dot(&coefficients)
+    };
+    let (mut dgate, mut dx) = (gate.on(&Reference), Array::junk(15, 3).on(&Reference));
+    let (rows, dout) = (x.on(&Reference), coefficients.on(&Reference));
+    Reference.gated_min_backward(rows.mat(), &offsets, dout.mat(), dgate.mat_mut(), dx.mat_mut());
+    let inputs = [x, gate];
+    check("gated min", &inputs, 0, &dx.read(), &forward);
+    check("gated min", &inputs, 1, &dgate.read(), &forward);
+}
+
+/// Queries and entities of which no coordinates are equal, no offset is 0, and no entity is on the
+/// border of a box: distances are odd multiples of 0.05, offsets end in 0.02.
+fn embeddings(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize) -> [Array; 2] {
+    const D: usize = 5;
+    let queries =
+        Array::new(queries, kind.query_width(D), |_, k| if k < D { odd(rng) } else { even(rng) + 0.02 });
+    [queries, Array::new(entities, D, |_, _| even(rng))]
+}
+
+#[test]
+fn scores_backward_is_the_derivative_of_scores() {
+    let mut rng = stream(20, "scores", 0);
+    for kind in crate::score::KINDS {
+        let inputs = embeddings(&mut rng, kind, 4, 3);
+        let coefficients = Array::random(&mut rng, 4, 3, 1.0);
+        let scores = |x: &[Array]| {
+            let mut out = Array::junk(4, 3).on(&Reference);
+            Reference.scores(kind, x[0].on(&Reference).mat(), x[1].on(&Reference).mat(), out.mat_mut());
+            out.read()
+        };
+        let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
+        let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
+        let [mut dq, mut de] = inputs.each_ref().map(|a| Array::junk(a.rows, a.cols).on(&Reference));
+        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
+        Reference.scores_backward(kind, q.mat(), e.mat(), s.mat(), w.mat(), dq_out, de_out);
+        let forward = |x: &[Array]| scores(x).dot(&coefficients);
+        check(&format!("{kind:?}"), &inputs, 0, &dq.read(), &forward);
+        check(&format!("{kind:?}"), &inputs, 1, &de.read(), &forward);
+    }
+}
+
+#[test]
+fn pair_scores_backward_is_the_derivative_of_pair_scores() {
+    let mut rng = stream(20, "pairs", 0);
+    let roots = vec![0, 2, 3, 6];
+    for kind in crate::score::KINDS {
+        let inputs = embeddings(&mut rng, kind, 6, 3);
+        let coefficients = Array::random(&mut rng, 1, 6, 1.0);
+        let scores = |x: &[Array]| {
+            let mut out = Array::junk(1, 6).on(&Reference);
+            let [q, e] = [0, 1].map(|i| x[i].on(&Reference));
+            Reference.pair_scores(kind, q.mat(), e.mat(), &roots, out.mat_mut());
+            out.read()
+        };
+        let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
+        let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
+        let mut dq = Array::zeros(6, inputs[0].cols).on(&Reference);
+        let mut de = Array::junk(3, 5).on(&Reference);
+        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
+        Reference.pair_scores_backward(kind, q.mat(), e.mat(), &roots, s.mat(), w.mat(), dq_out, de_out);
+        let forward = |x: &[Array]| scores(x).dot(&coefficients);
+        check(&format!("{kind:?}"), &inputs, 0, &dq.read(), &forward);
+        check(&format!("{kind:?}"), &inputs, 1, &de.read(), &forward);
+    }
+}
+
+/// The best score of each of the pool's entries among a query's roots.
+fn best_scores(case: &Case, scores: &Array, query: usize) -> Vec<f64> {
+    let roots = case.roots[query] as usize..case.roots[query + 1] as usize;
+    (0..scores.cols)
+        .map(|n| roots.clone().map(|r| scores.at(r, n)).fold(f64::NEG_INFINITY, f64::max))
+        .collect()
+}
+
+/// The self-adversarial weights of each query's pool.
+fn shares(case: &Case) -> Vec<Vec<f64>> {
+    let temperature = f64::from(case.temperature.unwrap_or(0.0));
+    (0..case.roots.len() - 1)
+        .map(|q| {
+            let mut shares = best_scores(case, &case.scores, q);
+            for (n, share) in shares.iter_mut().enumerate() {
+                *share = if case.is_masked(q, n) { 0.0 } else { (temperature * *share).exp() };
+            }
+            let total: f64 = shares.iter().sum();
+            shares.iter().map(|share| if total > 0.0 { share / total } else { 0.0 }).collect()
+        })
+        .collect()
+}
+
+/// The sum of the losses, written from the definition, with given weights of the negatives.
+fn total_loss(case: &Case, positives: &Array, scores: &Array, shares: &[Vec<f64>]) -> f64 {
+    let log_sigmoid = |x: f64| -(1.0 + (-x).exp()).ln();
+    (0..shares.len())
+        .map(|q| {
+            let best = best_scores(case, scores, q);
+            let roots = case.roots[q] as usize..case.roots[q + 1] as usize;
+            let positive = roots.map(|r| positives.at(0, r)).fold(f64::NEG_INFINITY, f64::max);
+            let negatives: f64 = shares[q].iter().zip(best).map(|(w, s)| w * log_sigmoid(-s)).sum();
+            -0.5 * case.query_weights.at(0, q) * (log_sigmoid(positive) + negatives)
+        })
+        .sum()
+}
+
+#[test]
+fn loss_weights_are_the_derivatives_of_the_loss_at_fixed_adversarial_weights() {
+    let mut rng = stream(20, "loss", 0);
+    for temperature in [None, Some(0.5), Some(2.0)] {
+        for masked in [0.0, 0.4, 1.0] {
+            let mut case = Case::random(&mut rng, 5, 11, 3, masked, 4.0);
+            case.temperature = temperature;
+            // The roots' scores are never closer than 0.1.
+            for (r, n) in (0..case.scores.rows).flat_map(|r| (0..11).map(move |n| (r, n))) {
+                case.scores.set(r, n, 2.0 * even(&mut rng) + 0.01 * r as f64);
+                case.positives.set(0, r, 2.0 * even(&mut rng) + 0.01 * r as f64);
+            }
+            let got = case.run(&Reference);
+            let shares = shares(&case);
+            let total: f64 = got.losses.row(0).iter().sum();
+            let expected = total_loss(&case, &case.positives, &case.scores, &shares);
+            assert!((total - expected).abs() < 1e-12 * (1.0 + expected), "{total}, not {expected}");
+            let forward = |x: &[Array]| total_loss(&case, &x[0], &x[1], &shares);
+            let inputs = [case.positives.clone(), case.scores.clone()];
+            let what = format!("{temperature:?}, masked {masked}");
+            check(&what, &inputs, 0, &got.positive_weights, &forward);
+            check(&what, &inputs, 1, &got.weights, &forward);
+        }
+    }
+}
+
+#[test]
+fn n3_gradients_are_the_derivatives_of_its_penalties() {
+    let mut rng = stream(20, "n3", 0);
+    for complex in [false, true] {
+        let run = |x: &Array| {
+            let (mut grads, mut penalties) =
+                (Array::zeros(3, 6).on(&Reference), Array::junk(1, 3).on(&Reference));
+            Reference.n3(complex, 0.25, x.on(&Reference).mat(), grads.mat_mut(), penalties.mat_mut());
+            (grads.read(), penalties.read().row(0).iter().sum::<f64>())
+        };
+        let x = Array::new(3, 6, |_, _| odd(&mut rng));
+        check(&format!("complex {complex}"), std::slice::from_ref(&x), 0, &run(&x).0, &|x| run(&x[0]).1);
+    }
+}

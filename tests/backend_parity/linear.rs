@@ -1,0 +1,125 @@
+//! Linear layers.
+
+use crate::array::*;
+use smore::backend::{Activation, Backend, Reference};
+use smore::rng::stream;
+
+/// Rows, inputs, outputs.
+fn shapes() -> Vec<[usize; 3]> {
+    let mut shapes = vec![[65, 64, 100], [3, 400, 400], [130, 33, 3], [64, 400, 17]];
+    shapes.extend(DIMENSIONS.map(|d| [5, d, 7]));
+    shapes.extend(DIMENSIONS.map(|d| [5, 7, d]));
+    shapes.extend(COUNTS.map(|rows| [rows, 17, 33]));
+    shapes
+}
+
+fn run<B: Backend>(backend: &B, x: &Array, w: &Array, b: &Array, f: Activation) -> Array {
+    let mut out = Array::junk(x.rows, w.rows).on(backend);
+    backend.linear(x.on(backend).mat(), w.on(backend).mat(), b.on(backend).mat(), f, out.mat_mut());
+    out.read()
+}
+
+pub fn check_linear<B: Backend>(backend: &B) {
+    let mut rng = stream(3, "linear", 0);
+    for [rows, inputs, outputs] in shapes() {
+        for f in [Activation::None, Activation::Relu, Activation::Softplus] {
+            let x = Array::random(&mut rng, rows, inputs, 1.0);
+            let w = Array::random(&mut rng, outputs, inputs, 2.0);
+            let b = Array::random(&mut rng, 1, outputs, 1.0);
+            let magnitude = run(&Reference, &x.abs(), &w.abs(), &b.abs(), Activation::None);
+            let want = run(&Reference, &x, &w, &b, f);
+            let what = format!("linear {rows} x {inputs} x {outputs}, {f:?}");
+            assert_close(&what, &run(backend, &x, &w, &b, f), &want, |i, j| {
+                rounding(inputs, magnitude.at(i, j) + 1.0)
+            });
+        }
+    }
+}
+
+struct Backward {
+    x: Array,
+    w: Array,
+    out: Array,
+    dout: Array,
+    dw: Array,
+    db: Array,
+}
+
+fn run_backward<B: Backend>(backend: &B, case: &Backward, f: Activation) -> [Array; 4] {
+    let [mut dout, mut dw, mut db] = [&case.dout, &case.dw, &case.db].map(|a| a.on(backend));
+    let [x, w, out] = [&case.x, &case.w, &case.out].map(|a| a.on(backend));
+    let mut dx = Array::junk(case.x.rows, case.x.cols).on(backend);
+    backend.linear_backward(
+        x.mat(),
+        w.mat(),
+        out.mat(),
+        f,
+        dout.mat_mut(),
+        dx.mat_mut(),
+        dw.mat_mut(),
+        db.mat_mut(),
+    );
+    [dout.read(), dx.read(), dw.read(), db.read()]
+}
+
+pub fn check_linear_backward<B: Backend>(backend: &B) {
+    let mut rng = stream(3, "linear backward", 0);
+    for [rows, inputs, outputs] in shapes() {
+        for f in [Activation::None, Activation::Relu] {
+            let case = Backward {
+                x: Array::random(&mut rng, rows, inputs, 1.0),
+                w: Array::random(&mut rng, outputs, inputs, 2.0),
+                // The output of a Relu, with many zeros.
+                out: Array::random(&mut rng, rows, outputs, 2.0).map(|y| y.max(0.0)),
+                dout: Array::random(&mut rng, rows, outputs, 1.0),
+                dw: Array::random(&mut rng, outputs, inputs, 1.0),
+                db: Array::random(&mut rng, 1, outputs, 1.0),
+            };
+            let Backward { x, w, out, dout, dw, db } = &case;
+            let sizes = Backward {
+                x: x.abs(),
+                w: w.abs(),
+                out: out.clone(),
+                dout: dout.abs(),
+                dw: dw.abs(),
+                db: db.abs(),
+            };
+            let magnitudes = run_backward(&Reference, &sizes, f);
+            let want = run_backward(&Reference, &case, f);
+            let got = run_backward(backend, &case, f);
+            let what = format!("linear backward {rows} x {inputs} x {outputs}, {f:?}");
+            assert_same(&format!("{what}, dout"), &got[0], &want[0]);
+            for (n, (name, terms)) in [("dx", outputs), ("dw", rows), ("db", rows)].into_iter().enumerate() {
+                assert_close(&format!("{what}, {name}"), &got[n + 1], &want[n + 1], |i, j| {
+                    rounding(terms, magnitudes[n + 1].at(i, j))
+                });
+            }
+        }
+    }
+}
+
+pub fn check_nan<B: Backend>(backend: &B) {
+    let mut rng = stream(3, "linear nan", 0);
+    for f in [Activation::None, Activation::Relu, Activation::Softplus] {
+        let mut x = Array::random(&mut rng, 5, 7, 1.0);
+        let (w, b) = (Array::random(&mut rng, 33, 7, 1.0), Array::random(&mut rng, 1, 33, 1.0));
+        x.set(2, 3, f64::NAN);
+        let out = run(backend, &x, &w, &b, f);
+        for i in 0..5 {
+            assert!(out.row(i).iter().all(|y| y.is_nan() == (i == 2)), "{f:?}, row {i}: {:?}", out.row(i));
+        }
+        if f != Activation::Softplus {
+            let case = Backward {
+                dout: Array::random(&mut rng, 5, 33, 1.0),
+                dw: Array::zeros(33, 7),
+                db: Array::zeros(1, 33),
+                x,
+                w,
+                out,
+            };
+            let [_, dx, dw, _] = run_backward(backend, &case, f);
+            assert!((0..5).all(|i| dx.row(i).iter().all(|d| d.is_finite())));
+            assert!((0..33).all(|j| (0..7).all(|k| dw.at(j, k).is_nan() == (k == 3))));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Filtered ranks.
+//!
+//! Inputs are small multiples of 1/4, so that every score is exact in float32 and float64 (L2: equal
+//! or clearly different) and the counts must be equal, not close.
+
+use crate::array::*;
+use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
+use smore::rng::{Rng, below, stream};
+
+const KINDS: [Scoring; 4] = [
+    Scoring::L1 { gamma: 24.0 },
+    Scoring::L2 { gamma: 24.0 },
+    Scoring::Box { gamma: 24.0, inside: 0.25 },
+    Scoring::Dot,
+];
+
+struct Case {
+    kind: Scoring,
+    queries: Array,
+    entities: Array,
+    roots: Vec<u32>,
+    targets: Vec<Vec<u32>>,
+    filters: Vec<Vec<u32>>,
+}
+
+fn flat(lists: &[Vec<u32>]) -> (Vec<u32>, Vec<u32>) {
+    let mut offsets = vec![0];
+    offsets.extend(lists.iter().scan(0, |sum, list| {
+        *sum += list.len() as u32;
+        Some(*sum)
+    }));
+    (offsets, lists.concat())
+}
+
+impl Case {
+    fn random(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize, d: usize, arity: usize) -> Case {
+        let quarters = |rng: &mut Rng| below(rng, 9) as f64 / 4.0 - 1.0;
+        let roots = segments(rng, queries, arity);
+        let mut table = Array::new(entities, d, |_, _| quarters(rng));
+        // Copies of other rows tie exactly, whatever the dimension; a few rows are NaN.
+        for e in 1..entities {
+            let from = below(rng, e as u64) as usize;
+            match below(rng, 16) {
+                0..4 => (0..d).for_each(|k| table.set(e, k, table.at(from, k))),
+                4 => table.set(e, below(rng, d as u64) as usize, f64::NAN),
+                _ => {}
+            }
+        }
+        let mut rows = Array::new(roots[queries] as usize, kind.query_width(d), |_, _| quarters(rng));
+        if rows.rows > 3 {
+            rows.set(1, 0, f64::NAN);
+            rows.set(2, 0, f64::NAN);
+        }
+        let mut targets = Vec::new();
+        let mut filters = Vec::new();
+        for q in 0..queries {
+            // None, one, several and many targets; the same entity may be asked for twice.
+            let wanted = [1, 0, 3, 40][q % 4].min(entities);
+            let mut of_query: Vec<u32> = distinct(rng, wanted, entities);
+            of_query.extend(of_query.first().copied().filter(|_| q % 8 == 2));
+            // No filter, one without the targets, one with all of them, anything.
+            let filtered = below(rng, entities as u64 / 2 + 1) as usize;
+            let mut filter = if q % 3 == 0 { vec![] } else { distinct(rng, filtered, entities) };
+            match q % 5 {
+                1 => filter.retain(|e| !of_query.contains(e)),
+                2 => filter.extend(distinct(rng, entities, entities).iter().filter(|e| of_query.contains(e))),
+                _ => {}
+            }
+            filter.sort_unstable();
+            filter.dedup();
+            targets.push(of_query);
+            filters.push(filter);
+        }
+        Case { kind, queries: rows, entities: table, roots, targets, filters }
+    }
+
+    fn run<B: Backend>(&self, backend: &B) -> Vec<RankCount> {
+        let (queries, entities) = (self.queries.on(backend), self.entities.on(backend));
+        let (target_offsets, targets) = flat(&self.targets);
+        let (filter_offsets, filter) = flat(&self.filters);
+        let task = RankTask {
+            root_offsets: &self.roots,
+            queries: queries.mat(),
+            target_offsets: &target_offsets,
+            targets: &targets,
+            filter_offsets: &filter_offsets,
+            filter: &filter,
+        };
+        backend.rank(self.kind, task, entities.mat()).unwrap()
+    }
+}
+
+pub fn check_rank<B: Backend>(backend: &B) {
+    let mut rng = stream(8, "rank", 0);
+    let shapes = [1, 2, 127, 128, 129, 500].map(|e| (9, e, 7, 2)).into_iter();
+    let shapes = shapes.chain(COUNTS.map(|q| (q, 70, 3, 3)));
+    let shapes = shapes.chain(DIMENSIONS.map(|d| (7, 60, d, 1)));
+    let shapes: Vec<_> = shapes.chain([(66, 2048 + 130, 17, 2), (1, 4097, 16, 1)]).collect();
+    for kind in KINDS {
+        let mut ties = 0;
+        for &(queries, entities, d, arity) in &shapes {
+            let case = Case::random(&mut rng, kind, queries, entities, d, arity);
+            let (got, want) = (case.run(backend), case.run(&Reference));
+            let what = format!("{kind:?}, {queries} queries of {arity}, {entities} entities x {d}");
+            assert_eq!(got.len(), case.targets.iter().map(Vec::len).sum::<usize>(), "{what}");
+            for (t, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert_eq!(got, want, "{what}, target {t}");
+                ties += want.equal;
+            }
+        }
+        assert!(ties > 100, "{kind:?}: too few ties to test them");
+    }
+}

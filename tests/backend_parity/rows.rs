@@ -1,0 +1,139 @@
+//! Memory, moving and adding rows, N3.
+
+use crate::array::*;
+use smore::backend::{Backend, Reference};
+use smore::rng::stream;
+
+pub fn check_memory<B: Backend>(backend: &B) {
+    let data: Vec<B::Scalar> = (0..70).map(|i| B::scalar(f64::from(i) / 8.0)).collect();
+    let mut buffer = backend.zeros(100).unwrap();
+    backend.upload(&data, &mut buffer, 13).unwrap();
+    let mut out = vec![B::scalar(-1.0); 99];
+    backend.download(&buffer, 1, &mut out).unwrap();
+    for (i, &x) in out.iter().enumerate() {
+        let want = if (12..82).contains(&i) { (i as f64 - 12.0) / 8.0 } else { 0.0 };
+        assert_eq!(B::value(x), want, "scalar {i}");
+    }
+    backend.upload(&[], &mut buffer, 100).unwrap();
+    backend.download(&buffer, 100, &mut []).unwrap();
+
+    // What an index holds is seen in what it gathers.
+    let numbers = Array::new(200, 1, |i, _| i as f64).on(backend);
+    let mut index = backend.index(&[7, 3]).unwrap();
+    for ids in [vec![199, 0, 5], vec![], vec![1], (0..200).rev().collect()] {
+        backend.set_index(&ids, &mut index).unwrap();
+        let mut out = Array::junk(ids.len(), 1).on(backend);
+        backend.gather(numbers.mat(), &index, out.mat_mut());
+        let want = Array::new(ids.len(), 1, |i, _| f64::from(ids[i]));
+        assert_same("index", &out.read(), &want);
+    }
+}
+
+pub fn check_gather<B: Backend>(backend: &B) {
+    fn run<B: Backend>(backend: &B, table: &Array, rows: &[u32]) -> Array {
+        let mut out = Array::junk(rows.len(), table.cols).on(backend);
+        backend.gather(table.on(backend).mat(), &backend.index(rows).unwrap(), out.mat_mut());
+        out.read()
+    }
+    let mut rng = stream(1, "gather", 0);
+    for d in DIMENSIONS {
+        for count in COUNTS {
+            let table = Array::random(&mut rng, 70, d, 1.0);
+            let rows: Vec<u32> = (0..count).map(|_| distinct(&mut rng, 1, 70)[0]).collect();
+            let want = run(&Reference, &table, &rows);
+            assert_same(&format!("gather {count} x {d}"), &run(backend, &table, &rows), &want);
+        }
+    }
+}
+
+pub fn check_scatter<B: Backend>(backend: &B) {
+    fn run<B: Backend>(backend: &B, from: &Array, rows: &[u32], to: &Array) -> Array {
+        let mut out = to.on(backend);
+        backend.scatter(from.on(backend).mat(), &backend.index(rows).unwrap(), out.mat_mut());
+        out.read()
+    }
+    let mut rng = stream(1, "scatter", 0);
+    for d in DIMENSIONS {
+        for count in COUNTS {
+            let from = Array::random(&mut rng, count, d, 1.0);
+            let to = Array::random(&mut rng, 150, d, 1.0);
+            let rows = distinct(&mut rng, count, 150);
+            let want = run(&Reference, &from, &rows, &to);
+            assert_same(&format!("scatter {count} x {d}"), &run(backend, &from, &rows, &to), &want);
+        }
+    }
+}
+
+pub fn check_copy_and_fill<B: Backend>(backend: &B) {
+    fn run<B: Backend>(backend: &B, from: &Array) -> [Array; 2] {
+        let from = from.on(backend);
+        let mut copied = Array::junk(from.mat().rows, from.mat().cols).on(backend);
+        backend.copy(from.mat(), copied.mat_mut());
+        // A part of a matrix: not its first rows and columns, nor its last ones.
+        let mut part = from.read().on(backend);
+        if from.mat().rows > 3 && from.mat().cols > 3 {
+            let (rows, cols) = (from.mat().rows - 3, from.mat().cols - 2);
+            backend.fill(0.1, part.mat_mut().rows(1, rows).columns(1, cols));
+            backend.copy(from.mat().rows(3, 1).columns(2, 1), part.mat_mut().rows(0, 1).columns(0, 1));
+        } else {
+            backend.fill(0.1, part.mat_mut());
+        }
+        [copied.read(), part.read()]
+    }
+    let mut rng = stream(1, "copy", 0);
+    for d in DIMENSIONS {
+        for count in COUNTS {
+            let from = Array::random(&mut rng, count, d, 1.0);
+            let ([copied, filled], want) = (run(backend, &from), run(&Reference, &from));
+            assert_same(&format!("copy {count} x {d}"), &copied, &want[0]);
+            assert_same(&format!("fill {count} x {d}"), &filled, &want[1]);
+        }
+    }
+}
+
+pub fn check_add<B: Backend>(backend: &B) {
+    fn run<B: Backend>(backend: &B, from: &Array, to: &Array) -> Array {
+        let mut to = to.on(backend);
+        backend.add(from.on(backend).mat(), to.mat_mut());
+        to.read()
+    }
+    let mut rng = stream(1, "add", 0);
+    for d in DIMENSIONS {
+        for count in COUNTS {
+            let from = Array::random(&mut rng, count, d, 1.0);
+            let to = Array::random(&mut rng, count, d, 1.0);
+            let want = run(&Reference, &from, &to);
+            assert_same(&format!("add {count} x {d}"), &run(backend, &from, &to), &want);
+        }
+    }
+}
+
+pub fn check_n3<B: Backend>(backend: &B) {
+    const SCALE: f32 = 0.3;
+    fn run<B: Backend>(backend: &B, complex: bool, x: &Array, grads: &Array) -> [Array; 2] {
+        let mut grads = grads.on(backend);
+        let mut penalties = Array::junk(1, x.rows).on(backend);
+        backend.n3(complex, SCALE, x.on(backend).mat(), grads.mat_mut(), penalties.mat_mut());
+        [grads.read(), penalties.read()]
+    }
+    let mut rng = stream(1, "n3", 0);
+    for complex in [false, true] {
+        for d in DIMENSIONS {
+            for count in COUNTS {
+                let cols = if complex { 2 * d } else { d };
+                let mut x = Array::random(&mut rng, count, cols, 2.0);
+                if count > 2 {
+                    (0..cols).for_each(|k| x.set(1, k, 0.0));
+                }
+                let start = Array::random(&mut rng, count, cols, 1.0);
+                let what = format!("n3 {count} x {d}, complex {complex}");
+                let [grads, penalties] = run(backend, complex, &x, &start);
+                let [want_grads, want_penalties] = run(&Reference, complex, &x, &start);
+                assert_close(&what, &grads, &want_grads, |i, k| {
+                    rounding(2, start.at(i, k).abs() + (want_grads.at(i, k) - start.at(i, k)).abs())
+                });
+                assert_close(&what, &penalties, &want_penalties, |_, i| rounding(d, want_penalties.at(0, i)));
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Whole models: gradients against finite differences in float64, the CPU against the reference, and
+//! results that do not depend on threads.
+
+use smore::backend::{Backend, Cpu, HostBuffer, Reference};
+use smore::config::Config;
+use smore::model::{self, Weights};
+use smore::pipeline::Batch;
+use smore::query::{Mix, Plan, parse_structures};
+use smore::rng::{Rng, below, stream};
+use smore::train::Trainer;
+use smore::{EntityId, RelationId};
+
+const ENTITIES: usize = 12;
+const RELATIONS: usize = 6;
+
+/// Models with the options that change their arithmetic.
+const MODELS: [&[&str]; 7] = [
+    &["model.name=gqe"],
+    &["model.name=gqe", "model.norm=l2"],
+    &["model.name=query2box"],
+    &["model.name=query2box", "model.offset_activation=relu"],
+    &["model.name=query2box", "model.offset_activation=softplus", "model.inside=0.3"],
+    &["model.name=complex", "model.n3=0.3"],
+    &["model.name=complex", "model.n3=0"],
+];
+
+/// All structures without negation, and a tree that has no name.
+const STRUCTURES: &str = "1p.2p.3p.2i.3i.ip.pi.2u.up.((('e',('r',)),('e',('r','r')),('e',('r',))),('r',))";
+
+fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
+    let mut assignments: Vec<String> = model.iter().map(|s| s.to_string()).collect();
+    assignments.extend([
+        format!("model.dim={dim}"),
+        "model.gamma=3".into(),
+        "sampling.negatives=7".into(),
+        format!("training.adversarial_temperature={temperature}"),
+        format!("sampling.structures=\"{STRUCTURES}\""),
+        "training.batch_size=20".into(),
+    ]);
+    Config::resolve(None, &assignments).unwrap()
+}
+
+fn plan(config: &Config) -> Plan {
+    Plan::new(&mix(config)).unwrap()
+}
+
+fn mix(config: &Config) -> Mix {
+    Mix::new(&parse_structures(&config.sampling.structures).unwrap(), config.training.batch_size).unwrap()
+}
+
+/// A batch of random ids, which the arithmetic does not care about.
+fn batch(config: &Config, plan: &Plan, number: u64) -> Batch {
+    let rng = &mut stream(1, "test batch", number);
+    let entity = |rng: &mut Rng| EntityId(below(rng, ENTITIES as u64) as u32);
+    let mut batch = Batch { number, ..Batch::default() };
+    for (structure, count) in mix(config).parts {
+        let (anchors, relations) = structure.flatten();
+        for _ in 0..count {
+            batch.anchors.extend(anchors.iter().map(|_| entity(rng)));
+            batch.relations.extend(relations.iter().map(|_| RelationId(below(rng, RELATIONS as u64) as u32)));
+            batch.positives.push(entity(rng));
+            batch.num_answers.push(below(rng, 5) as f32);
+            batch.mask.push(below(rng, 1 << 7));
+        }
+    }
+    batch.negatives = (0..config.sampling.negatives).map(|_| entity(rng)).collect();
+    batch.index(plan);
+    batch
+}
+
+fn trainer<B: Backend>(backend: B, config: &Config, plan: &Plan) -> Trainer<B> {
+    let model = model::create::<B>(&config.model).unwrap();
+    let mut weights = Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, true).unwrap();
+    weights.start(&backend, &*model, 5).unwrap();
+    // Biases start at 0, where a dead unit would hide a mistake.
+    let rng = &mut stream(2, "test bias", 0);
+    for table in &mut weights.dense {
+        let mut values = vec![B::Scalar::default(); table.rows * table.cols];
+        backend.download(&table.values, 0, &mut values).unwrap();
+        for value in &mut values {
+            *value = B::scalar(B::value(*value) + (below(rng, 1000) as f64 - 500.0) * 4e-4);
+        }
+        backend.upload(&values, &mut table.values, 0).unwrap();
+    }
+    Trainer::new(backend, model, weights, plan, config).unwrap()
+}
+
+/// The gradient of every row of a table: the sum over its uses.
+fn per_row(rows: usize, cols: usize, ids: &[u32], uses: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0; rows * cols];
+    for (&id, gradient) in ids.iter().zip(uses.chunks(cols)) {
+        for (sum, g) in sums[id as usize * cols..].iter_mut().zip(gradient) {
+            *sum += g;
+        }
+    }
+    sums
+}
+
+#[test]
+fn gradients_of_every_model_are_the_slopes_of_its_loss() {
+    for model in MODELS {
+        // Self-adversarial weights are constants of the derivative, so uniform ones are checked here.
+        let config = config(model, 5, 0.0);
+        let plan = plan(&config);
+        let batch = batch(&config, &plan, 3);
+        let mut trainer = trainer(Reference, &config, &plan);
+        trainer.gradients(&batch).unwrap();
+        let (entities, relations, dense) = trainer.last_gradients().unwrap();
+        let widths = trainer.model().widths();
+        let mut tables = vec![
+            per_row(ENTITIES, widths.entity, &batch.entity_rows, &entities),
+            per_row(RELATIONS, widths.relation, &batch.relation_rows, &relations),
+        ];
+        tables.extend(dense);
+        for (t, gradient) in tables.iter().enumerate() {
+            // Every number of the rows, every seventh of the wide networks.
+            for k in (0..gradient.len()).step_by(if t < 2 { 1 } else { 7 }) {
+                let mut loss_at = |shift: f64| {
+                    let weights = &mut trainer.weights;
+                    let table = match t {
+                        0 => &mut weights.entities,
+                        1 => &mut weights.relations,
+                        _ => &mut weights.dense[t - 2],
+                    };
+                    table.values.as_mut_slice()[k] += shift;
+                    let loss = trainer.gradients(&batch).unwrap();
+                    let weights = &mut trainer.weights;
+                    let table = match t {
+                        0 => &mut weights.entities,
+                        1 => &mut weights.relations,
+                        _ => &mut weights.dense[t - 2],
+                    };
+                    table.values.as_mut_slice()[k] -= shift;
+                    loss
+                };
+                let step = 1e-6;
+                let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+                let difference = (slope - gradient[k]).abs();
+                assert!(
+                    difference <= 1e-6 * (1.0 + slope.abs()),
+                    "{model:?}, table {t}, number {k}: slope {slope}, gradient {}",
+                    gradient[k]
+                );
+            }
+        }
+        let names: Vec<String> =
+            trainer.weights.named(trainer.model()).into_iter().map(|(name, _)| name).collect();
+        for (name, table) in names.iter().zip(&tables) {
+            // The last bias of an attention shifts all logits of a softmax alike: no gradient is right.
+            let redundant = name == "attention.b2" || name == "center.b2";
+            let moves = table.iter().any(|g| g.abs() > 1e-9);
+            assert_ne!(moves, redundant, "{model:?}: gradient of {name}");
+        }
+    }
+}
+
+#[test]
+fn the_cpu_trains_like_the_reference() {
+    for model in MODELS {
+        for (dim, temperature) in [(5, 1.0), (33, 0.0), (64, 0.5)] {
+            let config = config(model, dim, temperature);
+            let plan = plan(&config);
+            let (mut fast, mut slow) = (trainer(Cpu, &config, &plan), trainer(Reference, &config, &plan));
+            for step in 1..=5 {
+                let batch = batch(&config, &plan, step);
+                let (a, b) = (fast.step(&batch, 1e-3, step).unwrap(), slow.step(&batch, 1e-3, step).unwrap());
+                assert!(
+                    (a - b).abs() <= 2e-4 * b.abs(),
+                    "{model:?}, d = {dim}, step {step}: loss {a}, not {b}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            MODELS.map(|model| {
+                let config = config(model, 40, 1.0);
+                let plan = plan(&config);
+                let mut trainer = trainer(Cpu, &config, &plan);
+                let losses: Vec<u64> = (1..=4)
+                    .map(|step| trainer.step(&batch(&config, &plan, step), 1e-2, step).unwrap().to_bits())
+                    .collect();
+                let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                let weights = &trainer.weights;
+                let tables = [&weights.entities, &weights.relations].into_iter().chain(&weights.dense);
+                (losses, tables.map(|t| bits(t.values.as_slice())).collect::<Vec<_>>())
+            })
+        })
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(5));
+}
+
+#[test]
+fn a_row_that_the_batch_does_not_use_keeps_every_bit() {
+    let config = config(MODELS[0], 8, 1.0);
+    let plan = plan(&config);
+    let mut trainer = trainer(Cpu, &config, &plan);
+    let mut batch = batch(&config, &plan, 1);
+    for entity in batch.anchors.iter_mut().chain(&mut batch.positives).chain(&mut batch.negatives) {
+        entity.0 %= 5;
+    }
+    batch.index(&plan);
+    let before = trainer.weights.entities.values.as_slice().to_vec();
+    trainer.step(&batch, 1e-1, 1).unwrap();
+    let after = trainer.weights.entities.values.as_slice();
+    assert_eq!(before[5 * 8..], after[5 * 8..]);
+    for row in 0..5 {
+        assert_ne!(before[row * 8..][..8], after[row * 8..][..8], "row {row} was used");
+    }
+}
