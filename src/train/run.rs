@@ -196,11 +196,11 @@ impl<B: Backend> Run<'_, B> {
             if window.start.elapsed() >= REPORT || step == plan.steps {
                 observer.progress(&window.report(step, plan.steps, pipeline.cpu_seconds()));
             }
-            if step % log_every == 0 || step == plan.steps {
+            if step.is_multiple_of(log_every) || step == plan.steps {
                 folder.log(&Record::Train(&log_window.report(step, plan.steps, pipeline.cpu_seconds())))?;
             }
             stopped = stop.load(Ordering::Relaxed);
-            if step % valid_every != 0 && step != plan.steps && !stopped {
+            if !step.is_multiple_of(valid_every) && step != plan.steps && !stopped {
                 continue;
             }
             window.stop();

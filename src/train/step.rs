@@ -25,6 +25,9 @@ pub struct Trainer<B: Backend> {
     losses: Vec<B::Scalar>,
 }
 
+/// Gradients on the host: of entity uses, of relation uses, of each dense parameter.
+pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);
+
 /// What of the configuration a step needs.
 #[derive(Clone, Copy, Debug)]
 struct StepOptions {
@@ -292,7 +295,7 @@ impl<B: Backend> Trainer<B> {
 
     /// Gradients that the last batch left: of every use of an entity and of a relation, and of the
     /// dense parameters. For tests.
-    pub fn last_gradients(&self) -> Result<(Vec<B::Scalar>, Vec<B::Scalar>, Vec<Vec<B::Scalar>>)> {
+    pub fn last_gradients(&self) -> Result<Gradients<B::Scalar>> {
         let widths = self.model.widths();
         let read = |buffer: &B::Buffer, len: usize| {
             let mut host = vec![B::Scalar::default(); len];
