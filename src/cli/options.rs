@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[command(next_help_heading = "Configuration")]
 pub struct ConfigArgs {
     /// Dataset: a name (see `smore data list`), a folder, or a graph file [default: umls]
-    #[arg(value_name = "DATASET")]
+    #[arg(value_name = "DATASET", help_heading = "Arguments")]
     pub dataset: Option<String>,
     /// The same as the positional DATASET
     #[arg(long = "dataset", value_name = "DATASET", conflicts_with = "dataset")]
@@ -76,6 +76,7 @@ impl ConfigArgs {
 
 /// Where the numbers are crunched.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Options")]
 pub struct DeviceArgs {
     /// Device: auto or cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
