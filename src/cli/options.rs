@@ -30,7 +30,7 @@ pub struct ConfigArgs {
     /// Negatives that a batch shares [default: 1024]
     #[arg(long, value_name = "N")]
     pub negatives: Option<usize>,
-    /// Training structures with weights [default: 1p:2,2p:2,3p:2,2i:1,3i:1]
+    /// Training structures with weights [default: 1p:4,2p:2,3p:1,2i:1,3i:1]
     #[arg(long, value_name = "MIX")]
     pub structures: Option<String>,
     /// Steps of the run, instead of epochs
