@@ -1,6 +1,6 @@
 //! The configuration of a run: one TOML document, every key with a default, unknown keys refused.
 //!
-//! Precedence: defaults, then `--config FILE`, then flags and `--set key.path=value` in the order given.
+//! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 
 use crate::backend::Activation;
@@ -229,20 +229,25 @@ impl Config {
         let mut table = Table::new();
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-            table = text.parse().map_err(|e: toml::de::Error| Error::file(path, e.to_string()))?;
+            table = text.parse().map_err(|e: toml::de::Error| Error::file(path, e.to_string().trim_end()))?;
             // Checked apart from the assignments, so that the message names the file.
-            Value::Table(table.clone())
-                .try_into::<Config>()
-                .map_err(|e| Error::file(path, e.to_string().trim_end()))?;
+            parse(table.clone()).map_err(|message| Error::file(path, message))?;
         }
-        for assignment in assignments {
-            assign(&mut table, assignment)?;
-        }
-        let config: Config = Value::Table(table).try_into().map_err(|e: toml::de::Error| {
-            Error::invalid(format!("configuration: {}", e.to_string().trim_end()))
-        })?;
-        config.check()?;
-        Ok(config)
+        apply(table, assignments)
+    }
+
+    /// This configuration with assignments `key.path=value` on top.
+    pub fn with(&self, assignments: &[String]) -> Result<Self> {
+        apply(self.to_toml().parse().expect("written a moment ago"), assignments)
+    }
+
+    /// A document with every key, to know them by.
+    fn with_every_key() -> Table {
+        let mut config = Config::default();
+        config.model.gamma = Some(config.model.gamma());
+        config.training.steps = Some(1);
+        config.training.epochs = Some(DEFAULT_EPOCHS);
+        config.to_toml().parse().expect("written a moment ago")
     }
 
     /// Ranges that types cannot express.
@@ -262,11 +267,15 @@ impl Config {
                 "training.adversarial_temperature must be 0 or more",
             ),
             (self.model.gamma().is_finite() && self.model.gamma() > -2.0, "model.gamma must be above -2"),
-            (self.sampling.negatives > 0, "sampling.negatives must be at least 1"),
+            // Far beyond any use, and small enough that products of them do not overflow.
+            (self.model.dim <= 1 << 20, "model.dim must be at most 1,048,576"),
+            (t.batch_size <= 1 << 24, "training.batch_size must be at most 16,777,216"),
             (
-                self.sampling.workers > 0 && self.sampling.queue > 0,
-                "sampling.workers and .queue must be at least 1",
+                (1..=1 << 24).contains(&self.sampling.negatives),
+                "sampling.negatives must be between 1 and 16,777,216",
             ),
+            ((1..=1024).contains(&self.sampling.workers), "sampling.workers must be between 1 and 1,024"),
+            ((1..=65_536).contains(&self.sampling.queue), "sampling.queue must be between 1 and 65,536"),
             (self.evaluation.queries > 0, "evaluation.queries must be at least 1"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
@@ -283,6 +292,66 @@ impl Config {
     /// The document, as stored in a run folder.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration has only tables, numbers and strings")
+    }
+}
+
+/// A document with assignments on top, checked.
+fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
+    const LENGTH: [&str; 2] = ["steps", "epochs"];
+    let sets_length = |assignment: &String| {
+        let key = assignment.split('=').next().and_then(|path| path.trim().strip_prefix("training."));
+        key.is_some_and(|key| LENGTH.contains(&key))
+    };
+    // A length that is given replaces that of the document, whatever it is counted in.
+    if let Some(Value::Table(training)) = table.get_mut("training")
+        && assignments.iter().any(sets_length)
+    {
+        LENGTH.iter().for_each(|key| drop(training.remove(*key)));
+    }
+    for assignment in assignments {
+        assign(&mut table, assignment)?;
+    }
+    let config = parse(table).map_err(|message| Error::invalid(format!("configuration: {message}")))?;
+    config.check()?;
+    Ok(config)
+}
+
+/// A document as a configuration, or what is wrong with it.
+fn parse(table: Table) -> Result<Config, String> {
+    let known = Config::with_every_key();
+    for (section, value) in &table {
+        let fields = known.get(section).and_then(Value::as_table);
+        match (fields, value) {
+            (Some(fields), Value::Table(given)) => {
+                if let Some(key) = given.keys().find(|key| !fields.contains_key(*key)) {
+                    return Err(unknown(&format!("{section}.{key}"), &known));
+                }
+            }
+            (Some(_), _) => return Err(format!("{section} is a table, not a value: set {section}.KEY")),
+            (None, Value::Table(given)) if !given.is_empty() => {
+                let key = given.keys().next().expect("it is not empty");
+                return Err(unknown(&format!("{section}.{key}"), &known));
+            }
+            (None, _) => return Err(unknown(section, &known)),
+        }
+    }
+    // The second line of the message is the key.
+    Value::Table(table).try_into().map_err(|e| e.to_string().trim_end().replace("\nin ", " in "))
+}
+
+/// That there is no such key, and which one may be meant.
+fn unknown(key: &str, known: &Table) -> String {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_string();
+    let paths = known.iter().flat_map(|(section, fields)| {
+        fields.as_table().into_iter().flat_map(Table::keys).map(move |field| format!("{section}.{field}"))
+    });
+    let scored = paths.map(|path| {
+        let near = |a: &str, b: &str| strsim::jaro_winkler(a, b);
+        (near(key, &path) + near(&last(key), &last(&path)), path)
+    });
+    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, path)) if score >= 1.6 => format!("unknown key {key} (did you mean {path}?)"),
+        _ => format!("unknown key {key}: the configuration of a run in its config.toml shows them all"),
     }
 }
 
@@ -339,9 +408,16 @@ mod tests {
     #[test]
     fn unknown_keys_and_bad_values_are_refused_by_name() {
         for (assignment, expected) in [
-            ("model.dimension=8", "dimension"),
-            ("modle.dim=8", "modle"),
-            ("model.dim=many", "dim"),
+            ("model.dimension=8", "unknown key model.dimension (did you mean model.dim?)"),
+            ("modle.dim=8", "unknown key modle.dim (did you mean model.dim?)"),
+            ("dim=8", "unknown key dim (did you mean model.dim?)"),
+            ("training.dim=8", "did you mean model.dim?"),
+            ("training.stepps=8", "did you mean training.steps?"),
+            ("zzz.qqq=8", "unknown key zzz.qqq: "),
+            ("model=gqe", "model is a table"),
+            ("model.dim=many", "expected usize in `model.dim`"),
+            ("model.dim=10000000", "at most"),
+            ("sampling.workers=0", "between 1 and 1,024"),
             ("training.learning_rate=-1", "learning_rate"),
             ("training.epochs=0", "epochs"),
             ("model.dim", "key.path=value"),
@@ -352,6 +428,17 @@ mod tests {
         assert!(
             set(&["training.steps=1", "training.epochs=1"]).unwrap_err().to_string().contains("not both")
         );
+    }
+
+    #[test]
+    fn a_given_length_replaces_that_of_the_document() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[training]\nepochs = 3\n").unwrap();
+        let config = Config::resolve(Some(file.path()), &["training.steps=7".into()]).unwrap();
+        assert_eq!((config.training.steps, config.training.epochs), (Some(7), None));
+        let longer = config.with(&["training.epochs=2".into()]).unwrap();
+        assert_eq!((longer.training.steps, longer.training.epochs), (None, Some(2.0)));
+        assert_eq!(config.with(&[]).unwrap(), config);
     }
 
     #[test]

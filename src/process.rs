@@ -46,8 +46,18 @@ pub fn anonymous_bytes() -> Option<u64> {
     status("RssAnon:")
 }
 
-fn status(field: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+/// Memory of the machine in bytes, swap included; `None` where the system has no `/proc`.
+pub fn total_memory() -> Option<u64> {
+    Some(field("/proc/meminfo", "MemTotal:")? + field("/proc/meminfo", "SwapTotal:").unwrap_or(0))
+}
+
+fn status(name: &str) -> Option<u64> {
+    field("/proc/self/status", name)
+}
+
+/// A line `FIELD  N kB` of a file of the system, in bytes.
+fn field(file: &str, field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
@@ -67,5 +77,6 @@ mod tests {
         assert!(thread_cpu_time() > before.0 && cpu_time() > before.1);
         assert!(peak_resident_bytes().unwrap() >= 64 << 20);
         assert!(anonymous_bytes().unwrap() >= 64 << 20);
+        assert!(total_memory().unwrap() >= anonymous_bytes().unwrap());
     }
 }

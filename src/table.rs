@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use std::fmt;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 /// An aligned table with a thin line under its head and no other border.
 ///
@@ -106,6 +107,21 @@ pub fn bytes(number: u64) -> String {
     unreachable!("the last unit takes every number")
 }
 
+/// A time as people say it: `4.2 s`, `42 s`, `2 min 05 s`, `1 h 12 min`, `3 d 4 h`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round().min(u64::MAX as f64) as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{} h {:02} min", whole / 3_600, whole % 3_600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +138,16 @@ mod tests {
         let expected =
             ["0 B", "999 B", "1.00 kB", "10.0 kB", "123 kB", "999 kB", "1.00 MB", "45.6 MB", "18446744 TB"];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let shown = [0.04, 4.24, 9.96, 59.4, 59.6, 125.0, 4_321.0, 90_000.0, 1e30]
+            .map(|s| duration(Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX)));
+        let expected =
+            ["0.0 s", "4.2 s", "10 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 12 min", "1 d 1 h"];
+        assert_eq!(shown[..8], expected);
+        assert!(shown[8].ends_with(" h"));
     }
 
     #[test]

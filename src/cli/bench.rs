@@ -16,6 +16,7 @@ use crate::train::run::sampler_options;
 use crate::train::{RunPlan, Trainer};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,14 +41,19 @@ enum BenchCommand {
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Timing {
     /// Seconds of each run
-    #[arg(long, value_name = "S", default_value_t = 20.0)]
+    #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = parse_seconds, allow_negative_numbers = true)]
     seconds: f64,
     /// Seconds before the first run
-    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = parse_seconds, allow_negative_numbers = true)]
     warm_up: f64,
     /// Number of runs; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "expected seconds, from 0 to 86400".into())
 }
 
 /// Arguments of `smore bench train`.
@@ -97,11 +103,14 @@ fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// Calls `body` until `seconds` have passed; the number of queries that it returned, a second.
+/// Calls `body` once and until `seconds` have passed; the number of queries that it returned, a second.
 fn rate(seconds: f64, mut body: impl FnMut() -> anyhow::Result<usize>) -> anyhow::Result<f64> {
     let (start, mut queries) = (Instant::now(), 0);
-    while start.elapsed() < Duration::from_secs_f64(seconds) {
+    loop {
         queries += body()?;
+        if start.elapsed() >= Duration::from_secs_f64(seconds) {
+            break;
+        }
     }
     Ok(queries as f64 / start.elapsed().as_secs_f64())
 }
@@ -128,23 +137,23 @@ fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
         PipelineOptions { workers: config.sampling.workers, ahead: config.sampling.queue, first: 0 },
     )?;
     let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
-    let (mut step, mut loss) = (0, 0.0);
+    let (step, mut loss) = (Cell::new(0), 0.0);
     let mut one = || -> anyhow::Result<usize> {
         let batch = pipeline.next()?;
-        step += 1;
-        loss = trainer.step(&batch, config.training.learning_rate, step)?;
+        step.set(step.get() + 1);
+        loss = trainer.step(&batch, config.training.learning_rate, step.get())?;
         pipeline.recycle(batch);
         Ok(config.training.batch_size)
     };
     rate(args.timing.warm_up, &mut one)?;
-    let before = process::cpu_time();
+    let (before, first) = (process::cpu_time(), step.get());
     let runs: Vec<f64> = (0..args.timing.runs.max(1))
         .map(|_| rate(args.timing.seconds, &mut one))
         .collect::<Result<_, _>>()?;
     let cpu = (process::cpu_time() - before).as_secs_f64();
     // The workers' clock has run since the start: their share of the work is the same throughout.
     let sampling = pipeline.cpu_seconds() / process::cpu_time().as_secs_f64();
-    let per_cpu_second = runs.iter().sum::<f64>() * args.timing.seconds / cpu;
+    let per_cpu_second = ((step.get() - first) as usize * config.training.batch_size) as f64 / cpu;
     let document = json!({
         "benchmark": "train",
         "queries_per_second": median(&runs),
@@ -152,7 +161,7 @@ fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
         "runs": runs,
         "sampling_share_of_cpu": sampling,
         "loss": loss,
-        "steps": step,
+        "steps": step.get(),
         "peak_resident_bytes": process::peak_resident_bytes(),
         "device": plan.device,
         "config": config,

@@ -62,4 +62,8 @@ impl Observer for Notes {
     fn note(&mut self, text: &str) {
         note(format_args!("note: {text}"));
     }
+
+    fn stage(&mut self, what: &str) {
+        note(what);
+    }
 }

@@ -139,7 +139,10 @@ impl Global {
     pub fn open(&self, dataset: &str) -> anyhow::Result<KnowledgeGraph> {
         let (graph, report) = resolve(dataset, &self.resolve_options())?;
         if !report.cached {
-            note(format_args!("imported {} from {}", graph.dataset(), report.source.display()));
+            match report.source.starts_with("(bundled)") {
+                true => note(format_args!("imported {}, which comes with smore", graph.dataset())),
+                false => note(format_args!("imported {} from {}", graph.dataset(), report.source.display())),
+            }
             note_warnings(&report);
         }
         Ok(graph)

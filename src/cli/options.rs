@@ -15,7 +15,7 @@ pub struct ConfigArgs {
     /// The same as the positional DATASET
     #[arg(long = "dataset", value_name = "DATASET", conflicts_with = "dataset")]
     pub dataset_flag: Option<String>,
-    /// TOML file; flags go before it
+    /// TOML file with options, for example a run's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Model: gqe, query2box or complex [default: gqe]
@@ -40,7 +40,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     pub epochs: Option<f64>,
     /// Seed of the start and of every batch [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Any option of the configuration; can be given again
     #[arg(long, value_name = "KEY.PATH=VALUE")]

@@ -7,6 +7,7 @@ use crate::graph::Split;
 use crate::query::execute;
 use crate::query::parse_query;
 use crate::query::resolve::{resolve, with_names};
+use crate::table::count;
 use crate::train::{RunFolder, run};
 use serde_json::json;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub struct Args {
     /// The query, as nested tuples
     query: String,
     /// Number of answers
-    #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10)]
+    #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10, allow_negative_numbers = true)]
     k: usize,
     /// Language of labels
     #[arg(long, value_name = "LANGUAGE")]
@@ -60,6 +61,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         }));
     }
     print(answers::render(&answers))?;
-    note(format_args!("{structure} query; the training graph implies {} answers", known.len()));
+    let answers = if known.len() == 1 { "answer" } else { "answers" };
+    note(format_args!(
+        "{structure} query; the training graph implies {} {answers}",
+        count(known.len() as u64)
+    ));
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{Global, Interrupted, note, print, print_json};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::MultiHop;
-use crate::table::{Table, bytes, count};
+use crate::table::{Table, bytes, count, duration};
 use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -25,19 +25,20 @@ pub struct Args {
     /// Folder of the run; it must not exist yet [default: runs/DATASET-MODEL]
     #[arg(long, value_name = "FOLDER")]
     run_dir: Option<PathBuf>,
-    /// Go on with a run that was stopped
+    /// Go on with a run that was stopped, or with --steps or --epochs make a finished one longer: the learning
+    /// rate then goes on falling from where the new length puts it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "dataset", "dataset_flag", "config"])]
     resume: Option<PathBuf>,
 }
 
 /// Runs `smore train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    let start = Instant::now();
     let backend = args.device.device.backend();
     let (config, folder, graph) = match &args.resume {
         Some(path) => {
             let folder = RunFolder::resume(path)?;
             let config = resumed_config(&folder, &args.config)?;
-            folder.set_config(&config)?;
             let graph = folder.graph()?;
             (config, folder, graph)
         }
@@ -53,6 +54,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     let query_cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
     let mut printer = Printer::new(config.training.batch_size);
+    let stop = stop_flag(printer.bar.clone())?;
     let run = Run {
         backend,
         graph: Arc::new(graph),
@@ -60,10 +62,13 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         folder: &folder,
         query_cache: &query_cache,
         resume: args.resume.is_some(),
-        stop: stop_flag()?,
+        stop,
     };
     let outcome = run.train(&mut printer);
     printer.finish();
+    if outcome.is_err() && args.resume.is_none() {
+        folder.discard_unless_saved();
+    }
     let outcome = outcome?;
     let Some(report) = outcome.report else {
         let path = folder.path().display();
@@ -83,7 +88,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     print(format_args!("\n{}", report.render()))?;
     note(format_args!(
-        "\nmodel of step {} saved in {path}\n  smore eval {path}\n  smore query {path} \"{}\"",
+        "\nfinished in {}; the model of step {} is in {path}\n  smore eval {path}\n  smore query {path} \"{}\"",
+        duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
         example(&folder).unwrap_or_default(),
         path = folder.path().display(),
@@ -94,18 +100,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 /// The stored configuration with what may change in a run that goes on: its length and what is evaluated.
 fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
     let stored = folder.config()?;
-    let mut assignments = args.assignments();
-    // Steps and epochs exclude each other: a new length replaces the old one.
-    let mut base = stored.clone();
-    if assignments.iter().any(|a| a.starts_with("training.steps=") || a.starts_with("training.epochs=")) {
-        base.training.steps = None;
-        base.training.epochs = None;
-    }
-    let file = folder.file(".resume.toml");
-    crate::storage::atomic::write_bytes(&file, base.to_toml().as_bytes())?;
-    let config = Config::resolve(Some(&file), &std::mem::take(&mut assignments));
-    let _ = std::fs::remove_file(&file);
-    let config = config?;
+    let config = stored.with(&args.assignments())?;
     let mut same = config.clone();
     same.training.steps = stored.training.steps;
     same.training.epochs = stored.training.epochs;
@@ -132,20 +127,32 @@ fn example(folder: &RunFolder) -> Option<String> {
 }
 
 /// Set by Ctrl-C or a termination signal; a second one ends the process at once.
-fn stop_flag() -> anyhow::Result<&'static AtomicBool> {
+fn stop_flag(bar: Option<ProgressBar>) -> anyhow::Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
+    ctrlc::set_handler(move || {
+        let second = STOP.swap(true, Ordering::Relaxed);
+        match &bar {
+            Some(bar) if second => bar.finish_and_clear(),
+            Some(bar) => bar.println(STOPPING),
+            None if second => {}
+            None => note(STOPPING),
+        }
+        if second {
             std::process::exit(130);
         }
     })?;
     Ok(&STOP)
 }
 
+/// What the first Ctrl-C is answered with.
+const STOPPING: &str = "stopping as soon as the state is saved; once more stops at once";
+
 /// Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 struct Printer {
     bar: Option<ProgressBar>,
     batch_size: usize,
+    /// Steps of the run.
+    steps: String,
     last_line: Instant,
 }
 
@@ -154,7 +161,15 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 impl Printer {
     fn new(batch_size: usize) -> Self {
-        Printer { bar: None, batch_size, last_line: Instant::now() }
+        // Drawn when it first has something to say.
+        let draw = || ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
+        let bar = std::io::stderr().is_terminal().then(draw);
+        Printer { bar, batch_size, steps: String::new(), last_line: Instant::now() }
+    }
+
+    /// The number of a step, as wide as that of the last one.
+    fn aligned(&self, step: u64) -> String {
+        format!("{:>width$}", count(step), width = self.steps.len())
     }
 
     fn line(&self, text: &str) {
@@ -165,7 +180,7 @@ impl Printer {
     }
 
     fn finish(&mut self) {
-        if let Some(bar) = self.bar.take() {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
@@ -203,40 +218,38 @@ impl Observer for Printer {
         row("device", plan.device.clone());
         row("run folder", folder.display().to_string());
         note(table);
-        if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(Some(plan.steps), ProgressDrawTarget::stderr_with_hz(5));
-            let style = "{bar:24} {pos}/{len} steps  {msg}  {eta} left";
+        self.steps = count(plan.steps);
+        if let Some(bar) = &self.bar {
+            let style = "{bar:24} {human_pos}/{human_len}  {wide_msg}";
             bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
-            self.bar = Some(bar);
+            bar.set_length(plan.steps);
         }
         self.last_line = Instant::now();
     }
 
     fn progress(&mut self, progress: &Progress) {
         let rate = count(progress.queries_per_second.round() as u64);
-        let text = format!("loss {:.4}  {rate} queries/s", progress.loss);
+        let mut text = format!("loss {:.4}  {rate} queries/s", progress.loss);
+        let queries = (progress.steps - progress.step) as f64 * self.batch_size as f64;
+        if queries > 0.0 {
+            let left = queries / progress.queries_per_second.max(1e-9);
+            text += &format!("  {} left", duration(Duration::from_secs_f64(left.min(1e9))));
+        }
         if let Some(bar) = &self.bar {
             bar.set_position(progress.step);
             bar.set_message(text);
         } else if self.last_line.elapsed() >= LINE_EVERY || progress.step == progress.steps {
             self.last_line = Instant::now();
-            let left = (progress.steps - progress.step) as f64 * self.batch_size as f64
-                / progress.queries_per_second.max(1e-9);
-            note(format_args!(
-                "step {}/{}  {text}  {} left",
-                count(progress.step),
-                count(progress.steps),
-                indicatif::HumanDuration(Duration::from_secs_f64(left.min(1e9)))
-            ));
+            note(format_args!("step {}/{}  {text}", self.aligned(progress.step), self.steps));
         }
     }
 
     fn valid(&mut self, step: u64, valid: &MultiHop, mean_mrr: f64, best: bool) {
         let each: Vec<String> =
-            valid.structures.iter().map(|(s, _, m)| format!("{s} {:.1}", 100.0 * m.mrr)).collect();
-        let kept = if best { "  kept" } else { "" };
-        let mean = 100.0 * mean_mrr;
-        self.line(&format!("valid, step {}: MRR {mean:.1} ({}){kept}", count(step), each.join(", ")));
+            valid.structures.iter().map(|(s, _, m)| format!("{s} {:4.1}", 100.0 * m.mrr)).collect();
+        let best = if best { "best" } else { "" };
+        let (step, mean) = (self.aligned(step), 100.0 * mean_mrr);
+        self.line(&format!("valid  step {step}  MRR {mean:5.2} {best:4}  {}", each.join("  ")));
     }
 
     fn note(&mut self, text: &str) {

@@ -103,8 +103,8 @@ impl Report {
             add("  heads", &link.head, theirs.map(|l| l.head));
             add("  tails", &link.tail, theirs.map(|l| l.tail));
         }
-        let mut text =
-            format!("{} on {}, in percent\n\n{table}\n{}\n", self.scorer, self.split, self.protocol);
+        let protocol = self.protocol.replace("; ", "\n");
+        let mut text = format!("{} on {}, in percent\n\n{table}\n{protocol}\n", self.scorer, self.split);
         for note in &self.notes {
             text.push_str(&format!("note: {note}\n"));
         }

@@ -5,6 +5,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+const PREFIX: &str = ".smore-";
+const SUFFIX: &str = ".tmp";
+
+/// Whether `path` is named like the temporary files of this module: one that a killed process left.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+}
+
 /// Writes `path` through `fill`: temporary name in the same folder, sync, rename, sync of the folder.
 ///
 /// Missing parent folders are created. Where anything fails, or `fill` panics, the temporary file is
@@ -27,7 +36,7 @@ pub fn write_by_path<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> R
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let mut options = tempfile::Builder::new();
-    options.prefix(".smore-").suffix(".tmp");
+    options.prefix(PREFIX).suffix(SUFFIX);
     // The default of temporary files is private to the user; graph files are shared. The umask still applies.
     #[cfg(unix)]
     options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -10,10 +10,11 @@ use crate::error::{Error, Result};
 use crate::model::{Model, Weights};
 use crate::storage::atomic;
 use crate::storage::mmap::Mapped;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::Path;
 
 /// What a file of tensors says about itself.
@@ -34,36 +35,15 @@ pub struct Meta {
 /// The key of [`Meta`] in a file's metadata.
 const META: &str = "smore";
 
-/// A buffer as a tensor, fetched when it is written.
-struct Tensor<'a, B: Backend> {
-    backend: &'a B,
-    buffer: &'a B::Buffer,
-    shape: [usize; 2],
-}
-
-impl<B: Backend> View for Tensor<'_, B> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut host = vec![B::Scalar::default(); self.shape[0] * self.shape[1]];
-        let downloaded = self.backend.download(self.buffer, 0, &mut host);
-        // The format has no way to fail here; a device that is gone has failed the step before.
-        downloaded.expect("the device answered a moment ago");
-        Cow::Owned(host.iter().flat_map(|&x| (B::value(x) as f32).to_le_bytes()).collect())
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape[0] * self.shape[1] * 4
-    }
-}
+/// Numbers that are copied at once, so that no table is ever held twice.
+const BLOCK: usize = 1 << 18;
 
 /// Writes the tables, with moments where `state`; atomically.
+///
+/// # Errors
+///
+/// What the disk and the device meet; [`Error::Training`] where a number is not finite: such a model is
+/// of no use, and the file that was there stays.
 pub fn save<B: Backend>(
     path: &Path,
     backend: &B,
@@ -72,24 +52,51 @@ pub fn save<B: Backend>(
     meta: &Meta,
     state: bool,
 ) -> Result<()> {
-    let mut tensors: Vec<(String, Tensor<B>)> = Vec::new();
+    let mut tensors: Vec<(String, [usize; 2], &B::Buffer)> = Vec::new();
     for (name, table) in weights.named(model) {
         let shape = [table.rows, table.cols];
-        let mut add = |name, buffer| tensors.push((name, Tensor { backend, buffer, shape }));
         if state {
-            add(format!("{name}.first"), &table.first);
-            add(format!("{name}.second"), &table.second);
+            tensors.push((format!("{name}.first"), shape, &table.first));
+            tensors.push((format!("{name}.second"), shape, &table.second));
         }
-        add(name, &table.values);
+        tensors.push((name, shape, &table.values));
     }
-    let meta = serde_json::to_string(meta).expect("plain data");
-    let info = Some(HashMap::from([(META.to_string(), meta)]));
-    atomic::write_by_path(path, |temporary| {
-        safetensors::serialize_to_file(tensors, info, temporary).map_err(|e| match e {
-            safetensors::SafeTensorError::IoError(e) => Error::io(path)(e),
-            other => Error::file(path, format!("cannot be written: {other}")),
-        })
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let header = header(&tensors, meta);
+    // The crate's own serialize_to_file renames a private, unsynced file over the one that it is given.
+    atomic::write(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes()).map_err(Error::io(path))?;
+        file.write_all(&header).map_err(Error::io(path))?;
+        for (name, [rows, cols], buffer) in tensors {
+            for first in (0..rows * cols).step_by(BLOCK) {
+                let mut host = vec![B::Scalar::default(); BLOCK.min(rows * cols - first)];
+                backend.download(buffer, first, &mut host)?;
+                let numbers: Vec<f32> = host.into_iter().map(|x| B::value(x) as f32).collect();
+                if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
+                    return Err(Error::Training(format!("{name} after step {} holds {x}", meta.step)));
+                }
+                let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                file.write_all(&bytes).map_err(Error::io(path))?;
+            }
+        }
+        Ok(())
     })
+}
+
+/// The JSON before the tensors, which follow each other in this order.
+fn header<T>(tensors: &[(String, [usize; 2], T)], meta: &Meta) -> Vec<u8> {
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, shape, _)| {
+        let start = end;
+        end += 4 * shape[0] * shape[1];
+        (name.clone(), TensorInfo { dtype: Dtype::F32, shape: shape.to_vec(), data_offsets: (start, end) })
+    });
+    let meta = serde_json::to_string(meta).expect("plain data");
+    let metadata = Metadata::new(Some(HashMap::from([(META.to_string(), meta)])), infos.collect());
+    let mut header = serde_json::to_vec(&metadata.expect("offsets in a row")).expect("plain data");
+    // Readers may expect tensors to be aligned.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    header
 }
 
 /// What the file at `path` says about itself, without reading its tensors.
@@ -140,15 +147,14 @@ pub fn load<B: Backend>(
                 ),
             ));
         }
-        // Block by block, so that a table is never held twice.
-        for (block, bytes) in tensor.data().chunks(1 << 20).enumerate() {
+        for (block, bytes) in tensor.data().chunks(4 * BLOCK).enumerate() {
             let scalars: Vec<B::Scalar> = bytes
                 .as_chunks::<4>()
                 .0
                 .iter()
                 .map(|&x| B::scalar(f64::from(f32::from_le_bytes(x))))
                 .collect();
-            backend.upload(&scalars, buffer, block << 18)?;
+            backend.upload(&scalars, buffer, block * BLOCK)?;
         }
         Ok(())
     };

@@ -3,12 +3,12 @@
 //! | file | what |
 //! | --- | --- |
 //! | `config.toml` | the resolved configuration; itself a valid `--config` |
-//! | `run.json` | version of smore, dataset, graph, device, times |
+//! | `run.json` | version of smore, dataset, graph, device, steps |
 //! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
 //! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables |
 //! | `model.safetensors` | the best model by valid |
 //! | `state.safetensors` | the last state, with the optimizer's, to go on from |
-//! | `metrics.jsonl` | one JSON document a line: `train`, `valid` and `test` |
+//! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` |
 //! | `test.json` | the report at the end |
 
 use crate::config::Config;
@@ -66,8 +66,14 @@ impl RunFolder {
             None => first_free(Path::new("runs"), &format!("{}-{}", graph.dataset(), config.model.name))?,
         };
         let folder = Self::take(path)?;
-        atomic::write_bytes(&folder.file("config.toml"), config.to_toml().as_bytes())?;
-        let target = folder.file("graph.smore");
+        folder.fill(config, graph).inspect_err(|_| folder.discard_unless_saved())?;
+        Ok(folder)
+    }
+
+    /// Writes what does not change in a run.
+    fn fill(&self, config: &Config, graph: &KnowledgeGraph) -> Result<()> {
+        self.set_config(config)?;
+        let target = self.file("graph.smore");
         if std::fs::hard_link(graph.path(), &target).is_err() {
             atomic::write_by_path(&target, |temporary| {
                 std::fs::copy(graph.path(), temporary).map(drop).map_err(Error::io(&target))
@@ -77,15 +83,22 @@ impl RunFolder {
             let names = graph.entities();
             format!("{id}\t{}\t{}\n", names.name(id), names.label(id).unwrap_or_default())
         });
-        folder.write_lines("entities.tsv", entities)?;
+        self.write_lines("entities.tsv", entities)?;
         let relations = (0..graph.num_relations() as u32).map(RelationId).map(|relation| {
             let (names, id) = (graph.relations(), relation.0 / 2);
             let inverse = if relation.is_inverse() { "^" } else { "" };
             let label = names.label(id).map(|label| format!("{inverse}{label}")).unwrap_or_default();
             format!("{}\t{inverse}{}\t{label}\n", relation.0, names.name(id))
         });
-        folder.write_lines("relations.tsv", relations)?;
-        Ok(folder)
+        self.write_lines("relations.tsv", relations)
+    }
+
+    /// Removes the folder of a new run that failed before it had saved anything to go on from.
+    pub fn discard_unless_saved(&self) {
+        if !self.state().is_file() {
+            // What cannot be removed is no worse than what made the run fail.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
     }
 
     fn write_lines(&self, name: &str, mut lines: impl Iterator<Item = String>) -> Result<()> {
@@ -111,7 +124,20 @@ impl RunFolder {
     /// Opens a stopped run to go on with it.
     pub fn resume(path: &Path) -> Result<Self> {
         Self::open(path)?;
-        Self::take(path.to_path_buf())
+        let folder = Self::take(path.to_path_buf())?;
+        if folder._lock.is_some() {
+            folder.sweep();
+        }
+        Ok(folder)
+    }
+
+    /// Removes half-written files of a process that was killed; nobody else writes here now.
+    fn sweep(&self) {
+        for file in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if atomic::is_temporary(&file.path()) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
     }
 
     fn take(path: PathBuf) -> Result<Self> {
@@ -135,6 +161,11 @@ impl RunFolder {
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The last state, to go on from.
+    pub fn state(&self) -> PathBuf {
+        self.file("state.safetensors")
     }
 
     /// Its configuration.
@@ -180,13 +211,13 @@ impl RunFolder {
         file.and_then(|mut f| f.write_all(&line)).map_err(Error::io(&path))
     }
 
-    /// Drops the lines of `metrics.jsonl` that a resumed run is going to write again.
+    /// Drops the lines of `metrics.jsonl` that a run which goes on after `step` is going to write again.
     pub fn rewind_log(&self, step: u64) -> Result<()> {
         let path = self.file("metrics.jsonl");
         let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
         let kept = text.lines().filter(|line| {
             let record: Option<serde_json::Value> = serde_json::from_str(line).ok();
-            record.and_then(|r| r["step"].as_u64()).is_some_and(|s| s <= step)
+            record.is_some_and(|r| r["kind"] != "test" && r["step"].as_u64().is_some_and(|s| s <= step))
         });
         let kept: String = kept.map(|line| format!("{line}\n")).collect();
         atomic::write_bytes(&path, kept.as_bytes())

@@ -5,7 +5,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{Model, check_expressible};
+use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
+use crate::table::bytes;
 use serde::Serialize;
 
 /// The plan of a run.
@@ -85,7 +87,7 @@ impl RunPlan {
             + dense.iter().sum::<usize>();
         let batch = 4 * (3 * rows + 3 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
         let waiting = config.sampling.queue + 2 * config.sampling.workers + 1;
-        Ok(RunPlan {
+        let plan = RunPlan {
             dataset: graph.dataset().to_string(),
             num_entities: graph.num_entities(),
             num_relations: graph.num_relations() / 2,
@@ -105,7 +107,17 @@ impl RunPlan {
             mix,
             compiled,
             evaluated_structures,
-        })
+        };
+        let (needed, present) = (plan.total_bytes() as u64, process::total_memory());
+        if let Some(present) = present.filter(|&present| needed > present) {
+            return Err(Error::invalid(format!(
+                "this run needs {} of memory and the machine has {}: lower model.dim, training.batch_size or \
+                 sampling.negatives",
+                bytes(needed),
+                bytes(present)
+            )));
+        }
+        Ok(plan)
     }
 
     /// Queries of each structure in a batch.

@@ -28,7 +28,7 @@ pub struct Progress {
     pub step: u64,
     /// Steps of the whole run.
     pub steps: u64,
-    /// Mean loss since the last report.
+    /// Mean loss since the last report, or since the run was taken up again.
     pub loss: f64,
     /// Trained queries per second since the last report, evaluation apart.
     pub queries_per_second: f64,
@@ -92,6 +92,9 @@ pub struct Run<'a, B: Backend> {
 /// Time between reports of progress.
 const REPORT: Duration = Duration::from_millis(500);
 
+/// Time between saved states where no evaluation falls in it: what a power failure costs at most.
+const SAVE: Duration = Duration::from_secs(300);
+
 /// Log lines of a run, besides those of evaluations.
 const LOG_LINES: u64 = 200;
 
@@ -119,7 +122,10 @@ impl<B: Backend> Run<'_, B> {
     /// Trains, evaluates, saves.
     ///
     /// The model on disk is the one with the best mean MRR on valid (over all evaluated structures with
-    /// valid queries); without any, the last one. A stop saves the state and skips the test.
+    /// valid queries); without any, the last one. A stop saves the state and skips the test. A run that
+    /// was stopped and goes on ends with the same bytes as one that was not; one that goes on to another
+    /// number of steps does not end as a run of that length would have, because the learning rate of
+    /// the steps already done fell towards the old end.
     ///
     /// # Errors
     ///
@@ -140,7 +146,7 @@ impl<B: Backend> Run<'_, B> {
 
         let mut weights =
             Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), true)?;
-        let (state, best_path) = (folder.file("state.safetensors"), folder.file("model.safetensors"));
+        let (state, best_path) = (folder.state(), folder.file("model.safetensors"));
         let mut meta = Meta {
             model: model.name().into(),
             graph: format!("{:016x}", graph.fingerprint()),
@@ -149,10 +155,29 @@ impl<B: Backend> Run<'_, B> {
         };
         if resume && state.is_file() {
             meta = checkpoint::load(&state, &backend, &*model, &mut weights, true)?;
+            if meta.step > plan.steps {
+                return Err(Error::invalid(format!(
+                    "{}: {} steps are done already, more than the {} asked for",
+                    folder.path().display(),
+                    meta.step,
+                    plan.steps
+                )));
+            }
             folder.rewind_log(meta.step)?;
+            observer.note(&match plan.steps - meta.step {
+                0 => format!("all {} steps are done: only the test is made again", meta.step),
+                left => format!("going on after step {}, {left} to go", meta.step),
+            });
         } else {
+            if resume {
+                observer.note("no step was saved: training starts from the beginning");
+            }
             weights.start(&backend, &*model, config.training.seed)?;
             folder.rewind_log(0)?;
+        }
+
+        if resume {
+            folder.set_config(&config)?;
         }
 
         let valid = {
@@ -176,18 +201,33 @@ impl<B: Backend> Run<'_, B> {
         let mut window = Window::new(config.training.batch_size);
         let mut log_window = Window::new(config.training.batch_size);
         let mut stopped = false;
+        let mut saved = Instant::now();
+        let diverged = |what: &str| {
+            let folder = folder.path().display();
+            Error::Training(format!(
+                "{what}: the learning rate ({:?}) is probably too high; {}",
+                config.training.learning_rate,
+                match state.is_file() {
+                    true => format!("the last good state and model are kept in {folder}"),
+                    false => "nothing had been saved yet".into(),
+                }
+            ))
+        };
+        let save = |path: &Path, trainer: &Trainer<B>, meta: &Meta| {
+            let (model, weights) = (trainer.model(), &trainer.weights);
+            let result = checkpoint::save(path, trainer.backend(), model, weights, meta, path == state);
+            result.map_err(|error| match error {
+                Error::Training(what) => diverged(&what),
+                other => other,
+            })
+        };
 
         while meta.step < plan.steps && !stopped {
             let batch = pipeline.next()?;
             let step = meta.step + 1;
             let loss = trainer.step(&batch, rate_at(&config, step, plan.steps), step)?;
             if !loss.is_finite() {
-                return Err(Error::Training(format!(
-                    "the loss of step {step} is {loss}: the learning rate ({}) is probably too high; the last good \
-                     state and model are kept in {}",
-                    config.training.learning_rate,
-                    folder.path().display()
-                )));
+                return Err(diverged(&format!("the loss of step {step} is {loss}")));
             }
             pipeline.recycle(batch);
             meta.step = step;
@@ -200,12 +240,14 @@ impl<B: Backend> Run<'_, B> {
                 folder.log(&Record::Train(&log_window.report(step, plan.steps, pipeline.cpu_seconds())))?;
             }
             stopped = stop.load(Ordering::Relaxed);
-            if !step.is_multiple_of(valid_every) && step != plan.steps && !stopped {
+            let due = step.is_multiple_of(valid_every) || step == plan.steps;
+            if !due && !stopped && saved.elapsed() < SAVE {
                 continue;
             }
             window.stop();
             log_window.stop();
-            if !stopped {
+            // Also where the run stops: going on after this step would not make up for it.
+            if due {
                 let scorer = ModelScorer::new(trainer.backend(), trainer.model(), &trainer.weights);
                 let results = MultiHop::evaluate(&scorer, &valid.groups, &mut |_| {})?;
                 let mrr: Vec<f64> = results.structures.iter().map(|(.., m)| m.mrr).collect();
@@ -213,28 +255,15 @@ impl<B: Backend> Run<'_, B> {
                 let best = mrr.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
                 if best {
                     meta.best_valid_mrr = Some(mean).filter(|_| !mrr.is_empty());
-                    checkpoint::save(
-                        &best_path,
-                        trainer.backend(),
-                        trainer.model(),
-                        &trainer.weights,
-                        &meta,
-                        false,
-                    )?;
+                    save(&best_path, &trainer, &meta)?;
                 }
                 folder.log(&Record::Valid { step, mean_mrr: mean, best, multi_hop: &results })?;
                 observer.valid(step, &results, mean, best);
-            } else if !best_path.is_file() {
-                checkpoint::save(
-                    &best_path,
-                    trainer.backend(),
-                    trainer.model(),
-                    &trainer.weights,
-                    &meta,
-                    false,
-                )?;
+            } else if meta.best_valid_mrr.is_none() {
+                save(&best_path, &trainer, &meta)?;
             }
-            checkpoint::save(&state, trainer.backend(), trainer.model(), &trainer.weights, &meta, true)?;
+            save(&state, &trainer, &meta)?;
+            saved = Instant::now();
             window.go_on();
             log_window.go_on();
         }
@@ -330,7 +359,7 @@ fn query_set(
     folder: &Path,
     observer: &mut dyn Observer,
 ) -> QuerySet {
-    observer.stage(&format!("drawing {} queries", split.name()));
+    observer.stage(&format!("preparing {} queries", split.name()));
     let (set, note) = cache::load_or_generate(graph, split, options, folder);
     if let Some(note) = note {
         observer.note(&note);

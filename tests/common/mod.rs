@@ -20,6 +20,13 @@ impl Folder {
         folder
     }
 
+    /// An empty one in memory where the system has that: a run syncs many small files.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Folder(folder.unwrap())
+    }
+
     pub fn path(&self) -> &Path {
         self.0.path()
     }
