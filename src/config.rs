@@ -347,7 +347,8 @@ fn unknown(key: &str, known: &Table) -> String {
     });
     let scored = paths.map(|path| {
         let near = |a: &str, b: &str| strsim::jaro_winkler(a, b);
-        (near(key, &path) + near(&last(key), &last(&path)), path)
+        let same = if last(key) == last(&path) { 0.5 } else { 0.0 };
+        (near(key, &path) + near(&last(key), &last(&path)) + same, path)
     });
     match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
         Some((score, path)) if score >= 1.6 => format!("unknown key {key} (did you mean {path}?)"),
