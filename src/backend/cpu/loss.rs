@@ -1,6 +1,6 @@
 //! The loss of queries with one positive and a masked pool of negatives.
 
-use super::math::{exp, softplus_and_sigmoid};
+use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{CHUNK, Shared};
 use super::{View, ViewMut};
 use crate::backend::LossOptions;
@@ -149,20 +149,4 @@ fn negatives(
         (*loss, *w) = if *loss > 0.0 { (share * softplus, weight) } else { (0.0, 0.0) };
     }
     sum(keep)
-}
-
-/// Partial sums that a row is added up in: wide enough for every instruction set, and fixed.
-const LANES: usize = 64;
-
-#[inline(always)]
-fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
-        }
-    }
-    lanes.iter().chain(rest).sum()
 }

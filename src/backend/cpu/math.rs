@@ -1,4 +1,4 @@
-//! exp, sigmoid and softplus without branches or tables, so that loops over them vectorise.
+//! Sums, and exp, sigmoid and softplus without branches or tables, so that loops over them vectorise.
 
 /// e^x within 2 units in the last place; 0 below -87.3, infinite above 88.7, NaN stays NaN.
 #[inline(always)]
@@ -63,6 +63,23 @@ pub fn softplus_and_sigmoid(x: f32) -> (f32, f32) {
     p = p * t + 1.0;
     let softplus = (if x > 0.0 { x } else { 0.0 }) + 2.0 * s * p;
     (softplus, (if x >= 0.0 { 1.0 } else { z }) / (1.0 + z))
+}
+
+/// Partial sums that a row is added up in: wide enough for every instruction set, and fixed.
+pub const LANES: usize = 64;
+
+/// The sum of a row, in [`LANES`] partial sums.
+#[inline(always)]
+pub fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    lanes.iter().chain(rest).sum()
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ fn count_span(
             };
         }
         match kind {
-            Scoring::L1 { gamma } => score!(L1 { gamma }),
+            Scoring::L1 { gamma } => score!(L1::new(gamma)),
             Scoring::L2 { gamma } => score!(L2 { gamma }),
             Scoring::Box { gamma, inside } => score!(Box { gamma, inside }),
             Scoring::Dot => score!(Dot),

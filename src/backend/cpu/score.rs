@@ -10,27 +10,29 @@
 
 use super::geometry::{Box, Dot, Geometry, L1, L2};
 use super::linear::{Operand, par_matmul};
+use super::math::sum;
 use super::memory::{CHUNK, Shared, par_rows};
 use super::{View, ViewMut};
 use crate::backend::Scoring;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Entities whose rows stay in the first-level cache while queries pass by.
 const ENTITIES: usize = 16;
-/// Columns that a backward task owns.
-const COLUMNS: usize = 32;
-/// Entities whose columns stay in the first-level cache in the backward pass.
-const BACKWARD_ENTITIES: usize = 64;
+/// Columns that a backward task owns: a vector of AVX-512, two of AVX2.
+const COLUMNS: usize = 16;
+/// Entities of whose columns a vector stays in the first-level cache in the backward pass.
+const BLOCK: usize = 128;
 /// Queries that share an entity's columns in the backward pass.
-const BACKWARD_QUERIES: usize = 4;
+const QUERIES: usize = 4;
 
 /// Runs `$body` with `$g` bound to the functor of a score.
 macro_rules! with_geometry {
     ($kind:expr, $g:ident => $body:expr) => {
         match $kind {
             Scoring::L1 { gamma } => {
-                let $g = L1 { gamma };
+                let $g = L1::new(gamma);
                 $body
             }
             Scoring::L2 { gamma } => {
@@ -249,36 +251,37 @@ fn backward<G: Geometry>(
     dqueries: ViewMut,
     dentities: ViewMut,
 ) {
-    // Weights with the geometry's factor, entity-major within groups of queries, so that a task reads
-    // them in order; and their sums per query and entity.
-    let groups = queries.rows.div_ceil(BACKWARD_QUERIES);
-    let mut packed = vec![[0f32; BACKWARD_QUERIES]; groups * entities.rows];
-    let mut query_sums = vec![0f32; queries.rows];
-    packed
-        .par_chunks_mut(entities.rows.max(1))
-        .zip(query_sums.par_chunks_mut(BACKWARD_QUERIES))
-        .enumerate()
-        .for_each(|(group, (packed, sums))| {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                let q = group * BACKWARD_QUERIES + lane;
-                let (weights, scores) = (weights.row(q), scores.row(q));
-                for ((to, &w), &score) in packed.iter_mut().zip(weights).zip(scores) {
-                    to[lane] = geometry.weight(w, score);
+    let (num_queries, num_entities) = (queries.rows, entities.rows);
+    let groups = num_queries.div_ceil(QUERIES);
+    let mut packed = vec![[0f32; QUERIES]; groups * num_entities];
+    packed.par_chunks_mut((groups * BLOCK).max(1)).enumerate().for_each(|(block, packed)| {
+        let count = packed.len() / groups;
+        for (group, packed) in packed.chunks_mut(count).enumerate() {
+            for q in group * QUERIES..num_queries.min((group + 1) * QUERIES) {
+                let lane = q % QUERIES;
+                let weights = &weights.row(q)[block * BLOCK..][..count];
+                let scores = &scores.row(q)[block * BLOCK..][..count];
+                for ((to, &weight), &score) in packed.iter_mut().zip(weights).zip(scores) {
+                    to[lane] = geometry.weight(weight, score);
                 }
-                *sum = packed.iter().map(|w| w[lane]).sum();
             }
-        });
-    let mut entity_sums = vec![0f32; entities.rows];
-    entity_sums.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sums)| {
-        for group in 0..groups {
-            let packed = &packed[group * entities.rows + chunk * CHUNK..];
-            for (sum, w) in sums.iter_mut().zip(packed) {
-                *sum += w.iter().sum::<f32>();
+        }
+    });
+    let mut query_sums = vec![0f32; num_queries];
+    query_sums.par_iter_mut().with_min_len(CHUNK).enumerate().for_each(|(q, to)| {
+        *to = sum(weights.row(q));
+    });
+    let mut entity_sums = vec![0f32; num_entities];
+    entity_sums.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
+        for q in 0..num_queries {
+            for (sum, weight) in sums.iter_mut().zip(&weights.row(q)[block * BLOCK..]) {
+                *sum += weight;
             }
         }
     });
     let (dqueries, dentities) = (Shared::new(dqueries), Shared::new(dentities));
-    (0..entities.cols.div_ceil(COLUMNS)).into_par_iter().for_each(|block| {
+    (0..entities.cols.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
+        let first = task * COLUMNS;
         pulp::Arch::new().dispatch(BackwardColumns {
             geometry,
             queries,
@@ -286,37 +289,92 @@ fn backward<G: Geometry>(
             packed: &packed,
             query_sums: &query_sums,
             entity_sums: &entity_sums,
-            first: block * COLUMNS,
+            columns: first..entities.cols.min(first + COLUMNS),
             dqueries: &dqueries,
             dentities: &dentities,
         });
     });
 }
 
-/// The gradients of the columns from `first` on, at most [`COLUMNS`].
+/// The gradients of some columns.
 struct BackwardColumns<'a, G> {
     geometry: G,
     queries: View<'a>,
     entities: View<'a>,
-    packed: &'a [[f32; BACKWARD_QUERIES]],
+    /// Weights in the order in which they are used: by block of entities, group of queries, entity.
+    packed: &'a [[f32; QUERIES]],
     query_sums: &'a [f32],
     entity_sums: &'a [f32],
-    first: usize,
+    columns: Range<usize>,
     dqueries: &'a Shared<'a>,
     dentities: &'a Shared<'a>,
 }
 
-/// Copies `cols` columns of all rows into vectors, padded with zeros.
+/// One vector of columns of all rows, from column `first` on; zeros where columns or rows are missing.
 #[inline(always)]
-fn pack<S: Simd>(s: S, from: View, first: usize, cols: usize, vectors: usize, rows: usize) -> Vec<S::f32s> {
-    let mut out = vec![s.splat_f32s(0.0); rows * vectors];
-    for (row, out) in out.chunks_mut(vectors).enumerate().take(from.rows) {
-        let columns = &from.row(row)[first..first + cols];
-        for (to, from) in out.iter_mut().zip(columns.chunks(S::F32_LANES)) {
-            *to = s.partial_load_f32s(from);
-        }
+fn pack<S: Simd>(s: S, from: View, first: usize, cols: usize, rows: usize) -> Vec<S::f32s> {
+    let mut out = vec![s.splat_f32s(0.0); rows];
+    for (row, to) in out.iter_mut().enumerate().take(from.rows) {
+        let (full, rest) = S::as_simd_f32s(&from.row(row)[first..first + cols]);
+        *to = if let [full] = full { *full } else { s.partial_load_f32s(rest) };
     }
     out
+}
+
+/// Writes one vector of columns of the rows: `finish(row, column in the vector, sum)`.
+#[inline(always)]
+fn unpack<S: Simd>(
+    from: &[S::f32s],
+    first: usize,
+    cols: usize,
+    to: &Shared,
+    finish: impl Fn(usize, usize, f32) -> f32,
+) {
+    for (row, sums) in from.iter().enumerate() {
+        // SAFETY: the caller's task alone writes these columns.
+        let to = unsafe { to.slice(row, first, cols) };
+        for (k, (to, &sum)) in to.iter_mut().zip(bytemuck::cast_slice(&[*sums])).enumerate() {
+            *to = finish(row, k, sum);
+        }
+    }
+}
+
+/// One vector of columns of the queries, their second halves, and the gradients of both.
+struct QuerySide<S: Simd> {
+    q: Vec<S::f32s>,
+    o: Vec<S::f32s>,
+    dq: Vec<S::f32s>,
+    d_o: Vec<S::f32s>,
+}
+
+impl<S: Simd> QuerySide<S> {
+    /// Adds the gradients of `Q` queries from `row` on with a block of entities, the queries' in registers.
+    #[inline(always)]
+    fn pass<G: Geometry, const Q: usize>(
+        &mut self,
+        s: S,
+        geometry: G,
+        row: usize,
+        weights: &[[f32; QUERIES]],
+        entities: &[S::f32s],
+        dentities: &mut [S::f32s],
+    ) {
+        let load = |all: &[S::f32s]| -> [S::f32s; Q] { all.as_chunks().0[row / Q] };
+        let (q, mut dq) = (load(&self.q), load(&self.dq));
+        let (o, mut d_o) = if G::OFFSETS { (load(&self.o), load(&self.d_o)) } else { (q, q) };
+        for ((w, &e), de) in weights.iter().zip(entities).zip(dentities) {
+            let mut sum = *de;
+            for i in 0..Q {
+                let w = s.splat_f32s(w[row % QUERIES + i]);
+                geometry.backward(s, w, q[i], o[i], e, &mut dq[i], &mut d_o[i], &mut sum);
+            }
+            *de = sum;
+        }
+        self.dq.as_chunks_mut().0[row / Q] = dq;
+        if G::OFFSETS {
+            self.d_o.as_chunks_mut().0[row / Q] = d_o;
+        }
+    }
 }
 
 impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
@@ -324,80 +382,45 @@ impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        const Q: usize = BACKWARD_QUERIES;
-        let (geometry, first) = (self.geometry, self.first);
-        let (num_queries, num_entities, d) = (self.queries.rows, self.entities.rows, self.entities.cols);
-        let cols = (d - first).min(COLUMNS);
-        let v = cols.div_ceil(S::F32_LANES);
-        let groups = num_queries.div_ceil(Q);
+        let BackwardColumns { geometry, queries, entities, query_sums, entity_sums, .. } = self;
+        let (num_entities, d) = (entities.rows, entities.cols);
+        let rows = queries.rows.next_multiple_of(QUERIES);
         let zero = s.splat_f32s(0.0);
+        for first in self.columns.clone().step_by(S::F32_LANES) {
+            let cols = (self.columns.end - first).min(S::F32_LANES);
+            let q = pack(s, queries, first, cols, rows);
+            let o = if G::OFFSETS { pack(s, queries, d + first, cols, rows) } else { vec![] };
+            let (dq, d_o) = (vec![zero; q.len()], vec![zero; o.len()]);
+            let mut side = QuerySide::<S> { q, o, dq, d_o };
+            let e_all = pack(s, entities, first, cols, num_entities);
+            let mut de_all = vec![zero; num_entities];
 
-        let q_all = pack(s, self.queries, first, cols, v, groups * Q);
-        let o_all =
-            if G::OFFSETS { pack(s, self.queries, d + first, cols, v, groups * Q) } else { Vec::new() };
-        let e_all = pack(s, self.entities, first, cols, v, num_entities);
-        let mut dq_all = vec![zero; groups * Q * v];
-        let mut do_all = vec![zero; if G::OFFSETS { groups * Q * v } else { 0 }];
-        let mut de_all = vec![zero; num_entities * v];
-
-        for begin in (0..num_entities).step_by(BACKWARD_ENTITIES) {
-            let end = num_entities.min(begin + BACKWARD_ENTITIES);
-            for group in 0..groups {
-                let weights = &self.packed[group * num_entities..][begin..end];
-                for x in 0..v {
-                    let at = |i: usize| (group * Q + i) * v + x;
-                    let q: [_; Q] = std::array::from_fn(|i| q_all[at(i)]);
-                    let o: [_; Q] = std::array::from_fn(|i| if G::OFFSETS { o_all[at(i)] } else { zero });
-                    let mut dq: [_; Q] = std::array::from_fn(|i| dq_all[at(i)]);
-                    let mut d_o: [_; Q] =
-                        std::array::from_fn(|i| if G::OFFSETS { do_all[at(i)] } else { zero });
-                    let e_rows = e_all[begin * v..end * v].chunks_exact(v);
-                    let de_rows = de_all[begin * v..end * v].chunks_exact_mut(v);
-                    for ((w, e), de) in weights.iter().zip(e_rows).zip(de_rows) {
-                        let (e, mut sum) = (e[x], de[x]);
-                        for i in 0..Q {
-                            let w = s.splat_f32s(w[i]);
-                            geometry.backward(s, w, q[i], o[i], e, &mut dq[i], &mut d_o[i], &mut sum);
-                        }
-                        de[x] = sum;
-                    }
-                    for i in 0..Q {
-                        dq_all[at(i)] = dq[i];
-                        if G::OFFSETS {
-                            do_all[at(i)] = d_o[i];
-                        }
+            let mut packed = self.packed;
+            for (e, de) in e_all.chunks(BLOCK).zip(de_all.chunks_mut(BLOCK)) {
+                for row in (0..rows).step_by(QUERIES) {
+                    let weights;
+                    (weights, packed) = packed.split_at(e.len());
+                    // AVX2 has registers for 4 queries without offsets, or for 2 with them.
+                    if S::F32_LANES >= 16 || !G::OFFSETS {
+                        side.pass::<G, QUERIES>(s, geometry, row, weights, e, de);
+                    } else {
+                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row, weights, e, de);
+                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row + QUERIES / 2, weights, e, de);
                     }
                 }
             }
-        }
 
-        let lanes = |all: &[S::f32s], row: usize| -> [f32; COLUMNS] {
-            let mut out = [0f32; COLUMNS];
-            let from: &[f32] = bytemuck::cast_slice(&all[row * v..][..v]);
-            out[..from.len().min(COLUMNS)].copy_from_slice(&from[..from.len().min(COLUMNS)]);
-            out
-        };
-        for row in 0..num_queries {
-            // SAFETY: this task alone writes columns `first..first + cols`, and their second halves.
-            let out = unsafe { self.dqueries.slice(row, first, cols) };
-            for (out, sum) in out.iter_mut().zip(lanes(&dq_all, row)) {
-                *out = geometry.finish_query(sum, self.query_sums[row]);
-            }
+            unpack::<S>(&side.dq[..queries.rows], first, cols, self.dqueries, |row, _, sum| {
+                geometry.finish_query(sum, query_sums[row])
+            });
             if G::OFFSETS {
-                let values = &self.queries.row(row)[d + first..][..cols];
-                // SAFETY: as above.
-                let out = unsafe { self.dqueries.slice(row, d + first, cols) };
-                for ((out, sum), &value) in out.iter_mut().zip(lanes(&do_all, row)).zip(values) {
-                    *out = geometry.finish_offset(sum, value, self.query_sums[row]);
-                }
+                unpack::<S>(&side.d_o[..queries.rows], d + first, cols, self.dqueries, |row, k, sum| {
+                    geometry.finish_offset(sum, queries.row(row)[d + first + k], query_sums[row])
+                });
             }
-        }
-        for row in 0..num_entities {
-            // SAFETY: as above.
-            let out = unsafe { self.dentities.slice(row, first, cols) };
-            for (out, sum) in out.iter_mut().zip(lanes(&de_all, row)) {
-                *out = geometry.finish_entity(sum, self.entity_sums[row]);
-            }
+            unpack::<S>(&de_all, first, cols, self.dentities, |row, _, sum| {
+                geometry.finish_entity(sum, entity_sums[row])
+            });
         }
     }
 }
