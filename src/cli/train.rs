@@ -248,6 +248,9 @@ impl Observer for Printer {
         let each: Vec<String> =
             valid.structures.iter().map(|(s, _, m)| format!("{s} {:4.1}", 100.0 * m.mrr)).collect();
         let best = if best { "best" } else { "" };
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+        }
         let (step, mean) = (self.aligned(step), 100.0 * mean_mrr);
         // On a terminal in one line; all numbers are in the log.
         let width = self.bar.as_ref().and_then(|_| terminal_width()).unwrap_or(usize::MAX);

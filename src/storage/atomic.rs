@@ -28,7 +28,7 @@ pub fn write<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T
     })
 }
 
-/// As [`write`], for writers that open a file by its name: `fill` gets the temporary one.
+/// As [`write()`], for writers that open a file by its name: `fill` gets the temporary one.
 pub fn write_by_path<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
