@@ -345,14 +345,14 @@ fn unknown(key: &str, known: &Table) -> String {
     let paths = known.iter().flat_map(|(section, fields)| {
         fields.as_table().into_iter().flat_map(Table::keys).map(move |field| format!("{section}.{field}"))
     });
+    // The last part decides; among alike ones, the whole path.
     let scored = paths.map(|path| {
-        let near = |a: &str, b: &str| strsim::jaro_winkler(a, b);
-        let same = if last(key) == last(&path) { 0.5 } else { 0.0 };
-        (near(key, &path) + near(&last(key), &last(&path)) + same, path)
+        let near = strsim::jaro_winkler(&last(key), &last(&path));
+        (near, near + strsim::jaro_winkler(key, &path), path)
     });
-    match scored.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((score, path)) if score >= 1.6 => format!("unknown key {key} (did you mean {path}?)"),
-        _ => format!("unknown key {key}: the configuration of a run in its config.toml shows them all"),
+    match scored.filter(|(near, ..)| *near >= 0.8).max_by(|a, b| a.1.total_cmp(&b.1)) {
+        Some((.., path)) => format!("unknown key {key} (did you mean {path}?)"),
+        None => format!("unknown key {key}: the configuration of a run in its config.toml shows them all"),
     }
 }
 

@@ -81,6 +81,23 @@ impl fmt::Display for Table {
     }
 }
 
+/// Columns of the terminal that standard output goes to; `None` where it goes elsewhere.
+pub fn terminal_width() -> Option<usize> {
+    comfy_table::Table::new().width().map(usize::from)
+}
+
+/// As many parts as fit into `width` after `head`, two spaces between them, and `...` for the others.
+pub fn fit(mut head: String, parts: &[String], width: usize) -> String {
+    for (index, part) in parts.iter().enumerate() {
+        let rest = if index + 1 < parts.len() { "  ...".len() } else { 0 };
+        if head.chars().count() + 2 + part.chars().count() + rest > width {
+            return head + "  ...";
+        }
+        head = head + "  " + part;
+    }
+    head
+}
+
 /// `14541` as `14,541`.
 pub fn count(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or(u64::MAX).to_string();
@@ -148,6 +165,16 @@ mod tests {
             ["0.0 s", "4.2 s", "10 s", "59 s", "1 min 00 s", "2 min 05 s", "1 h 12 min", "1 d 1 h"];
         assert_eq!(shown[..8], expected);
         assert!(shown[8].ends_with(" h"));
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_line_is_hinted_at() {
+        let parts = ["1p 15.3", "2p 17.7"].map(String::from);
+        let shown = [22, 21, 14, 13, 0].map(|width| fit("MRR".into(), &parts, width));
+        assert_eq!(shown[0], "MRR  1p 15.3  2p 17.7");
+        assert_eq!(shown[1], shown[0]);
+        assert_eq!(shown[2..], ["MRR  ...", "MRR  ...", "MRR  ..."]);
+        assert_eq!(fit("MRR".into(), &parts, 20), "MRR  1p 15.3  ...");
     }
 
     #[test]

@@ -417,7 +417,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     let chain = "('e',('r','r','q'))";
     std::fs::write(folder.path().join("key.toml"), "[model]\ndimn = 3\n").unwrap();
     std::fs::write(folder.path().join("syntax.toml"), "[model\ndim = 3\n").unwrap();
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["--model=gpe"], "unknown model 'gpe': choose from gqe, query2box, complex"),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
         (&["--set", "model.dim"], "expected key.path=value"),
@@ -435,7 +435,6 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
         (&["--dim=0"], "model.dim must be at least 1"),
         (&["--dim=100000000000"], "model.dim must be at most"),
         (&["--negatives=100000000000"], "sampling.negatives must be between"),
-        (&["--dim=1000000", "--negatives=10000000", "--batch-size=100000"], "of memory and the machine has"),
         (&["--set", "training.epochs=2"], "either training.steps or training.epochs, not both"),
         (&["--set", "training.learning_rate=0"], "training.learning_rate must be above 0"),
         (&["--set", "training.learning_rate=1e30"], "the loss of step 2 is NaN: the learning rate (1e30)"),
@@ -459,6 +458,15 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
         fails(smore(&folder).args(TINY).arg(STEPS).args(arguments), 2, message);
     }
     assert_eq!(files(folder.path()), ["cache", "key.toml", "syntax.toml"].map(String::from).into());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_needs_more_memory_than_the_machine_has_does_not_start() {
+    let folder = Folder::in_memory();
+    let huge = ["train", "umls", "--dim=1000000", "--negatives=10000000", "--run-dir", "run"];
+    fails(smore(&folder).args(huge), 1, "of memory and the machine has");
+    assert!(!folder.path().join("run").exists());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{Global, Interrupted, note, print, print_json};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::MultiHop;
-use crate::table::{Table, bytes, count, duration};
+use crate::table::{Table, bytes, count, duration, fit, terminal_width};
 use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -220,7 +220,7 @@ impl Observer for Printer {
         note(table);
         self.steps = count(plan.steps);
         if let Some(bar) = &self.bar {
-            let style = "{bar:24} {human_pos}/{human_len}  {wide_msg}";
+            let style = "{bar:16} {human_pos}/{human_len}  {wide_msg}";
             bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
             bar.set_length(plan.steps);
         }
@@ -248,8 +248,13 @@ impl Observer for Printer {
         let each: Vec<String> =
             valid.structures.iter().map(|(s, _, m)| format!("{s} {:4.1}", 100.0 * m.mrr)).collect();
         let best = if best { "best" } else { "" };
+        if let Some(bar) = &self.bar {
+            bar.set_position(step);
+        }
         let (step, mean) = (self.aligned(step), 100.0 * mean_mrr);
-        self.line(&format!("valid  step {step}  MRR {mean:5.2} {best:4}  {}", each.join("  ")));
+        // On a terminal in one line; all numbers are in the log.
+        let width = self.bar.as_ref().and_then(|_| terminal_width()).unwrap_or(usize::MAX);
+        self.line(&fit(format!("valid  step {step}  MRR {mean:5.2} {best:4}"), &each, width));
     }
 
     fn note(&mut self, text: &str) {
