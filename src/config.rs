@@ -76,8 +76,8 @@ pub struct ModelConfig {
 impl Default for ModelConfig {
     fn default() -> Self {
         ModelConfig {
-            name: "gqe".into(),
-            dim: 400,
+            name: "query2box".into(),
+            dim: 200,
             gamma: None,
             norm: Norm::L1,
             inside: 0.02,
@@ -88,12 +88,13 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// The margin: 9 for distances; 2 for `complex`, where it only sets the start.
+    /// The margin: 9 for distances. For `complex` it only sets the start, and is dim / 6: rows then start
+    /// within about a sixth of 0, so that their products are large enough to learn from.
     ///
     /// SMORE's published runs use 24, with hundreds of thousands of steps; a smaller margin gets to the same
     /// place in far fewer (on CoDEx-S, GQE after 3,000 steps: 1p MRR .26 with 24, .29 with 12, .33 with 9).
     pub fn gamma(&self) -> f32 {
-        self.gamma.unwrap_or(if self.name == "complex" { 2.0 } else { 9.0 })
+        self.gamma.unwrap_or(if self.name == "complex" { self.dim as f32 / 6.0 } else { 9.0 })
     }
 }
 
@@ -172,7 +173,7 @@ impl Default for TrainingConfig {
             batch_size: 512,
             steps: None,
             epochs: None,
-            learning_rate: 1e-3,
+            learning_rate: 3e-3,
             final_rate: 0.1,
             adversarial_temperature: 1.0,
             query_weighting: QueryWeighting::Answers,

@@ -18,10 +18,10 @@ pub struct ConfigArgs {
     /// TOML file with options, for example a run's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Model: gqe, query2box or complex [default: gqe]
+    /// Model: gqe, query2box or complex [default: query2box]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Embedding dimension [default: 400]
+    /// Embedding dimension [default: 200]
     #[arg(long, value_name = "N")]
     pub dim: Option<usize>,
     /// Queries per step [default: 512]
