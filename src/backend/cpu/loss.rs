@@ -51,6 +51,7 @@ pub fn loss(
     let Input { root_offsets, positives, scores, mask, mask_words, query_weights } = input;
     let (num_queries, pool) = (root_offsets.len() - 1, scores.cols);
     assert_eq!((scores.rows, positives.cols), (root_offsets[num_queries] as usize, scores.rows));
+    assert!(root_offsets.is_sorted(), "roots of queries follow each other");
     assert!(mask_words * 32 >= pool && mask.len() >= num_queries * mask_words);
     assert_eq!((losses.cols, query_weights.cols), (num_queries, num_queries));
     assert_eq!((positive_weights.cols, weights.rows, weights.cols), (scores.rows, scores.rows, pool));

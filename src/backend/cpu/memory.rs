@@ -98,6 +98,18 @@ pub fn par_rows(out: ViewMut, chunk: usize, body: impl Fn(Rows) + Sync) {
     });
 }
 
+/// Panics unless the numbers are distinct and below `bound`: what parallel writes to rows rest on.
+/// O(numbers + bound / 64).
+pub fn assert_distinct(numbers: &[u32], bound: usize) {
+    let mut seen = vec![0u64; bound.div_ceil(64)];
+    for &number in numbers {
+        assert!((number as usize) < bound, "row {number} of {bound}");
+        let (word, bit) = (&mut seen[number as usize / 64], 1 << (number % 64));
+        assert!(*word & bit == 0, "row {number} is named twice");
+        *word |= bit;
+    }
+}
+
 /// A matrix that several tasks write at once, each to places of its own.
 pub struct Shared<'a> {
     start: *mut f32,

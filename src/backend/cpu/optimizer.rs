@@ -25,7 +25,8 @@ fn shared(table: &mut Parameters<Cpu>) -> [Shared<'_>; 3] {
 /// See [`Backend::adam_rows`](crate::backend::Backend::adam_rows).
 pub fn adam_rows(step: AdamStep, groups: &DeviceGroups<Cpu>, grads: View, table: &mut Parameters<Cpu>) {
     let cols = table.cols;
-    assert_eq!(grads.cols, cols);
+    assert_eq!((grads.cols, groups.offsets.len()), (cols, groups.ids.len() + 1));
+    assert!(groups.ids.is_sorted_by(|a, b| a < b), "ids of groups ascend");
     let [values, first, second] = shared(table);
     groups.ids.par_chunks(ROWS).enumerate().for_each_init(
         || vec![0f32; cols],
@@ -49,7 +50,7 @@ pub fn adam_rows(step: AdamStep, groups: &DeviceGroups<Cpu>, grads: View, table:
                             &*sum
                         };
                         let row = id as usize;
-                        // SAFETY: the ids of groups are distinct, so that each row has one task.
+                        // SAFETY: the ids of groups ascend (asserted above), so that each row has one task.
                         let (p, m, v) = unsafe {
                             (
                                 values.slice(row, 0, cols),

@@ -1,6 +1,6 @@
 //! Projections: a relation moves a query embedding.
 
-use super::memory::{CHUNK, Shared};
+use super::memory::{CHUNK, Shared, assert_distinct};
 use super::{View, ViewMut};
 use crate::backend::{Activation, Cpu, HostBuffer, ProjectStep, Projection};
 use rayon::prelude::*;
@@ -98,6 +98,7 @@ pub fn project_backward(
         (step.inputs.len(), relations.rows, relation_grads.rows),
         (step.count, step.count, step.count)
     );
+    assert_distinct(step.inputs, step.output);
     let (cols, relation_cols) = (grads.cols, relations.cols);
     let (grads, relation_grads) = (Shared::new(grads), Shared::new(relation_grads));
     step.inputs.par_chunks(CHUNK).enumerate().for_each(|(chunk, inputs)| {
@@ -106,7 +107,7 @@ pub fn project_backward(
             || {
                 for (i, &input) in inputs.iter().enumerate() {
                     let i = chunk * CHUNK + i;
-                    // SAFETY: the inputs are distinct slots below `output` and the outputs are slots from
+                    // SAFETY: the inputs are distinct slots below `output` (asserted above), the outputs slots from
                     // `output` on, so that no slot is seen twice; use `i` belongs to this task.
                     let (dout, dq, dr) = unsafe {
                         (

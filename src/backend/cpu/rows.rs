@@ -1,6 +1,6 @@
 //! Moving and adding rows; N3.
 
-use super::memory::{CHUNK, Shared, par_rows};
+use super::memory::{CHUNK, Shared, assert_distinct, par_rows};
 use super::{View, ViewMut};
 use rayon::prelude::*;
 
@@ -18,11 +18,12 @@ pub fn gather(table: View, rows: &[u32], out: ViewMut) {
 /// See [`Backend::scatter`](crate::backend::Backend::scatter).
 pub fn scatter(from: View, rows: &[u32], out: ViewMut) {
     assert_eq!((rows.len(), from.cols), (from.rows, out.cols));
+    assert_distinct(rows, out.rows);
     let cols = from.cols;
     let out = Shared::new(out);
     rows.par_chunks(CHUNK).enumerate().for_each(|(chunk, rows)| {
         for (i, &row) in rows.iter().enumerate() {
-            // SAFETY: the row numbers are distinct, so that no row is written twice.
+            // SAFETY: the row numbers are distinct (asserted above), so that no row is written twice.
             let to = unsafe { out.slice(row as usize, 0, cols) };
             to.copy_from_slice(from.row(chunk * CHUNK + i));
         }

@@ -206,6 +206,7 @@ pub(super) fn pair(kind: Scoring, queries: View, query: usize, entities: View, e
 pub fn pair_scores(kind: Scoring, queries: View, entities: View, roots: &[u32], out: ViewMut) {
     check(kind, queries, entities);
     assert_eq!((roots.len() - 1, out.cols), (entities.rows, queries.rows));
+    assert!(roots.is_sorted(), "roots of queries follow each other");
     let out = Shared::new(out);
     (0..entities.rows).into_par_iter().with_min_len(CHUNK).for_each(|q| {
         for root in roots[q]..roots[q + 1] {
@@ -439,6 +440,7 @@ pub fn pair_scores_backward(
 ) {
     check(kind, queries, entities);
     assert_eq!(roots.len() - 1, entities.rows);
+    assert!(roots.is_sorted(), "roots of queries follow each other");
     assert_eq!((dqueries.rows, dentities.rows), (queries.rows, entities.rows));
     let (scores, weights) = (scores.row(0), weights.row(0));
     let dqueries = Shared::new(dqueries);
