@@ -1,12 +1,13 @@
-//! `smore data import | list | info | verify`.
+//! `smore data import | generate | list | info | verify`.
 
+use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
 use super::{Global, note, note_warnings, print, print_json};
 use crate::dataset::inventory::missing_splits;
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, import_as, locate_known};
-use crate::dataset::{Cache, ResolveOptions, resolve};
-use crate::graph::Split;
+use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
+use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ pub struct Args {
 enum DataCommand {
     /// Make a graph file of a folder of triples and remember it under a name
     Import(ImportArgs),
+    /// Make a synthetic graph, with Zipf degrees, and remember it under a name
+    Generate(GenerateArgs),
     /// Show which datasets are known and which are here
     List,
     /// Describe a dataset: counts, degrees, relations, labels, memory
@@ -62,6 +65,7 @@ struct VerifyArgs {
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.command {
         DataCommand::Import(args) => import(args, global),
+        DataCommand::Generate(args) => data_generate::run(args, global),
         DataCommand::List => list(global),
         DataCommand::Info(args) => data_info::run(args, global),
         DataCommand::Verify(args) => verify(args, global),
@@ -76,9 +80,18 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     };
     let start = Instant::now();
     let (graph, report) = import_as(&args.path, args.name.as_deref(), args.output.as_deref(), &options)?;
-    let seconds = start.elapsed().as_secs_f64();
-    note_warnings(&report);
-    let counts = Counts::of(&graph);
+    show_made(&graph, &report, start.elapsed().as_secs_f64(), global)
+}
+
+/// Prints what an import or a generation made, in `seconds`.
+pub(super) fn show_made(
+    graph: &KnowledgeGraph,
+    report: &ImportReport,
+    seconds: f64,
+    global: &Global,
+) -> anyhow::Result<()> {
+    note_warnings(report);
+    let counts = Counts::of(graph);
     let skipped: u64 = graph.metadata().sources.iter().map(|source| source.skipped_lines).sum();
     if global.json {
         return print_json(&json!({
@@ -94,10 +107,16 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
             },
             "skipped_lines": skipped,
             "findings": graph.metadata().findings,
+            "generated": graph.metadata().generated,
             "warnings": report.warnings,
         }));
     }
-    let state = if report.cached { "unchanged since an earlier import" } else { "imported" };
+    let state = match (report.cached, graph.metadata().generated.is_some()) {
+        (true, true) => "was generated before",
+        (true, false) => "unchanged since an earlier import",
+        (false, true) => "generated",
+        (false, false) => "imported",
+    };
     note(format_args!("{state}, {seconds:.2} s"));
     let mut table = Table::new().left("dataset").left(graph.dataset());
     let mut row = |what: &str, value: String| table.row([what.into(), value]);

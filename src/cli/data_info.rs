@@ -2,6 +2,7 @@
 
 use super::{Global, print, print_json};
 use crate::dataset::registry::Counts;
+use crate::graph::metadata::Synthetic;
 use crate::graph::stats::{self, Cardinality, Degrees, RelationStats};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
@@ -128,6 +129,7 @@ impl Info<'_> {
             "file_bytes": graph.size_in_bytes(),
             "section_bytes": pairs(graph.sections().collect()),
             "sources": graph.metadata().sources,
+            "generated": graph.metadata().generated,
         })
     }
 
@@ -136,12 +138,19 @@ impl Info<'_> {
         let (entities, relations) = (graph.entities(), graph.relations());
         let findings = &graph.metadata().findings;
         let mut text = format!(
-            "{}: {} entities, {} relations\n{}\n\n",
+            "{}: {} entities, {} relations\n{}\n",
             graph.dataset(),
             count(counts.entities),
             count(counts.relations),
             graph.path().display()
         );
+        if let Some(Synthetic { exponent, relation_exponent, seed, .. }) = graph.metadata().generated {
+            text += &format!(
+                "generated from seed {seed}, Zipf exponents {exponent} (entities) and {relation_exponent} \
+                 (relations)\n"
+            );
+        }
+        text.push('\n');
 
         let mut table =
             Table::new().left("split").right("triples").right("with unseen names").right("hard negatives");

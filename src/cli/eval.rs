@@ -24,7 +24,8 @@ pub struct Args {
     device: DeviceArgs,
 }
 
-fn parse_split(text: &str) -> Result<Split, String> {
+/// A split that has evaluation queries.
+pub(super) fn parse_split(text: &str) -> Result<Split, String> {
     match text {
         "valid" => Ok(Split::Valid),
         "test" => Ok(Split::Test),

@@ -8,11 +8,13 @@
 
 pub mod bench;
 pub mod data;
+pub mod data_generate;
 pub mod data_info;
 pub mod devices;
 pub mod eval;
 pub mod options;
 pub mod query;
+pub mod sample;
 pub mod train;
 
 use crate::dataset::{ImportReport, ResolveOptions, resolve};
@@ -58,7 +60,7 @@ pub struct Global {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Import, list, describe and verify datasets
+    /// Import, generate, list, describe and verify datasets
     Data(data::Args),
     /// Train a model on multi-hop queries, evaluate it, save it
     Train(train::Args),
@@ -66,6 +68,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Ask a saved model a query
     Query(query::Args),
+    /// Write the queries of an evaluation, with their easy and hard answers, as JSON lines
+    Sample(sample::Args),
     /// Measure the speed of sampling, training and evaluation
     Bench(bench::Args),
     /// Show what models can run on
@@ -79,6 +83,7 @@ impl Command {
             Command::Train(args) => train::run(args, global),
             Command::Eval(args) => eval::run(args, global),
             Command::Query(args) => query::run(args, global),
+            Command::Sample(args) => sample::run(args, global),
             Command::Bench(args) => bench::run(args, global),
             Command::Devices(args) => devices::run(args, global),
         }

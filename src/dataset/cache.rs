@@ -1,8 +1,8 @@
 //! The user's cache folder: imported graphs by content, and the names given to them.
 //!
 //! ```text
-//! graphs/NAME-KEY.smore    KEY is the hash of the source files, the options and the format version
-//! names/NAME.json          where the graph is that was last imported with `--name NAME`
+//! graphs/NAME-KEY.smore    KEY is the hash of the source files (if any), the options and the format version
+//! names/NAME.json          where the graph is that was last imported or generated with `--name NAME`
 //! ```
 
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ pub struct NamedGraph {
     pub name: String,
     /// The graph file, as an absolute path.
     pub graph: PathBuf,
-    /// The folder that it was imported from.
+    /// The folder that it was imported from, or `(generated)`.
     pub source: PathBuf,
 }
 

@@ -27,7 +27,7 @@ pub struct ImportOptions<'o> {
 /// What a user should know of an import.
 #[derive(Clone, Debug)]
 pub struct ImportReport {
-    /// Where the graph came from: a folder, `(bundled)/NAME`, or the graph file itself.
+    /// Where the graph came from: a folder, `(bundled)/NAME`, `(generated)`, or the graph file itself.
     pub source: PathBuf,
     /// The graph file.
     pub graph: PathBuf,

@@ -1,13 +1,15 @@
 //! Datasets: from a name, a folder or a graph file to an opened graph.
 //!
 //! Reading order: [`registry`] (the public datasets we know), [`inventory`] (which files of a folder
-//! are what), [`format`](mod@format) (one file per format), [`import`] (files -> graph file), [`cache`]
-//! (where imported graphs are kept), [`resolve`](mod@resolve) (the way from an argument to a graph).
+//! are what), [`format`](mod@format) (one file per format), [`import`] (files -> graph file),
+//! [`generate`](mod@generate) (a synthetic graph instead), [`cache`] (where graphs are kept),
+//! [`resolve`](mod@resolve) (the way from an argument to a graph).
 //!
 //! CoDEx's entity types are not imported yet.
 
 pub mod cache;
 pub mod format;
+pub mod generate;
 pub mod import;
 pub mod inventory;
 pub mod registry;

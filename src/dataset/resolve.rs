@@ -1,11 +1,13 @@
 //! From what a user typed to an opened graph.
 
 use super::cache::{Cache, NamedGraph};
+use super::generate::{self, Synthetic};
 use super::import::{Fingerprinted, ImportOptions, ImportReport, name_of_folder, warnings};
 use super::inventory::{Inventory, has_triples};
 use super::registry::{self, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
+use crate::graph::builder::check_dataset_name;
 use std::path::{Path, PathBuf};
 
 /// Where to look for datasets and how to import them.
@@ -102,10 +104,45 @@ pub fn import_as(
         None => open_or_import(&files, &name, manifest, options, &cache)?,
         Some(output) => import(&files, &name, manifest, options, output)?,
     };
-    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path));
-    let entry = NamedGraph { name, graph: absolute(&report.graph)?, source: absolute(&report.source)? };
-    cache.remember(&entry)?;
+    remember(&cache, name, &report.graph, absolute(&report.source)?)?;
     Ok((graph, report))
+}
+
+/// Generates a synthetic graph under `name` and remembers the name, as [`import_as`] does.
+///
+/// Fails also where `name` is a known dataset's, which would be hidden by it.
+pub fn generate_as(
+    options: &Synthetic,
+    name: &str,
+    output: Option<&Path>,
+    cache_dir: Option<&Path>,
+) -> Result<(KnowledgeGraph, ImportReport)> {
+    check_dataset_name(name)?;
+    if let Some(Manifest { title, .. }) = registry::find(name) {
+        return Err(Error::invalid(format!("{name} is the name of {title}: choose another --name")));
+    }
+    let cache = Cache::new(cache_dir)?;
+    let write = |path: &Path| generate::generate(options, name, path).map(|()| Vec::new());
+    let (graph, report) = match output {
+        None => {
+            let path = cache.graph(name, &generate::key(options, name));
+            open_or_make(&path, Path::new(GENERATED), None, write)?
+        }
+        Some(output) => make(output, Path::new(GENERATED), None, write)?,
+    };
+    remember(&cache, name.to_owned(), &report.graph, GENERATED.into())?;
+    Ok((graph, report))
+}
+
+/// Stands where the folder of an imported graph does.
+const GENERATED: &str = "(generated)";
+
+fn remember(cache: &Cache, name: String, graph: &Path, source: PathBuf) -> Result<()> {
+    cache.remember(&NamedGraph { name, graph: absolute(graph)?, source })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io(path))
 }
 
 /// Finds out what `argument` means; see [`resolve`]. Reads no data.
@@ -176,18 +213,8 @@ fn open_or_import(
     cache: &Cache,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let path = cache.graph(name, &files.key(&import_options(name, options)));
-    // A cached file that cannot be opened (cut short by a full disk, say) is simply made again.
-    if let Ok(graph) = KnowledgeGraph::open(&path) {
-        let report = ImportReport {
-            source: files.inventory().folder.clone(),
-            graph: path,
-            cached: true,
-            bad_lines: Vec::new(),
-            warnings: warnings(&graph, manifest),
-        };
-        return Ok((graph, report));
-    }
-    import(files, name, manifest, options, &path)
+    let write = |path: &Path| files.import(&import_options(name, options), path);
+    open_or_make(&path, &files.inventory().folder, manifest, write)
 }
 
 fn import(
@@ -197,10 +224,42 @@ fn import(
     options: &ResolveOptions,
     path: &Path,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
-    let bad_lines = files.import(&import_options(name, options), path)?;
+    let write = |path: &Path| files.import(&import_options(name, options), path);
+    make(path, &files.inventory().folder, manifest, write)
+}
+
+/// Opens the graph file `path` where it is whole, else makes it.
+fn open_or_make(
+    path: &Path,
+    source: &Path,
+    manifest: Option<&Manifest>,
+    write: impl FnOnce(&Path) -> Result<Vec<String>>,
+) -> Result<(KnowledgeGraph, ImportReport)> {
+    // A cached file that cannot be opened (cut short by a full disk, say) is simply made again.
+    if let Ok(graph) = KnowledgeGraph::open(path) {
+        let report = ImportReport {
+            source: source.to_path_buf(),
+            graph: path.to_path_buf(),
+            cached: true,
+            bad_lines: Vec::new(),
+            warnings: warnings(&graph, manifest),
+        };
+        return Ok((graph, report));
+    }
+    make(path, source, manifest, write)
+}
+
+/// Makes the graph file `path` by `write`, which returns examples of bad lines, and opens it.
+fn make(
+    path: &Path,
+    source: &Path,
+    manifest: Option<&Manifest>,
+    write: impl FnOnce(&Path) -> Result<Vec<String>>,
+) -> Result<(KnowledgeGraph, ImportReport)> {
+    let bad_lines = write(path)?;
     let graph = KnowledgeGraph::open(path)?;
     let report = ImportReport {
-        source: files.inventory().folder.clone(),
+        source: source.to_path_buf(),
         graph: path.to_path_buf(),
         cached: false,
         bad_lines,

@@ -3,13 +3,14 @@
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
 //! a model must do to be evaluated), [`model_scorer`] (trained models), [`baseline`] (the scorer to beat), [`group`] (queries of one
 //! structure with their answers), [`draw`] (one query that passes a held-out edge), [`queries`] (a whole
-//! set of them), [`cache`] (the set on disk), [`multi_hop`] and [`link_prediction`] (a scorer and queries
+//! set of them), [`cache`] (the set on disk), [`export`] (the set as JSON lines), [`multi_hop`] and [`link_prediction`] (a scorer and queries
 //! -> metrics), [`report`] (tables and JSON), [`answers`] (scores of one query -> ranked answers).
 
 pub mod answers;
 pub mod baseline;
 pub mod cache;
 pub mod draw;
+pub mod export;
 pub mod group;
 pub mod link_prediction;
 pub mod metrics;

@@ -20,6 +20,9 @@ pub struct Metadata {
     pub sources: Vec<SourceFile>,
     /// Whether bad lines were skipped instead of refused.
     pub skip_bad_lines: bool,
+    /// What the graph was generated from, where it was not read from files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Synthetic>,
     /// What the builder found.
     pub findings: Findings,
 }
@@ -36,6 +39,43 @@ pub struct SourceFile {
     pub xxh128: String,
     /// Number of bad lines that were skipped.
     pub skipped_lines: u64,
+}
+
+/// What a synthetic graph is generated from; see [`crate::dataset::generate`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Synthetic {
+    /// Number of entities, `e0`, `e1` and so on.
+    pub entities: u32,
+    /// Number of relations without inverses, `r0`, `r1` and so on, the most frequent first.
+    pub relations: u32,
+    /// Number of triples of all splits.
+    pub triples: u32,
+    /// Zipf exponent of the popularity of entities; 0 makes all alike.
+    pub exponent: f64,
+    /// Zipf exponent of the frequency of relations.
+    pub relation_exponent: f64,
+    /// Share of triples in valid.
+    pub valid: f64,
+    /// Share of triples in test.
+    pub test: f64,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+}
+
+impl Default for Synthetic {
+    fn default() -> Self {
+        Synthetic {
+            entities: 10_000,
+            relations: 100,
+            triples: 100_000,
+            exponent: 0.8,
+            relation_exponent: 1.0,
+            valid: 0.05,
+            test: 0.05,
+            seed: 0,
+        }
+    }
 }
 
 /// Counts by split: `[train, valid, test]`.

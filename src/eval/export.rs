@@ -1,0 +1,56 @@
+//! Query sets as JSON lines, with names for ids.
+
+use super::group::QueryGroup;
+use super::queries::QuerySet;
+use super::scorer::QueryBlock;
+use crate::graph::KnowledgeGraph;
+use crate::ids::EntityId;
+use crate::query::resolve::with_names;
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// A query with its answers.
+#[derive(Serialize)]
+struct Line<'a> {
+    structure: &'a str,
+    query: String,
+    easy: Vec<&'a str>,
+    hard: Vec<&'a str>,
+}
+
+/// Writes a set that was generated from `graph`, one query a line, by structure:
+/// `{"structure":"2i","query":"(('a',('r',)),('b',('^s',)))","easy":["c"],"hard":["d","e"]}`.
+///
+/// `query` is text that [`parse_query`](crate::query::parse_query) reads. Answers are names, in the order
+/// of their ids. Flushes at the end.
+pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl Write) -> io::Result<()> {
+    let entities = graph.entities();
+    for group in &set.groups {
+        let structure = group.structure.to_string();
+        let block = group.all();
+        for q in 0..block.len() {
+            let named =
+                |ids: &mut dyn Iterator<Item = &EntityId>| ids.map(|id| entities.name(id.0)).collect();
+            let line = Line {
+                structure: &structure,
+                query: with_names(&block.query(q), graph).to_string(),
+                easy: named(&mut easy_answers(&block, q)),
+                hard: named(&mut block.targets_of(q).iter()),
+            };
+            serde_json::to_writer(&mut *out, &line)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    out.flush()
+}
+
+/// The answers of query `q` that are not to be ranked.
+fn easy_answers<'a>(block: &QueryBlock<'a>, q: usize) -> impl Iterator<Item = &'a EntityId> {
+    let hard = block.targets_of(q);
+    block.filter_of(q).iter().filter(|e| hard.binary_search(e).is_err())
+}
+
+/// Numbers of easy and of hard answers of a group.
+pub fn count_answers(group: &QueryGroup) -> [usize; 2] {
+    [group.filter.len() - group.targets.len(), group.targets.len()]
+}
