@@ -80,7 +80,9 @@ fn a_run_tells_its_plan_and_progress_and_leaves_every_file_of_a_run_folder() {
         .arg(STEPS)
         .assert()
         .success()
-        .stdout(contains("gqe on test, in percent").and(contains("link prediction")).and(contains("3i")))
+        .stdout(
+            contains("query2box on test, in percent").and(contains("link prediction")).and(contains("3i")),
+        )
         .stderr(contains("135 entities, 46 relations, 10,432 directed edges"))
         .stderr(contains("valid  step 20  MRR").and(contains("valid  step 60  MRR")))
         .stderr(contains("step 60/60  loss").and(contains("smore eval run")).and(contains("finished in ")))
@@ -137,7 +139,7 @@ fn eval_takes_the_split_and_the_structures_that_it_is_given() {
     assert_eq!(structures, ["2i", "2u"]);
     assert_eq!(some["multi_hop"]["2u"]["num_queries"], 10);
     fails(smore(&folder).args(["eval", "run", "--split", "train"]), 2, "expected valid or test");
-    fails(smore(&folder).args(["eval", "run", "--structures", "2in"]), 1, "gqe has no negation");
+    fails(smore(&folder).args(["eval", "run", "--structures", "2in"]), 1, "query2box has no negation");
     fails(smore(&folder).args(["eval", "run", "--structures", "9z"]), 1, "9z");
 }
 
@@ -251,7 +253,7 @@ mod interrupted {
             .args(["train", "--resume", "run"])
             .assert()
             .success()
-            .stdout(contains("gqe on test"))
+            .stdout(contains("query2box on test"))
             .stderr(contains("note: going on after step "));
         assert_same_as_uninterrupted(&folder);
     }
@@ -317,7 +319,7 @@ fn a_run_goes_on_with_its_own_model_and_data() {
         fails(smore(&folder).args(["train", "--resume", "run"]).args(change), 1, refused);
     }
     let negation = ["train", "--resume", "run", "--set", "evaluation.structures=2in"];
-    fails(smore(&folder).args(negation), 1, "gqe has no negation");
+    fails(smore(&folder).args(negation), 1, "query2box has no negation");
     fails(smore(&folder).args(["train", "umls", "--resume", "run"]), 2, "--resume");
     assert!(config == read(&folder, "run/config.toml"), "what is refused changes nothing");
 }
@@ -376,7 +378,7 @@ fn a_query_that_cannot_be_answered_is_refused_with_a_hint() {
         ("", "expected"),
         (
             "(('mammal',('isa',)),('fish',('isa','n')))",
-            "gqe has no negation, so it cannot express the structure 2in",
+            "query2box has no negation, so it cannot express the structure 2in",
         ),
     ] {
         fails(smore(&folder).args(["query", "run", query]), 1, hint);
@@ -426,10 +428,10 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
         (&["--config=syntax.toml"], "syntax.toml: TOML parse error at line 1"),
         (&["--config=none.toml"], "none.toml: No such file"),
         (&["--set", "data.dataset=ulms"], "unknown dataset \"ulms\" (did you mean umls?)"),
-        (&["--structures=2in"], "gqe has no negation, so it cannot express the structure 2in"),
+        (&["--structures=2in"], "query2box has no negation, so it cannot express the structure 2in"),
         (&["--structures=1p.9z"], "9z"),
         (&["--structures", chain], "'q'"),
-        (&["--set", "evaluation.structures=2in"], "gqe has no negation"),
+        (&["--set", "evaluation.structures=2in"], "query2box has no negation"),
         (&["--batch-size=3"], "a batch of 3 queries cannot hold 5 structures: use a larger --batch-size"),
         (&["--batch-size=0"], "use a larger --batch-size"),
         (&["--dim=0"], "model.dim must be at least 1"),
@@ -495,7 +497,7 @@ fn a_folder_that_exists_is_never_written_over() {
     );
     assert!(model == read(&folder, "run/model.safetensors"));
     let default: Vec<&str> = TINY[..11].to_vec();
-    for expected in ["runs/umls-gqe", "runs/umls-gqe-2"] {
+    for expected in ["runs/umls-query2box", "runs/umls-query2box-2"] {
         let run = json(smore(&folder).args(&default).arg("--steps=2"));
         assert_eq!(run["run"], expected);
     }
@@ -548,8 +550,8 @@ fn a_run_folder_that_was_tampered_with_is_refused_with_the_name_of_the_file() {
     std::fs::write(run.join("config.toml"), text.replace("dim = 16", "dim = 8")).unwrap();
     refused("the files of this run folder do not belong together");
     fails(smore(&folder).args(["train", "--resume", "run"]), 1, "do not belong together");
-    std::fs::write(run.join("config.toml"), text.replace("\"gqe\"", "\"complex\"")).unwrap();
-    refused("holds a gqe model, not complex");
+    std::fs::write(run.join("config.toml"), text.replace("\"query2box\"", "\"complex\"")).unwrap();
+    refused("holds a query2box model, not complex");
     std::fs::write(run.join("config.toml"), &config).unwrap();
 
     let graph = read(&folder, "run/graph.smore");

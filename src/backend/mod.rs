@@ -247,7 +247,7 @@ impl<B: Backend> Parameters<B> {
 /// [`Groups`](crate::pipeline::Groups) on the device.
 #[derive(Debug)]
 pub struct DeviceGroups<B: Backend> {
-    /// Distinct row numbers.
+    /// Distinct row numbers, ascending.
     pub ids: B::Index,
     /// Bounds of each group in `members`.
     pub offsets: B::Index,

@@ -108,7 +108,8 @@ fn attention_does_not_depend_on_the_number_of_threads() {
 fn adam_on_rows_does_not_depend_on_the_number_of_threads() {
     let mut rng = stream(30, "adam", 0);
     let (rows, touched, d) = (500, 300, 117);
-    let ids = distinct(&mut rng, touched, rows);
+    let mut ids = distinct(&mut rng, touched, rows);
+    ids.sort_unstable();
     let offsets = segments(&mut rng, touched, 4);
     let members = distinct(&mut rng, offsets[touched] as usize, offsets[touched] as usize);
     let groups = DeviceGroups::<Cpu> { ids, members, offsets };
