@@ -159,7 +159,7 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
 pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure: &Structure) -> Result<()> {
     if structure.has_negation() && !model.has_negation() {
         return Err(Error::invalid(format!(
-            "{} has no negation, so it cannot express the structure {name}: leave it out",
+            "{} has no negation, so it cannot express the structure {name}: use structures without a negation",
             model.name()
         )));
     }
