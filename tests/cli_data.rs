@@ -134,6 +134,7 @@ fn usage_errors_exit_with_2_and_suggest() {
         (&["data", "improt", "x"], "'import'"),
         (&["data", "import", "x", "--nmae", "y"], "'--name'"),
         (&["data", "list", "--threads", "0"], "--threads"),
+        (&["data", "list", "--threads", "100000"], "from 1 to 1,024"),
     ];
     for (arguments, hint) in cases {
         smore(&folder).args(arguments).assert().code(2).stderr(contains(hint));

@@ -53,8 +53,14 @@ pub struct Global {
     #[arg(long, global = true)]
     pub json: bool,
     /// Worker threads [default: one per core]
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<NonZeroUsize>,
+}
+
+/// More threads than any machine has cores are a slip, and take minutes to start.
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= 1024);
+    threads.ok_or_else(|| "expected a number from 1 to 1,024".into())
 }
 
 /// The subcommands.
