@@ -129,7 +129,7 @@ fn verify_tells_a_changed_dataset_from_the_published_one() {
 #[test]
 fn usage_errors_exit_with_2_and_suggest() {
     let folder = Folder::with(&[]);
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
         (&["dat"], "'data'"),
         (&["data", "improt", "x"], "'import'"),
         (&["data", "import", "x", "--nmae", "y"], "'--name'"),
