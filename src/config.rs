@@ -290,6 +290,17 @@ impl Config {
         parse_structures(&self.sampling.structures)
     }
 
+    /// The same configuration with what depends on the model or is left to a default written out, so that
+    /// a stored run means the same to later versions.
+    pub fn explicit(&self) -> Self {
+        let mut config = self.clone();
+        config.model.gamma = Some(self.model.gamma());
+        if config.training.steps.is_none() {
+            config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
+        }
+        config
+    }
+
     /// The document, as stored in a run folder.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration has only tables, numbers and strings")
@@ -441,6 +452,14 @@ mod tests {
         let longer = config.with(&["training.epochs=2".into()]).unwrap();
         assert_eq!((longer.training.steps, longer.training.epochs), (None, Some(2.0)));
         assert_eq!(config.with(&[]).unwrap(), config);
+    }
+
+    #[test]
+    fn a_stored_configuration_leaves_nothing_to_defaults() {
+        let explicit = set(&[]).unwrap().explicit();
+        assert_eq!((explicit.model.gamma, explicit.training.epochs), (Some(9.0), Some(DEFAULT_EPOCHS)));
+        let steps = set(&["training.steps=7"]).unwrap().explicit();
+        assert_eq!((steps.training.steps, steps.training.epochs), (Some(7), None));
     }
 
     #[test]

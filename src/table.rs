@@ -48,7 +48,12 @@ impl Table {
 
     /// Adds a row with one cell per column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cells: Vec<String> = cells.into_iter().collect();
+        // Names come from files: a control character in one must not reach the terminal.
+        let plain = |cell: String| match cell.chars().any(char::is_control) {
+            true => cell.escape_debug().to_string(),
+            false => cell,
+        };
+        let cells: Vec<String> = cells.into_iter().map(plain).collect();
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(cells);
     }
@@ -63,7 +68,9 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut table = comfy_table::Table::new();
         table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
-        if !std::io::stdout().is_terminal() {
+        // A terminal too narrow to wrap words in, or one that does not tell its width, is left to break lines.
+        let wide = table.width().is_some_and(|columns| columns >= 60);
+        if !std::io::stdout().is_terminal() || !wide {
             table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         } else {
             table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -147,6 +154,13 @@ mod tests {
     fn counts_have_separators() {
         let shown = [0u64, 999, 1_000, 86_054_151].map(count);
         assert_eq!(shown, ["0", "999", "1,000", "86,054,151"]);
+    }
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        let mut table = Table::new().left("name");
+        table.row(["\u{1b}[31mred".into()]);
+        assert!(table.to_string().contains("\\u{1b}[31mred") && !table.to_string().contains('\u{1b}'));
     }
 
     #[test]

@@ -249,7 +249,8 @@ impl<'g> Sampler<'g> {
         part.stats.rejections.merge(&here);
         let (reason, count) = here.most_frequent().expect("at least one attempt was made");
         Err(Error::Sampling(format!(
-            "{} cannot be drawn on this graph: {} draws in a row were thrown away, {count} of them because {}",
+            "{} cannot be drawn on this graph: {} draws in a row were thrown away, {count} of them because {}; leave it out of \
+             --structures",
             name(&part.structure),
             self.options.max_attempts,
             reason.explain(),

@@ -175,7 +175,7 @@ impl RunFolder {
 
     /// Replaces its configuration.
     pub fn set_config(&self, config: &Config) -> Result<()> {
-        atomic::write_bytes(&self.file("config.toml"), config.to_toml().as_bytes())
+        atomic::write_bytes(&self.file("config.toml"), config.explicit().to_toml().as_bytes())
     }
 
     /// Its graph.

@@ -136,13 +136,6 @@ impl<B: Backend> Run<'_, B> {
         let model = model::create::<B>(&config.model)?;
         let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
         observer.plan(&plan, folder.path());
-        folder.write_info(&RunInfo {
-            version: env!("CARGO_PKG_VERSION").into(),
-            dataset: graph.dataset().into(),
-            graph: format!("{:016x}", graph.fingerprint()),
-            device: backend.describe(),
-            steps: plan.steps,
-        })?;
 
         let mut weights =
             Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), true)?;
@@ -176,9 +169,17 @@ impl<B: Backend> Run<'_, B> {
             folder.rewind_log(0)?;
         }
 
+        // Only now that nothing refuses the run any more.
         if resume {
             folder.set_config(&config)?;
         }
+        folder.write_info(&RunInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            dataset: graph.dataset().into(),
+            graph: format!("{:016x}", graph.fingerprint()),
+            device: backend.describe(),
+            steps: plan.steps,
+        })?;
 
         let valid = {
             let options = query_options(&config.evaluation, &plan, config.evaluation.valid_queries);
