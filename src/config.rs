@@ -96,6 +96,11 @@ impl ModelConfig {
     pub fn gamma(&self) -> f32 {
         self.gamma.unwrap_or(if self.name == "complex" { self.dim as f32 / 6.0 } else { 9.0 })
     }
+
+    /// Rows start uniform between minus this and this.
+    pub fn range(&self) -> f32 {
+        (self.gamma() + 2.0) / self.dim as f32
+    }
 }
 
 /// How training queries and negatives are drawn.

@@ -5,27 +5,22 @@
 //! (Lacroix, Usunier and Obozinski 2018).
 
 use super::network::deep_set;
-use super::{DenseShape, Halves, Model, Widths, Workspace, network, uniform};
+use super::{DenseShape, Halves, Model, Widths, Workspace, network};
 use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
 use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::rng::Rng;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
 pub struct ComplEx {
     dim: usize,
-    gamma: f32,
+    range: f32,
 }
 
 impl ComplEx {
     /// From `dim` (complex dimensions) and `gamma` (which only sets the range of the start).
     pub fn new(config: &ModelConfig) -> Self {
-        ComplEx { dim: config.dim, gamma: config.gamma() }
-    }
-
-    fn range(&self) -> f32 {
-        (self.gamma + 2.0) / self.dim as f32
+        ComplEx { dim: config.dim, range: config.range() }
     }
 }
 
@@ -50,12 +45,8 @@ impl<B: Backend> Model<B> for ComplEx {
         Some(Halves::Complex)
     }
 
-    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
-    }
-
-    fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
+    fn range(&self) -> f32 {
+        self.range
     }
 
     fn dense(&self) -> Vec<DenseShape> {

@@ -4,28 +4,24 @@
 //! of [`network::attention`], the score `gamma - |e - q|` in L1 or L2.
 
 use super::network::attention;
-use super::{DenseShape, Model, Widths, Workspace, network, uniform};
+use super::{DenseShape, Model, Widths, Workspace, network};
 use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
 use crate::config::{ModelConfig, Norm};
 use crate::error::Result;
-use crate::rng::Rng;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
 pub struct Gqe {
     dim: usize,
     gamma: f32,
+    range: f32,
     norm: Norm,
 }
 
 impl Gqe {
     /// From `dim`, `gamma` and `norm`.
     pub fn new(config: &ModelConfig) -> Self {
-        Gqe { dim: config.dim, gamma: config.gamma(), norm: config.norm }
-    }
-
-    fn range(&self) -> f32 {
-        (self.gamma + 2.0) / self.dim as f32
+        Gqe { dim: config.dim, gamma: config.gamma(), range: config.range(), norm: config.norm }
     }
 }
 
@@ -49,12 +45,8 @@ impl<B: Backend> Model<B> for Gqe {
         }
     }
 
-    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
-    }
-
-    fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
+    fn range(&self) -> f32 {
+        self.range
     }
 
     fn dense(&self) -> Vec<DenseShape> {

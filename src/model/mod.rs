@@ -77,11 +77,18 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// [`ModelConfig::range`]: how far from 0 rows start.
+    fn range(&self) -> f32;
+
     /// Fills a new entity row.
-    fn start_entity(&self, row: &mut [f32], rng: &mut Rng);
+    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
+        uniform(row, -self.range(), self.range(), rng);
+    }
 
     /// Fills a new relation row.
-    fn start_relation(&self, row: &mut [f32], rng: &mut Rng);
+    fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
+        uniform(row, -self.range(), self.range(), rng);
+    }
 
     /// The dense parameters, in the order in which the other methods receive them.
     fn dense(&self) -> Vec<DenseShape>;

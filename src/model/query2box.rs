@@ -17,6 +17,7 @@ use crate::rng::Rng;
 pub struct Query2Box {
     dim: usize,
     gamma: f32,
+    range: f32,
     inside: f32,
     offset: Activation,
 }
@@ -27,13 +28,10 @@ impl Query2Box {
         Query2Box {
             dim: config.dim,
             gamma: config.gamma(),
+            range: config.range(),
             inside: config.inside,
             offset: config.offset_activation,
         }
-    }
-
-    fn range(&self) -> f32 {
-        (self.gamma + 2.0) / self.dim as f32
     }
 }
 
@@ -54,14 +52,14 @@ impl<B: Backend> Model<B> for Query2Box {
         Scoring::Box { gamma: self.gamma, inside: self.inside }
     }
 
-    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
+    fn range(&self) -> f32 {
+        self.range
     }
 
     fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
         let (center, offset) = row.split_at_mut(self.dim);
-        uniform(center, -self.range(), self.range(), rng);
-        uniform(offset, 0.0, self.range(), rng);
+        uniform(center, -self.range, self.range, rng);
+        uniform(offset, 0.0, self.range, rng);
     }
 
     fn dense(&self) -> Vec<DenseShape> {

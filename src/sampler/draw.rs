@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Csr, Walk};
 use crate::ids::EntityId;
 use crate::pipeline::Batch;
-use crate::query::structure::NAMED;
-use crate::query::{Mix, Structure, Tree};
+use crate::query::{Mix, Structure};
 use crate::rng::{Rng, below, stream};
 use std::cell::Cell;
 use std::ops::Range;
@@ -251,7 +250,7 @@ impl<'g> Sampler<'g> {
         Err(Error::Sampling(format!(
             "{} cannot be drawn on this graph: {} draws in a row were thrown away, {count} of them because {}; leave it out of \
              --structures",
-            name(&part.structure),
+            part.structure,
             self.options.max_attempts,
             reason.explain(),
         )))
@@ -319,53 +318,10 @@ impl<'g> Sampler<'g> {
     }
 }
 
-/// A structure's name, or its nested tuples where it has none.
-fn name(structure: &Structure) -> String {
-    let text = tuples(structure);
-    NAMED.iter().find(|(_, tuples)| *tuples == text).map_or(text, |(name, _)| (*name).into())
-}
-
-fn tuples(structure: &Structure) -> String {
-    let mut steps = Vec::new();
-    let mut node = structure;
-    loop {
-        match node {
-            Tree::Projection(child, ()) => {
-                steps.push("'r'");
-                node = child;
-            }
-            Tree::Negation(child) => {
-                steps.push("'n'");
-                node = child;
-            }
-            _ => break,
-        }
-    }
-    steps.reverse();
-    let inner = match node {
-        Tree::Intersection(children) => children.iter().map(tuples).collect::<Vec<_>>().join(","),
-        Tree::Union(children) => {
-            children.iter().map(tuples).chain(["('u',)".into()]).collect::<Vec<_>>().join(",")
-        }
-        _ => "'e'".into(),
-    };
-    let is_set = matches!(node, Tree::Intersection(_) | Tree::Union(_));
-    match (is_set, steps.as_slice()) {
-        (true, []) => format!("({inner})"),
-        (false, []) => inner,
-        (true, steps) => format!("(({inner}),({}))", list(steps)),
-        (false, steps) => format!("({inner},({}))", list(steps)),
-    }
-}
-
-/// Python's spelling of a tuple's entries: a single one keeps its comma.
-fn list(steps: &[&str]) -> String {
-    if let [one] = steps { format!("{one},") } else { steps.join(",") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::query::Tree;
 
     fn project(child: Structure) -> Structure {
         Tree::Projection(Box::new(child), ())
@@ -374,14 +330,14 @@ mod tests {
     #[test]
     fn structures_are_named_as_in_the_tables() {
         let one = || project(Tree::Anchor(()));
-        assert_eq!(name(&one()), "1p");
-        assert_eq!(name(&project(project(one()))), "3p");
-        assert_eq!(name(&Tree::Intersection(vec![one(), one()])), "2i");
+        assert_eq!(one().to_string(), "1p");
+        assert_eq!(project(project(one())).to_string(), "3p");
+        assert_eq!(Tree::Intersection(vec![one(), one()]).to_string(), "2i");
         let union = Tree::Union(vec![one(), one()]);
-        assert_eq!(name(&union), "2u");
-        assert_eq!(name(&project(union)), "up");
+        assert_eq!(union.to_string(), "2u");
+        assert_eq!(project(union).to_string(), "up");
         let without = Tree::Intersection(vec![project(one()), Tree::Negation(Box::new(one()))]);
-        assert_eq!(name(&without), "pin");
-        assert_eq!(name(&project(without)), "((('e',('r','r')),('e',('r','n'))),('r',))");
+        assert_eq!(without.to_string(), "pin");
+        assert_eq!(project(without).to_string(), "((('e',('r','r')),('e',('r','n'))),('r',))");
     }
 }
