@@ -10,9 +10,11 @@
 //! asynchronous device reports its errors at the next [`Backend::download`].
 
 pub mod cpu;
+pub mod cuda;
 pub mod reference;
 
 pub use cpu::Cpu;
+pub use cuda::Cuda;
 pub use reference::Reference;
 
 use crate::error::Result;

@@ -10,6 +10,8 @@
 
 mod array;
 mod determinism;
+#[path = "../common/emulator.rs"]
+mod emulator;
 mod gradients;
 mod linear;
 mod loss;
@@ -30,117 +32,172 @@ macro_rules! parity {
 
             #[test]
             fn memory_is_zeroed_and_returns_what_was_stored() {
-                rows::check_memory(&$backend);
+                if let Some(backend) = $backend {
+                    rows::check_memory(&backend);
+                }
             }
             #[test]
             fn gather_copies_rows_exactly() {
-                rows::check_gather(&$backend);
+                if let Some(backend) = $backend {
+                    rows::check_gather(&backend);
+                }
             }
             #[test]
             fn scatter_copies_rows_exactly_and_leaves_the_others() {
-                rows::check_scatter(&$backend);
+                if let Some(backend) = $backend {
+                    rows::check_scatter(&backend);
+                }
             }
             #[test]
             fn copy_and_fill_write_their_view_and_nothing_else() {
-                rows::check_copy_and_fill(&$backend);
+                if let Some(backend) = $backend {
+                    rows::check_copy_and_fill(&backend);
+                }
             }
             #[test]
             fn add_accumulates() {
-                rows::check_add(&$backend);
+                if let Some(backend) = $backend {
+                    rows::check_add(&backend);
+                }
             }
             #[test]
             fn n3_adds_gradients_and_writes_penalties() {
-                rows::check_n3(&$backend);
+                if let Some(backend) = $backend {
+                    rows::check_n3(&backend);
+                }
             }
             #[test]
             fn project_moves_queries() {
-                project::check_project(&$backend);
+                if let Some(backend) = $backend {
+                    project::check_project(&backend);
+                }
             }
             #[test]
             fn project_backward_writes_the_gradients_of_inputs_and_relations() {
-                project::check_project_backward(&$backend);
+                if let Some(backend) = $backend {
+                    project::check_project_backward(&backend);
+                }
             }
             #[test]
             fn linear_layers_agree() {
-                linear::check_linear(&$backend);
+                if let Some(backend) = $backend {
+                    linear::check_linear(&backend);
+                }
             }
             #[test]
             fn linear_backward_adds_to_parameters_and_writes_inputs() {
-                linear::check_linear_backward(&$backend);
+                if let Some(backend) = $backend {
+                    linear::check_linear_backward(&backend);
+                }
             }
             #[test]
             fn nonlinearities_do_not_hide_nan() {
-                linear::check_nan(&$backend);
+                if let Some(backend) = $backend {
+                    linear::check_nan(&backend);
+                }
             }
             #[test]
             fn attention_is_a_softmax_per_segment_and_column() {
-                segment::check_attend(&$backend);
+                if let Some(backend) = $backend {
+                    segment::check_attend(&backend);
+                }
             }
             #[test]
             fn attend_backward_agrees() {
-                segment::check_attend_backward(&$backend);
+                if let Some(backend) = $backend {
+                    segment::check_attend_backward(&backend);
+                }
             }
             #[test]
             fn segment_means_and_their_gradients_agree() {
-                segment::check_mean(&$backend);
+                if let Some(backend) = $backend {
+                    segment::check_mean(&backend);
+                }
             }
             #[test]
             fn gated_minima_agree() {
-                segment::check_gated_min(&$backend);
+                if let Some(backend) = $backend {
+                    segment::check_gated_min(&backend);
+                }
             }
             #[test]
             fn gradients_of_minima_go_to_the_first_of_equals() {
-                segment::check_gated_min_backward(&$backend);
+                if let Some(backend) = $backend {
+                    segment::check_gated_min_backward(&backend);
+                }
             }
             #[test]
             fn set_operations_do_not_hide_nan() {
-                segment::check_nan(&$backend);
+                if let Some(backend) = $backend {
+                    segment::check_nan(&backend);
+                }
             }
             #[test]
             fn scores_agree() {
-                score::check_scores(&$backend);
+                if let Some(backend) = $backend {
+                    score::check_scores(&backend);
+                }
             }
             #[test]
             fn score_gradients_agree() {
-                score::check_scores_backward(&$backend);
+                if let Some(backend) = $backend {
+                    score::check_scores_backward(&backend);
+                }
             }
             #[test]
             fn scores_of_pairs_agree() {
-                score::check_pair_scores(&$backend);
+                if let Some(backend) = $backend {
+                    score::check_pair_scores(&backend);
+                }
             }
             #[test]
             fn gradients_of_pairs_agree() {
-                score::check_pair_scores_backward(&$backend);
+                if let Some(backend) = $backend {
+                    score::check_pair_scores_backward(&backend);
+                }
             }
             #[test]
             fn a_nan_in_an_embedding_surfaces_in_its_scores_only() {
-                score::check_nan(&$backend);
+                if let Some(backend) = $backend {
+                    score::check_nan(&backend);
+                }
             }
             #[test]
             fn losses_and_their_weights_agree() {
-                loss::check_loss(&$backend);
+                if let Some(backend) = $backend {
+                    loss::check_loss(&backend);
+                }
             }
             #[test]
             fn a_nan_score_surfaces_as_a_nan_loss_unless_masked() {
-                loss::check_nan(&$backend);
+                if let Some(backend) = $backend {
+                    loss::check_nan(&backend);
+                }
             }
             #[test]
             fn adam_on_rows_agrees_and_leaves_other_rows_alone() {
-                optimizer::check_adam_rows(&$backend);
+                if let Some(backend) = $backend {
+                    optimizer::check_adam_rows(&backend);
+                }
             }
             #[test]
             fn adam_on_tables_agrees() {
-                optimizer::check_adam(&$backend);
+                if let Some(backend) = $backend {
+                    optimizer::check_adam(&backend);
+                }
             }
             #[test]
             fn ranks_are_exact_with_ties_filters_roots_and_nan() {
-                rank::check_rank(&$backend);
+                if let Some(backend) = $backend {
+                    rank::check_rank(&backend);
+                }
             }
         }
     )*};
 }
 
 parity! {
-    cpu: Cpu;
-    reference: Reference;
+    cpu: Some(Cpu);
+    reference: Some(Reference);
+    cuda_emulated: emulator::cuda();
 }

@@ -1,0 +1,95 @@
+// What every kernel file builds on: matrix views, the mapping of threads to cells, reductions.
+//
+// The files compile with NVRTC (no headers of the toolkit are needed) and, through emulator.h, as C++.
+#pragma once
+#ifdef SMORE_EMULATED
+#include "emulator.h"
+#define ASSERT(condition) assert(condition)
+#else
+#define KERNEL(threads, name, params) extern "C" __global__ void __launch_bounds__(threads) name params
+#define ASSERT(condition)
+#endif
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef long long i64;
+
+#define NAN_F __uint_as_float(0x7fc00000u)
+#define INFINITY_F __uint_as_float(0x7f800000u)
+
+/// `rows x cols` floats, row `i` at `data + i * stride`. The twin of `View` in src/backend/cuda/memory.rs.
+struct Mat {
+    const float* data;
+    i64 stride;
+    u32 rows, cols;
+    __device__ __forceinline__ const float* row(i64 i) const {
+        ASSERT(i >= 0 && i < rows);
+        return data + i * stride;
+    }
+};
+
+/// The same, to be written.
+struct MatMut {
+    float* data;
+    i64 stride;
+    u32 rows, cols;
+    __device__ __forceinline__ float* row(i64 i) const {
+        ASSERT(i >= 0 && i < rows);
+        return data + i * stride;
+    }
+};
+
+// A kernel for cells runs one thread per column of each row, in blocks of 256: see `Cuda::cells`.
+// Rows are cut into groups of 256 (gridDim.x), a group's cells into blocks (gridDim.y), so that the division
+// below is one of 32 bits and neighbours in a warp are neighbours in memory.
+struct Cell {
+    u32 row, col;
+    bool inside;
+};
+__device__ __forceinline__ Cell cell(u32 rows, u32 cols) {
+    u32 i = blockIdx.y * 256 + threadIdx.x;
+    u32 row = i / cols;
+    Cell c = {blockIdx.x * 256 + row, i - row * cols, row < 256};
+    c.inside = c.inside && c.row < rows;
+    return c;
+}
+
+__device__ __forceinline__ float4 operator+(float4 a, float4 b) {
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+/// Four floats of a row: `i` counts groups of four; the address must be a multiple of 16 bytes.
+__device__ __forceinline__ const float4* four(const float* row, u32 i) { return (const float4*)row + i; }
+__device__ __forceinline__ float4* four(float* row, u32 i) { return (float4*)row + i; }
+
+/// The sum over a warp, in every lane, in a fixed order.
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes >>= 1) x += __shfl_xor_sync(0xffffffffu, x, lanes);
+    return x;
+}
+
+/// The greatest over a warp, in every lane; NaN only where all are.
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes >>= 1) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lanes));
+    return x;
+}
+
+/// max(x, 0); NaN stays NaN.
+__device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
+
+/// 1 / (1 + e^-x), without overflow.
+__device__ __forceinline__ float sigmoid(float x) {
+    float e = expf(-fabsf(x));
+    return (x >= 0.0f ? 1.0f : e) / (1.0f + e);
+}
+
+/// ln(1 + e^x), without overflow; NaN stays NaN.
+__device__ __forceinline__ float softplus(float x) { return relu(x) + log1pf(expf(-fabsf(x))); }
+
+/// The codes of `Activation` in src/backend/cuda/mod.rs.
+enum { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SOFTPLUS };
+__device__ __forceinline__ float activate(u32 f, float x) {
+    return f == ACTIVATION_RELU ? relu(x) : f == ACTIVATION_SOFTPLUS ? softplus(x) : x;
+}

@@ -1,0 +1,305 @@
+//! The operations on an NVIDIA GPU: kernels of our own (`kernels/*.cu`), matrix products by cuBLAS.
+//!
+//! Nothing of CUDA is needed to build this. Kernels are compiled for the GPU at hand when it is first
+//! used. Sums have a fixed order and there are no float atomics: the same input gives the same bits.
+//!
+//! Operations are asynchronous. What goes wrong is kept, operations after it do nothing, and the next
+//! call that returns a `Result` says it.
+//!
+//! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
+//! file per kernel file: [`rows`], [`project`], [`linear`], [`segment`], [`score`], [`loss`],
+//! [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
+
+pub mod driver;
+pub mod linear;
+pub mod loss;
+pub mod memory;
+pub mod optimizer;
+pub mod project;
+pub mod rank;
+pub mod rows;
+pub mod score;
+pub mod segment;
+pub mod source;
+
+use super::*;
+use crate::error::Error;
+use driver::{Argument, Driver, Launch, When};
+use memory::{Buffer, Index, RawMat};
+use std::sync::{Arc, Mutex};
+
+/// A CUDA device with everything that belongs to it.
+#[derive(Clone, Debug)]
+pub struct Cuda {
+    driver: Arc<dyn Driver>,
+    /// What went wrong in an operation.
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+type View<'a> = Mat<'a, Buffer>;
+type ViewMut<'a> = MatMut<'a, Buffer>;
+
+impl Cuda {
+    /// The operations on a driver.
+    pub fn on(driver: Arc<dyn Driver>) -> Self {
+        Cuda { driver, failure: Arc::default() }
+    }
+
+    /// Runs an operation unless an earlier one failed; keeps its error.
+    fn run(&self, operation: impl FnOnce() -> Result<()>) {
+        let mut failure = self.failure.lock().expect("no panic while it is held");
+        if failure.is_none() {
+            *failure = operation().err();
+        }
+    }
+
+    /// What went wrong so far. The first caller gets the error itself.
+    fn check(&self) -> Result<()> {
+        let mut failure = self.failure.lock().expect("no panic while it is held");
+        match failure.take() {
+            None => Ok(()),
+            Some(error) => {
+                *failure = Some(Error::invalid(format!("the device failed before: {error}")));
+                Err(error)
+            }
+        }
+    }
+
+    /// Launches a kernel; an empty grid is no launch.
+    fn launch(&self, kernel: &'static str, grid: [usize; 3], threads: u32, arguments: &[&dyn Argument]) {
+        if grid.contains(&0) {
+            return;
+        }
+        assert!(grid[0] < 1 << 31 && grid[1] < 1 << 16 && grid[2] < 1 << 16, "{kernel}: grid {grid:?}");
+        let grid = grid.map(|n| n as u32);
+        self.run(|| self.driver.launch(&Launch { kernel, grid, threads, arguments }));
+    }
+
+    /// Launches the kernel that has a thread per cell of `shape`, or where `wide` its twin that has one
+    /// per four columns: see `cell` in `kernels/common.cuh`.
+    fn cells(&self, kernels: [&'static str; 2], wide: bool, shape: RawMat, arguments: &[&dyn Argument]) {
+        let cols = if wide { shape.cols / 4 } else { shape.cols } as usize;
+        let rows = shape.rows as usize;
+        let grid = [rows.div_ceil(256), (rows.min(256) * cols).div_ceil(256), 1];
+        self.launch(kernels[usize::from(wide)], grid, 256, arguments);
+    }
+}
+
+/// The codes of activations in `kernels/common.cuh`.
+fn activation_code(f: Activation) -> u32 {
+    match f {
+        Activation::None => 0,
+        Activation::Relu => 1,
+        Activation::Softplus => 2,
+    }
+}
+
+impl Backend for Cuda {
+    type Scalar = f32;
+    type Buffer = Buffer;
+    type Index = Index;
+
+    fn describe(&self) -> String {
+        self.driver.describe()
+    }
+
+    fn scalar(value: f64) -> f32 {
+        value as f32
+    }
+
+    fn value(scalar: f32) -> f64 {
+        f64::from(scalar)
+    }
+
+    fn zeros(&self, len: usize) -> Result<Buffer> {
+        self.check()?;
+        let buffer = Buffer::new(&self.driver, len)?;
+        if len > 0 {
+            self.driver.zero(buffer.address(0, len), len * 4)?;
+        }
+        Ok(buffer)
+    }
+
+    fn upload(&self, data: &[f32], buffer: &mut Buffer, offset: usize) -> Result<()> {
+        self.check()?;
+        let address = buffer.address(offset, data.len());
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.driver.upload(bytemuck::cast_slice(data), address, When::InOrder)
+    }
+
+    fn download(&self, buffer: &Buffer, offset: usize, out: &mut [f32]) -> Result<()> {
+        self.check()?;
+        let address = buffer.address(offset, out.len());
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.driver.download(address, bytemuck::cast_slice_mut(out))
+    }
+
+    fn index(&self, data: &[u32]) -> Result<Index> {
+        self.check()?;
+        Index::new(&self.driver, data)
+    }
+
+    fn set_index(&self, data: &[u32], index: &mut Index) -> Result<()> {
+        self.check()?;
+        index.set(&self.driver, data)
+    }
+
+    fn gather(&self, table: View, rows: &Index, out: ViewMut) {
+        rows::gather(self, table, rows, out);
+    }
+
+    fn scatter(&self, from: View, rows: &Index, out: ViewMut) {
+        rows::scatter(self, from, rows, out);
+    }
+
+    fn copy(&self, from: View, out: ViewMut) {
+        rows::copy(self, from, out);
+    }
+
+    fn fill(&self, value: f32, out: ViewMut) {
+        rows::fill(self, value, out);
+    }
+
+    fn add(&self, from: View, to: ViewMut) {
+        rows::add(self, from, to);
+    }
+
+    fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
+        project::project(self, kind, step, relations, slots);
+    }
+
+    fn project_backward(
+        &self,
+        kind: Projection,
+        step: ProjectStep<Self>,
+        slots: View,
+        relations: View,
+        grads: ViewMut,
+        relation_grads: ViewMut,
+    ) {
+        project::project_backward(self, kind, step, slots, relations, grads, relation_grads);
+    }
+
+    fn linear(&self, x: View, w: View, b: View, f: Activation, out: ViewMut) {
+        linear::linear(self, x, w, b, f, out);
+    }
+
+    fn linear_backward(
+        &self,
+        x: View,
+        w: View,
+        out: View,
+        f: Activation,
+        dout: ViewMut,
+        dx: ViewMut,
+        dw: ViewMut,
+        db: ViewMut,
+    ) {
+        linear::linear_backward(self, x, w, out, f, dout, dx, dw, db);
+    }
+
+    fn attend(&self, x: View, offsets: &Index, weights: ViewMut, out: ViewMut) {
+        segment::attend(self, x, offsets, weights, out);
+    }
+
+    fn attend_backward(&self, x: View, offsets: &Index, dout: View, weights: ViewMut, dx: ViewMut) {
+        segment::attend_backward(self, x, offsets, dout, weights, dx);
+    }
+
+    fn segment_mean(&self, x: View, offsets: &Index, out: ViewMut) {
+        segment::mean(self, x, offsets, out);
+    }
+
+    fn segment_mean_backward(&self, dout: View, offsets: &Index, dx: ViewMut) {
+        segment::mean_backward(self, dout, offsets, dx);
+    }
+
+    fn gated_min(&self, x: View, offsets: &Index, gate: View, out: ViewMut) {
+        segment::gated_min(self, x, offsets, gate, out);
+    }
+
+    fn gated_min_backward(&self, x: View, offsets: &Index, dout: View, gate: ViewMut, dx: ViewMut) {
+        segment::gated_min_backward(self, x, offsets, dout, gate, dx);
+    }
+
+    fn scores(&self, kind: Scoring, queries: View, entities: View, out: ViewMut) {
+        score::scores(self, kind, queries, entities, out);
+    }
+
+    fn scores_backward(
+        &self,
+        kind: Scoring,
+        queries: View,
+        entities: View,
+        scores: View,
+        weights: View,
+        dqueries: ViewMut,
+        dentities: ViewMut,
+    ) {
+        score::scores_backward(self, kind, queries, entities, scores, weights, dqueries, dentities);
+    }
+
+    fn pair_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Index, out: ViewMut) {
+        score::pair_scores(self, kind, queries, entities, roots, out);
+    }
+
+    fn pair_scores_backward(
+        &self,
+        kind: Scoring,
+        queries: View,
+        entities: View,
+        roots: &Index,
+        scores: View,
+        weights: View,
+        dqueries: ViewMut,
+        dentities: ViewMut,
+    ) {
+        score::pair_scores_backward(
+            self, kind, queries, entities, roots, scores, weights, dqueries, dentities,
+        );
+    }
+
+    fn loss(
+        &self,
+        options: LossOptions,
+        root_offsets: &Index,
+        positives: View,
+        scores: View,
+        mask: &Index,
+        mask_words: usize,
+        query_weights: View,
+        losses: ViewMut,
+        positive_weights: ViewMut,
+        weights: ViewMut,
+    ) {
+        let input = loss::Input { root_offsets, positives, scores, mask, mask_words, query_weights };
+        loss::loss(self, options, input, losses, positive_weights, weights);
+    }
+
+    fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
+        rows::n3(self, complex, scale, x, grads, penalties);
+    }
+
+    fn adam_rows(
+        &self,
+        step: AdamStep,
+        groups: &DeviceGroups<Self>,
+        grads: View,
+        table: &mut Parameters<Self>,
+    ) {
+        optimizer::adam_rows(self, step, groups, grads, table);
+    }
+
+    fn adam(&self, step: AdamStep, grads: View, table: &mut Parameters<Self>) {
+        optimizer::adam(self, step, grads, table);
+    }
+
+    fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {
+        self.check()?;
+        rank::rank(self, kind, task, entities)
+    }
+}

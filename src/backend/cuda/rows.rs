@@ -1,0 +1,47 @@
+//! Moving and adding rows; N3. Kernels: `kernels/rows.cu`.
+
+use super::memory::{Index, mat, mat_mut};
+use super::{Cuda, View, ViewMut};
+
+/// See [`Backend::gather`](crate::backend::Backend::gather).
+pub fn gather(cuda: &Cuda, table: View, rows: &Index, mut out: ViewMut) {
+    assert_eq!((rows.len(), table.cols), (out.rows, out.cols));
+    let (table, out) = (mat(table), mat_mut(&mut out));
+    let wide = table.is_wide() && out.is_wide();
+    cuda.cells(["gather", "gather4"], wide, out, &[&table, &rows.address(), &out]);
+}
+
+/// See [`Backend::scatter`](crate::backend::Backend::scatter).
+pub fn scatter(cuda: &Cuda, from: View, rows: &Index, mut out: ViewMut) {
+    assert_eq!((rows.len(), from.cols), (from.rows, out.cols));
+    let (from, out) = (mat(from), mat_mut(&mut out));
+    let wide = from.is_wide() && out.is_wide();
+    cuda.cells(["scatter", "scatter4"], wide, from, &[&from, &rows.address(), &out]);
+}
+
+/// See [`Backend::copy`](crate::backend::Backend::copy).
+pub fn copy(cuda: &Cuda, from: View, mut out: ViewMut) {
+    assert_eq!((from.rows, from.cols), (out.rows, out.cols));
+    let (from, out) = (mat(from), mat_mut(&mut out));
+    cuda.cells(["copy", "copy4"], from.is_wide() && out.is_wide(), out, &[&from, &out]);
+}
+
+/// See [`Backend::fill`](crate::backend::Backend::fill).
+pub fn fill(cuda: &Cuda, value: f32, mut out: ViewMut) {
+    let out = mat_mut(&mut out);
+    cuda.cells(["fill", "fill4"], out.is_wide(), out, &[&value, &out]);
+}
+
+/// See [`Backend::add`](crate::backend::Backend::add).
+pub fn add(cuda: &Cuda, from: View, mut to: ViewMut) {
+    assert_eq!((from.rows, from.cols), (to.rows, to.cols));
+    let (from, to) = (mat(from), mat_mut(&mut to));
+    cuda.cells(["add", "add4"], from.is_wide() && to.is_wide(), to, &[&from, &to]);
+}
+
+/// See [`Backend::n3`](crate::backend::Backend::n3).
+pub fn n3(cuda: &Cuda, complex: bool, scale: f32, x: View, mut grads: ViewMut, mut penalties: ViewMut) {
+    assert_eq!((x.rows, x.cols, penalties.cols), (grads.rows, grads.cols, x.rows));
+    let _ = (cuda, complex, scale, mat(x), mat_mut(&mut grads), mat_mut(&mut penalties));
+    todo!()
+}
