@@ -257,7 +257,7 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) {
 }
 
 /// Runs a kernel. 0, or: 1 no such kernel, 2 other number or sizes of arguments, 3 too many threads.
-extern "C" inline __attribute__((used)) int smore_launch(const char* name, const unsigned grid[3], unsigned threads,
+extern "C" inline __attribute__((used, visibility("default"))) int smore_launch(const char* name, const unsigned grid[3], unsigned threads,
                                                          void** arguments, const size_t* sizes, size_t count) {
     auto found = simt::kernels().find(name);
     if (found == simt::kernels().end()) return 1;

@@ -117,8 +117,20 @@ pub struct SamplingConfig {
     pub answer_cap: usize,
     /// Batches that wait, ready, for the trainer.
     pub queue: usize,
-    /// Threads that draw queries.
+    /// Threads that draw queries; 0 is 1 beside a model on the CPU, and up to 16 beside one on a GPU.
     pub workers: usize,
+}
+
+impl SamplingConfig {
+    /// Threads that draw queries for a model that itself runs on the host's cores or not.
+    pub fn num_workers(&self, model_on_host: bool) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        match self.workers {
+            0 if model_on_host => 1,
+            0 => (cores() - 1).clamp(1, 16),
+            workers => workers,
+        }
+    }
 }
 
 impl Default for SamplingConfig {
@@ -129,7 +141,7 @@ impl Default for SamplingConfig {
             relation_bandwidth: 2000,
             answer_cap: 512,
             queue: 8,
-            workers: 1,
+            workers: 0,
         }
     }
 }
@@ -280,7 +292,10 @@ impl Config {
                 (1..=1 << 24).contains(&self.sampling.negatives),
                 "sampling.negatives must be between 1 and 16,777,216",
             ),
-            ((1..=1024).contains(&self.sampling.workers), "sampling.workers must be between 1 and 1,024"),
+            (
+                self.sampling.workers <= 1024,
+                "sampling.workers must be between 1 and 1,024, or 0 for as many as fit",
+            ),
             ((1..=65_536).contains(&self.sampling.queue), "sampling.queue must be between 1 and 65,536"),
             (self.evaluation.queries > 0, "evaluation.queries must be at least 1"),
         ];
@@ -435,7 +450,7 @@ mod tests {
             ("model=gqe", "model is a table"),
             ("model.dim=many", "expected usize in `model.dim`"),
             ("model.dim=10000000", "at most"),
-            ("sampling.workers=0", "between 1 and 1,024"),
+            ("sampling.workers=1025", "between 1 and 1,024"),
             ("training.learning_rate=-1", "learning_rate"),
             ("training.epochs=0", "epochs"),
             ("model.dim", "key.path=value"),

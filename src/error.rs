@@ -40,6 +40,9 @@ pub enum Error {
     /// A structure cannot be drawn on this graph.
     #[error("{0}")]
     Sampling(String),
+    /// A GPU or one of its libraries is missing, unfit, out of memory or failed.
+    #[error("{0}")]
+    Device(String),
     /// Training cannot go on (not-a-number, divergence).
     #[error("{0}")]
     Training(String),

@@ -1,6 +1,6 @@
 //! A run in pieces is the same run.
 
-use smore::backend::Cpu;
+use smore::backend::{Backend, Cpu};
 use smore::config::Config;
 use smore::train::{Observer, Run, RunFolder};
 use std::path::Path;
@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 mod common;
+#[path = "common/emulator.rs"]
+mod emulator;
 use common::Folder;
 
 struct Silent;
 impl Observer for Silent {}
 
 /// Trains in `path`, from its state where there is one; `stop` ends it after one step.
-fn train(path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
+fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
     let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
     let resume = path.exists();
     let run = match resume {
@@ -22,7 +24,7 @@ fn train(path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
         false => RunFolder::create(Some(path), config, &graph).unwrap(),
     };
     let outcome = Run {
-        backend: Cpu,
+        backend,
         graph: Arc::new(graph),
         config: config.clone(),
         folder: &run,
@@ -37,6 +39,17 @@ fn train(path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
 
 #[test]
 fn a_run_that_is_stopped_after_every_step_ends_with_the_same_bytes() {
+    check(&|| Cpu);
+}
+
+#[test]
+fn so_does_one_on_the_cuda_backend() {
+    if emulator::cuda().is_some() {
+        check(&|| emulator::cuda().expect("there a moment ago"));
+    }
+}
+
+fn check<B: Backend>(backend: &dyn Fn() -> B) {
     for model in ["gqe", "query2box", "complex"] {
         let folder = Folder::in_memory();
         let set = [
@@ -52,8 +65,8 @@ fn a_run_that_is_stopped_after_every_step_ends_with_the_same_bytes() {
         ];
         let config = Config::resolve(None, &set.map(String::from)).unwrap();
         let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
-        assert!(train(&whole, &config, &folder, false));
-        let count = 1 + (0..100).take_while(|_| !train(&pieces, &config, &folder, true)).count();
+        assert!(train(backend(), &whole, &config, &folder, false));
+        let count = 1 + (0..100).take_while(|_| !train(backend(), &pieces, &config, &folder, true)).count();
         // The last piece has no step left to stop after.
         assert_eq!(count, 14, "{model}");
         for file in ["model.safetensors", "state.safetensors", "test.json"] {

@@ -307,6 +307,11 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     /// Device and instruction set, for people.
     fn describe(&self) -> String;
 
+    /// Whether operations run on the host's cores, which other threads then take from them.
+    fn on_host(&self) -> bool {
+        true
+    }
+
     // Memory.
 
     /// A scalar from a host number.

@@ -1,6 +1,6 @@
 //! `smore bench train | eval | sample`: speed of the parts, as the program runs them.
 
-use super::options::{ConfigArgs, DeviceArgs};
+use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::backend::Backend;
 use crate::config::Config;
@@ -35,6 +35,8 @@ enum BenchCommand {
     Eval(EvalArgs),
     /// Drawing of training batches, without a model
     Sample(SampleArgs),
+    /// Every operation on the device by itself, against what the device can do at most
+    Kernels(super::bench_kernels::Args),
 }
 
 /// How long and how often.
@@ -90,9 +92,10 @@ struct SampleArgs {
 /// Runs `smore bench`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.command {
-        BenchCommand::Train(args) => train(args, global),
-        BenchCommand::Eval(args) => eval(args, global),
+        BenchCommand::Train(args) => on!(args.device.open(global)?, backend => train(backend, args, global)),
+        BenchCommand::Eval(args) => on!(args.device.open(global)?, backend => eval(backend, args, global)),
         BenchCommand::Sample(args) => sample(args, global),
+        BenchCommand::Kernels(args) => super::bench_kernels::run(args, global),
     }
 }
 
@@ -121,28 +124,31 @@ fn rates(timing: Timing, mut body: impl FnMut() -> anyhow::Result<usize>) -> any
     (0..timing.runs.max(1)).map(|_| rate(timing.seconds, &mut body)).collect()
 }
 
-fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
+fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Result<()> {
     let config = args.config.resolve()?;
     let graph = Arc::new(global.open(&config.data.dataset)?);
-    let backend = args.device.device.backend();
     let model = model::create(&config.model)?;
     let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
     let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), true)?;
     weights.start(&backend, &*model, config.training.seed)?;
+    let workers = config.sampling.num_workers(backend.on_host());
     let mut pipeline = Pipeline::start(
         graph.clone(),
         plan.mix(),
         Arc::new(plan.compiled().clone()),
         sampler_options(&config),
-        PipelineOptions { workers: config.sampling.workers, ahead: config.sampling.queue, first: 0 },
+        PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: 0 },
     )?;
     let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
     let (step, mut loss) = (Cell::new(0), 0.0);
     let mut one = || -> anyhow::Result<usize> {
         let batch = pipeline.next()?;
         step.set(step.get() + 1);
-        loss = trainer.step(&batch, config.training.learning_rate, step.get())?;
+        trainer.step(&batch, config.training.learning_rate, step.get())?;
         pipeline.recycle(batch);
+        if trainer.is_full() {
+            loss = trainer.losses()?.pop().unwrap_or(loss);
+        }
         Ok(config.training.batch_size)
     };
     rate(args.timing.warm_up, &mut one)?;
@@ -176,10 +182,9 @@ fn train(args: TrainArgs, global: &Global) -> anyhow::Result<()> {
     show(global, &document, &format!("train {} on {}", plan.model, plan.dataset), &rows)
 }
 
-fn eval(args: EvalArgs, global: &Global) -> anyhow::Result<()> {
+fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Result<()> {
     let config = args.config.resolve()?;
     let graph = global.open(&config.data.dataset)?;
-    let backend = args.device.device.backend();
     let model = model::create(&config.model)?;
     let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), false)?;
     weights.start(&backend, &*model, config.training.seed)?;

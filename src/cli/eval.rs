@@ -1,6 +1,6 @@
 //! `smore eval`.
 
-use super::options::DeviceArgs;
+use super::options::{DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::graph::Split;
 use crate::train::{Observer, RunFolder, run};
@@ -46,9 +46,9 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     let graph = folder.graph()?;
     let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
-    let backend = args.device.device.backend();
-    let (report, meta) =
-        run::evaluate_saved(&backend, &graph, &config, &folder, &cache, args.split, &mut Notes)?;
+    let (report, meta) = on!(args.device.open(global)?, backend =>
+        run::evaluate_saved(&backend, &graph, &config, &folder, &cache, args.split, &mut Notes)
+    )?;
     if global.json {
         return print_json(&report);
     }

@@ -7,6 +7,7 @@
 //! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage, 130 interrupted.
 
 pub mod bench;
+pub mod bench_kernels;
 pub mod data;
 pub mod data_generate;
 pub mod data_info;

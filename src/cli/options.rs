@@ -1,7 +1,9 @@
 //! Flags that several subcommands share: the configuration, the device.
 
-use crate::backend::Cpu;
+use super::{Global, note};
+use crate::backend::{Cpu, Cuda};
 use crate::config::Config;
+use crate::dataset::Cache;
 use crate::error::Result;
 use std::path::PathBuf;
 
@@ -78,34 +80,85 @@ impl ConfigArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Options")]
 pub struct DeviceArgs {
-    /// Device: auto or cpu
+    /// Device: auto (a GPU where there is one), cpu, cuda or cuda:N (see `smore devices`)
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
-    pub device: Device,
+    device: Device,
+    /// On a GPU, let networks multiply with TF32 (10-bit mantissas): faster, less exact
+    #[arg(long)]
+    tf32: bool,
 }
 
-/// A device that this build has.
+/// A device that was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// All cores.
+    /// The first GPU, else the CPU.
     #[default]
+    Auto,
+    /// All cores.
     Cpu,
+    /// A GPU by its number.
+    Cuda(i32),
 }
 
-impl Device {
-    /// The backend.
-    pub fn backend(self) -> Cpu {
-        match self {
-            Device::Cpu => Cpu,
+/// A device that is there: see [`on`].
+pub enum Opened {
+    /// All cores.
+    Cpu(Cpu),
+    /// A GPU.
+    Cuda(Cuda),
+}
+
+impl DeviceArgs {
+    /// Makes the device ready. Where `auto` does not find a usable GPU, a note says why.
+    pub fn open(&self, global: &Global) -> Result<Opened> {
+        let gpu = |ordinal| -> Result<Opened> {
+            let cache = Cache::new(global.cache_dir.as_deref())?.kernels();
+            Ok(Opened::Cuda(Cuda::open(ordinal, self.tf32, &cache)?))
+        };
+        match self.device {
+            Device::Cpu => Ok(Opened::Cpu(Cpu)),
+            Device::Cuda(ordinal) => gpu(ordinal),
+            Device::Auto => gpu(0).or_else(|why| {
+                note(format_args!("no GPU is used: {why}"));
+                Ok(Opened::Cpu(Cpu))
+            }),
         }
     }
 }
 
-fn parse_device(text: &str) -> Result<Device, String> {
-    match text {
-        "auto" | "cpu" => Ok(Device::Cpu),
-        _ if text == "cuda" || text.starts_with("cuda:") => {
-            Err("this version of smore has no CUDA backend yet: use --device cpu".into())
+/// Evaluates an expression with a name for the backend of an [`Opened`] device.
+macro_rules! on {
+    ($opened:expr, $backend:ident => $body:expr) => {
+        match $opened {
+            $crate::cli::options::Opened::Cpu($backend) => $body,
+            $crate::cli::options::Opened::Cuda($backend) => $body,
         }
-        _ => Err("expected auto or cpu".into()),
+    };
+}
+pub(super) use on;
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    match text.split_once(':') {
+        None if text == "auto" => Ok(Device::Auto),
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", number)) if number.bytes().all(|b| b.is_ascii_digit()) => {
+            number.parse().map(Device::Cuda).map_err(|_| "expected cuda:N with a small number".into())
+        }
+        _ => Err("expected auto, cpu, cuda or cuda:N".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_told_by_name_and_number() {
+        let known = ["auto", "cpu", "cuda", "cuda:0", "cuda:12"].map(|text| parse_device(text).unwrap());
+        assert_eq!(known, [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(0), Device::Cuda(12)]);
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999", "cpu:0"] {
+            assert!(parse_device(wrong).is_err(), "{wrong}");
+        }
     }
 }

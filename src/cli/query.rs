@@ -1,6 +1,6 @@
 //! `smore query`.
 
-use super::options::DeviceArgs;
+use super::options::{DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::eval::{ModelScorer, answers};
 use crate::graph::Split;
@@ -45,10 +45,11 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     let query = resolve(&parse_query(&args.query)?, &graph)?;
     let structure = query.structure();
-    let backend = args.device.device.backend();
-    let (model, weights, _) = run::load_model(&backend, &graph, &config, &folder)?;
-    crate::model::check_expressible(&*model, &structure.to_string(), &structure)?;
-    let scores = ModelScorer::new(&backend, &*model, &weights).scores(&query)?;
+    let scores = on!(args.device.open(global)?, backend => {
+        let (model, weights, _) = run::load_model(&backend, &graph, &config, &folder)?;
+        crate::model::check_expressible(&*model, &structure.to_string(), &structure)?;
+        ModelScorer::new(&backend, &*model, &weights).scores(&query)?
+    });
     let known = execute::answers(&graph.view(Split::Train), &query);
     let answers = answers::rank_answers(&scores, args.k, &known, &graph);
     let canonical = with_names(&query, &graph).to_string();

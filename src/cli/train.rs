@@ -1,7 +1,8 @@
 //! `smore train`.
 
-use super::options::{ConfigArgs, DeviceArgs};
+use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, Interrupted, note, print, print_json};
+use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::MultiHop;
@@ -33,8 +34,11 @@ pub struct Args {
 
 /// Runs `smore train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    on!(args.device.open(global)?, backend => train(backend, args, global))
+}
+
+fn train<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<()> {
     let start = Instant::now();
-    let backend = args.device.device.backend();
     let (config, folder, graph) = match &args.resume {
         Some(path) => {
             let folder = RunFolder::resume(path)?;

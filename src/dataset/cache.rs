@@ -3,6 +3,8 @@
 //! ```text
 //! graphs/NAME-KEY.smore    KEY is the hash of the source files (if any), the options and the format version
 //! names/NAME.json          where the graph is that was last imported or generated with `--name NAME`
+//! derived/FINGERPRINT/     what was made from the graph with this fingerprint
+//! kernels/                 kernels, compiled for this machine's GPUs
 //! ```
 
 use crate::error::{Error, Result};
@@ -55,6 +57,11 @@ impl Cache {
     /// Where other parts keep what they derive from the graph with this fingerprint.
     pub fn derived(&self, fingerprint: u64) -> PathBuf {
         self.folder.join("derived").join(format!("{fingerprint:016x}"))
+    }
+
+    /// Where kernels are kept that were compiled for this machine's GPUs.
+    pub fn kernels(&self) -> PathBuf {
+        self.folder.join("kernels")
     }
 
     fn name_file(&self, name: &str) -> PathBuf {

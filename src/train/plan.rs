@@ -86,7 +86,7 @@ impl RunPlan {
             + 2 * roots * pool
             + dense.iter().sum::<usize>();
         let batch = 4 * (3 * rows + 3 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
-        let waiting = config.sampling.queue + 2 * config.sampling.workers + 1;
+        let waiting = config.sampling.queue + 2 * config.sampling.num_workers(backend.on_host()) + 1;
         let plan = RunPlan {
             dataset: graph.dataset().to_string(),
             num_entities: graph.num_entities(),

@@ -185,7 +185,7 @@ impl<B: Backend> Run<'_, B> {
             let options = query_options(&config.evaluation, &plan, config.evaluation.valid_queries);
             query_set(&graph, Split::Valid, &options, query_cache, observer)
         };
-        let workers = config.sampling.workers;
+        let workers = config.sampling.num_workers(backend.on_host());
         let mut pipeline = Pipeline::start(
             graph.clone(),
             plan.mix(),
@@ -226,23 +226,32 @@ impl<B: Backend> Run<'_, B> {
         while meta.step < plan.steps && !stopped {
             let batch = pipeline.next()?;
             let step = meta.step + 1;
-            let loss = trainer.step(&batch, rate_at(&config, step, plan.steps), step)?;
-            if !loss.is_finite() {
-                return Err(diverged(&format!("the loss of step {step} is {loss}")));
-            }
+            trainer.step(&batch, rate_at(&config, step, plan.steps), step)?;
             pipeline.recycle(batch);
             meta.step = step;
-            window.add(loss);
-            log_window.add(loss);
-            if window.start.elapsed() >= REPORT || step == plan.steps {
+            stopped = stop.load(Ordering::Relaxed);
+            let last = step == plan.steps;
+            let log = last || step.is_multiple_of(log_every);
+            let report = last || window.start.elapsed() >= REPORT;
+            let due = last || step.is_multiple_of(valid_every);
+            let save_now = due || stopped || saved.elapsed() >= SAVE;
+            if trainer.is_full() || log || report || save_now {
+                let losses = trainer.losses()?;
+                for (loss, of) in losses.iter().zip(step + 1 - losses.len() as u64..) {
+                    if !loss.is_finite() {
+                        return Err(diverged(&format!("the loss of step {of} is {loss}")));
+                    }
+                    window.add(*loss);
+                    log_window.add(*loss);
+                }
+            }
+            if report {
                 observer.progress(&window.report(step, plan.steps, pipeline.cpu_seconds()));
             }
-            if step.is_multiple_of(log_every) || step == plan.steps {
+            if log {
                 folder.log(&Record::Train(&log_window.report(step, plan.steps, pipeline.cpu_seconds())))?;
             }
-            stopped = stop.load(Ordering::Relaxed);
-            let due = step.is_multiple_of(valid_every) || step == plan.steps;
-            if !due && !stopped && saved.elapsed() < SAVE {
+            if !save_now {
                 continue;
             }
             window.stop();

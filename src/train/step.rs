@@ -22,8 +22,12 @@ pub struct Trainer<B: Backend> {
     shape: Shape,
     buffers: Buffers<B>,
     query_weights: Vec<B::Scalar>,
-    losses: Vec<B::Scalar>,
+    /// Steps whose losses have not been asked for.
+    unread: usize,
 }
+
+/// Steps whose losses stay on the device until they are asked for. A GPU works on them while the host goes on.
+const WINDOW: usize = 16;
 
 /// Gradients on the host: of entity uses, of relation uses, of each dense parameter.
 pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);
@@ -48,6 +52,13 @@ struct Shape {
     rows: usize,
 }
 
+impl Shape {
+    /// What can be regularised: leaves, positives and relation uses.
+    fn penalties(&self) -> usize {
+        self.leaves + self.queries + self.uses
+    }
+}
+
 struct Buffers<B: Backend> {
     entity_rows: B::Index,
     relation_rows: B::Index,
@@ -66,7 +77,9 @@ struct Buffers<B: Backend> {
     positives: B::Buffer,
     dpositives: B::Buffer,
     query_weights: B::Buffer,
+    /// A row per step: the loss of each query.
     losses: B::Buffer,
+    /// A row per step: the penalty of each regularised entity, then of each relation use.
     penalties: B::Buffer,
     dense: Vec<B::Buffer>,
 }
@@ -114,8 +127,8 @@ impl<B: Backend> Trainer<B> {
             positives: backend.zeros(shape.roots)?,
             dpositives: backend.zeros(shape.roots)?,
             query_weights: backend.zeros(shape.queries)?,
-            losses: backend.zeros(shape.queries)?,
-            penalties: backend.zeros((shape.leaves + shape.queries).max(shape.uses))?,
+            losses: backend.zeros(WINDOW * shape.queries)?,
+            penalties: backend.zeros(WINDOW * shape.penalties())?,
             dense: model.dense().iter().map(|s| backend.zeros(s.rows * s.cols)).collect::<Result<_>>()?,
         };
         Ok(Trainer {
@@ -131,7 +144,7 @@ impl<B: Backend> Trainer<B> {
             shape,
             buffers,
             query_weights: vec![B::Scalar::default(); plan.num_queries],
-            losses: vec![B::Scalar::default(); plan.num_queries],
+            unread: 0,
         })
     }
 
@@ -150,18 +163,41 @@ impl<B: Backend> Trainer<B> {
         &*self.model
     }
 
-    /// Loss of a batch, after one step of Adam: `step` counts from 1.
-    pub fn step(&mut self, batch: &Batch, learning_rate: f64, step: u64) -> Result<f64> {
-        let loss = self.gradients(batch)?;
+    /// One step of Adam on a batch: `step` counts from 1. Its loss waits for [`Trainer::losses`], which must be
+    /// called at the latest when [`Trainer::is_full`].
+    pub fn step(&mut self, batch: &Batch, learning_rate: f64, step: u64) -> Result<()> {
+        self.gradients(batch)?;
         self.update(AdamStep::new(learning_rate, step));
-        Ok(loss)
+        Ok(())
     }
 
-    /// Loss of a batch; leaves its gradients in the buffers.
+    /// Whether no more losses fit.
+    pub fn is_full(&self) -> bool {
+        self.unread == WINDOW
+    }
+
+    /// The losses of the batches since the last call, in order; waits for the device.
     ///
-    /// The loss is the weighted mean over queries (see [`Backend::loss`]) plus N3 where the model has it.
-    pub fn gradients(&mut self, batch: &Batch) -> Result<f64> {
+    /// A loss is the weighted mean over the batch's queries (see [`Backend::loss`]) plus N3 where the model has it.
+    pub fn losses(&mut self) -> Result<Vec<f64>> {
+        let Trainer { backend, shape, buffers: b, unread, .. } = self;
+        let sums = |buffer: &B::Buffer, cols: usize| -> Result<Vec<f64>> {
+            let mut host = vec![B::Scalar::default(); *unread * cols];
+            backend.download(buffer, 0, &mut host)?;
+            Ok((0..*unread).map(|i| host[i * cols..][..cols].iter().map(|&x| B::value(x)).sum()).collect())
+        };
+        let losses = sums(&b.losses, shape.queries)?;
+        let penalties = sums(&b.penalties, shape.penalties())?;
+        *unread = 0;
+        Ok(losses.into_iter().zip(penalties).map(|(loss, penalty)| loss + penalty).collect())
+    }
+
+    /// Leaves the gradients of a batch in the buffers, and its loss for [`Trainer::losses`].
+    pub fn gradients(&mut self, batch: &Batch) -> Result<()> {
+        assert!(!self.is_full(), "losses are asked for in time");
         self.upload(batch)?;
+        let this = self.unread;
+        self.unread += 1;
         let Trainer { backend, model, weights, embedder, options, shape, buffers: b, .. } = self;
         let (model, widths, scoring) = (&**model, model.widths(), model.scoring());
         let Shape { queries, roots, pool, leaves, uses, rows } = *shape;
@@ -193,7 +229,7 @@ impl<B: Backend> Trainer<B> {
             &b.mask,
             Batch::words_per_query(pool) * 2,
             Mat::new(&b.query_weights, 1, queries),
-            MatMut::new(&mut b.losses, 1, queries),
+            MatMut::new(&mut b.losses, WINDOW, queries).rows(this, 1),
             MatMut::new(&mut b.dpositives, 1, roots),
             MatMut::new(&mut b.weights, roots, pool),
         );
@@ -231,26 +267,23 @@ impl<B: Backend> Trainer<B> {
             &mut b.dense,
         );
 
-        backend.download(&b.losses, 0, &mut self.losses)?;
-        let mut loss: f64 = self.losses.iter().map(|&l| B::value(l)).sum();
         if let Some(halves) = model.regularised().filter(|_| options.n3 > 0.0) {
             let (complex, scale) = (halves == Halves::Complex, options.n3 / queries as f32);
-            let mut sum = |penalties: &B::Buffer, count: usize| -> Result<()> {
-                let mut host = vec![B::Scalar::default(); count];
-                backend.download(penalties, 0, &mut host)?;
-                loss += host.iter().map(|&l| B::value(l)).sum::<f64>();
-                Ok(())
-            };
             // Anchors and positives stand before the pool.
             let grads = MatMut::new(&mut b.dentities, rows, widths.entity).rows(0, first_negative);
-            let penalties = MatMut::new(&mut b.penalties, 1, first_negative);
-            backend.n3(complex, scale, entities.rows(0, first_negative), grads, penalties);
-            sum(&b.penalties, first_negative)?;
+            let penalties = MatMut::new(&mut b.penalties, WINDOW, shape.penalties()).rows(this, 1);
+            backend.n3(
+                complex,
+                scale,
+                entities.rows(0, first_negative),
+                grads,
+                penalties.columns(0, first_negative),
+            );
             let grads = MatMut::new(&mut b.drelations, uses, widths.relation);
-            backend.n3(complex, scale, relations, grads, MatMut::new(&mut b.penalties, 1, uses));
-            sum(&b.penalties, uses)?;
+            let penalties = MatMut::new(&mut b.penalties, WINDOW, shape.penalties()).rows(this, 1);
+            backend.n3(complex, scale, relations, grads, penalties.columns(first_negative, uses));
         }
-        Ok(loss)
+        Ok(())
     }
 
     /// Copies what the batch brings to the device.

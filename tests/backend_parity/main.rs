@@ -6,12 +6,15 @@
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU to the same bits whatever the number of threads.
 //!
-//! A new backend is one line of `parity!`.
+//! A new backend is one line of `parity!`. CUDA comes twice: on a GPU where there is one (else its tests say that they
+//! are skipped), and the same launchers and kernels on the CPU (see `tests/common/emulator.rs`).
 
 mod array;
 mod determinism;
 #[path = "../common/emulator.rs"]
 mod emulator;
+#[path = "../common/gpu.rs"]
+mod gpu;
 mod gradients;
 mod linear;
 mod loss;
@@ -199,5 +202,6 @@ macro_rules! parity {
 parity! {
     cpu: Some(Cpu);
     reference: Some(Reference);
+    cuda: gpu::cuda();
     cuda_emulated: emulator::cuda();
 }

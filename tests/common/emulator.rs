@@ -3,6 +3,7 @@
 //!
 //! Device memory is host memory between pages that cannot be touched, filled with NaN when it is given out:
 //! a kernel that reads or writes beyond a buffer is stopped, and one that reads what nothing wrote gives NaN.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use smore::backend::Cuda;
 use smore::backend::cuda::driver::{Driver, Launch, Product, When};
@@ -17,47 +18,59 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// The backend, or `None`, with a printed reason, where there is no C++ compiler.
 pub fn cuda() -> Option<Cuda> {
     static KERNELS: OnceLock<Option<Arc<libloading::Library>>> = OnceLock::new();
-    let library = KERNELS.get_or_init(compile).clone()?;
+    let load = || {
+        let path = build("kernels.so", &[("main.cpp", "#include \"kernels.cpp\"\n")])?;
+        // SAFETY: loading runs the kernels' registration, which only fills a map.
+        Some(Arc::new(unsafe { libloading::Library::new(path) }.unwrap()))
+    };
+    let library = KERNELS.get_or_init(load).clone()?;
     // SAFETY: the symbol is defined with this signature in kernels/emulator.h.
     let launch = unsafe { *library.get::<LaunchFn>(b"smore_launch\0").unwrap() };
     Some(Cuda::on(Arc::new(Emulator { launch, memory: Mutex::default(), _library: library })))
 }
 
-/// Compiles the kernels, unless that was done for the same sources before.
-fn compile() -> Option<Arc<libloading::Library>> {
+/// Compiles C++ to a shared library `name`, unless that was done for the same sources before; its path. The first
+/// file is the one that is compiled; `kernels.cpp`, with all kernels, can be included.
+pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let flags = "-std=c++17 -O2 -g1 -march=native -ffp-contract=off -fPIC -shared -Wall -Wextra -Wno-unknown-pragmas \
-                 -Wno-unused-parameter -DSMORE_EMULATED";
+    let flags = "-std=c++17 -O2 -g1 -march=native -ffp-contract=off -fPIC -shared -fvisibility=hidden -Wall -Wextra \
+                 -Wno-unknown-pragmas -Wno-unused-parameter -DSMORE_EMULATED";
     let header = std::fs::read_to_string(root.join("kernels/emulator.h")).unwrap();
-    let texts: String = source::FILES.iter().map(|(_, text)| *text).collect();
+    let texts: String = source::FILES.iter().chain(files).map(|(_, text)| *text).collect();
     let key = xxhash_rust::xxh3::xxh3_64(format!("{flags}{header}{texts}").as_bytes());
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let library = folder.join(format!("kernels-{key:016x}.so"));
-    if !library.is_file() {
-        let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-        let work = tempfile::tempdir_in(&folder).unwrap();
-        let (source, built) = (work.path().join("kernels.cpp"), work.path().join("kernels.so"));
-        std::fs::write(&source, source::root()).unwrap();
-        let include = format!("-I{}", root.join("kernels").display());
-        let mut command = Command::new(&compiler);
-        command.args(flags.split_whitespace()).arg(include).arg("-o").arg(&built).arg(&source);
-        match command.output() {
-            Err(error) => {
-                eprintln!(
-                    "skipped: no C++ compiler to run the CUDA kernels on the CPU ({compiler}: {error})"
-                );
-                return None;
-            }
-            Ok(output) => {
-                let errors = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "the kernels do not compile as C++:\n{errors}");
-                assert!(errors.is_empty(), "the kernels compile as C++ with warnings:\n{errors}");
-            }
-        }
-        std::fs::rename(built, &library).unwrap();
+    let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let folder = tmp.join(format!("emulated-{key:016x}"));
+    let library = folder.join(name);
+    if library.is_file() {
+        return Some(library);
     }
-    // SAFETY: loading runs the kernels' registration, which only fills a map.
-    Some(Arc::new(unsafe { libloading::Library::new(library) }.unwrap()))
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let work = tempfile::tempdir_in(&tmp).unwrap();
+    let built = work.path().join(name);
+    std::fs::write(work.path().join("kernels.cpp"), source::root()).unwrap();
+    files.iter().for_each(|(name, text)| std::fs::write(work.path().join(name), text).unwrap());
+    let include = format!("-I{}", root.join("kernels").display());
+    let mut command = Command::new(&compiler);
+    command
+        .args(flags.split_whitespace())
+        .arg(include)
+        .arg("-o")
+        .arg(&built)
+        .arg(work.path().join(files[0].0));
+    match command.output() {
+        Err(error) => {
+            eprintln!("skipped: no C++ compiler to run the CUDA kernels on the CPU ({compiler}: {error})");
+            return None;
+        }
+        Ok(output) => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "the kernels do not compile as C++:\n{errors}");
+            assert!(errors.is_empty(), "the kernels compile as C++ with warnings:\n{errors}");
+        }
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::rename(built, &library).unwrap();
+    Some(library)
 }
 
 type LaunchFn =

@@ -12,10 +12,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Name, for people.
     fn describe(&self) -> String;
 
-    /// Memory with anything in it, at a multiple of 256 bytes. Errors say how much was free.
+    /// Memory with anything in it, at a multiple of 256 bytes. Work that was asked for earlier may still be using
+    /// it: copies to it are safe [in order](When::InOrder). Errors say how much was free.
     fn allocate(&self, bytes: usize) -> Result<u64>;
 
-    /// Gives memory back, after everything that was asked for has been done.
+    /// Gives memory back; what was asked for so far may still use it.
     fn free(&self, address: u64);
 
     /// Sets memory to zero.

@@ -96,7 +96,8 @@ impl Index {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         if self.back.bytes() < bytes.len() {
             self.back = Allocation::new(driver, bytes.len().next_power_of_two())?;
-            self.retired = 0;
+            // Whoever had this memory before may not be done with it.
+            self.retired = driver.mark();
         }
         if !bytes.is_empty() {
             driver.upload(bytes, self.back.address(), When::After(self.retired))?;

@@ -10,10 +10,13 @@
 //! file per kernel file: [`rows`], [`project`], [`linear`], [`segment`], [`score`], [`loss`],
 //! [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
+pub mod ceilings;
 pub mod driver;
 pub mod linear;
 pub mod loss;
 pub mod memory;
+#[cfg(unix)]
+pub mod nvidia;
 pub mod optimizer;
 pub mod project;
 pub mod rank;
@@ -40,6 +43,18 @@ type View<'a> = Mat<'a, Buffer>;
 type ViewMut<'a> = MatMut<'a, Buffer>;
 
 impl Cuda {
+    /// Opens GPU `ordinal`; see [`nvidia::Nvidia::open`]. `cache` is the folder of compiled kernels.
+    #[cfg(unix)]
+    pub fn open(ordinal: i32, tf32: bool, cache: &std::path::Path) -> Result<Self> {
+        Ok(Self::on(Arc::new(nvidia::Nvidia::open(nvidia::Options { ordinal, tf32, cache })?)))
+    }
+
+    /// Errors: there is no CUDA backend for this system.
+    #[cfg(not(unix))]
+    pub fn open(_: i32, _: bool, _: &std::path::Path) -> Result<Self> {
+        Err(Error::Device("GPUs are used on Linux only: use --device cpu".into()))
+    }
+
     /// The operations on a driver.
     pub fn on(driver: Arc<dyn Driver>) -> Self {
         Cuda { driver, failure: Arc::default() }
@@ -59,7 +74,7 @@ impl Cuda {
         match failure.take() {
             None => Ok(()),
             Some(error) => {
-                *failure = Some(Error::invalid(format!("the device failed before: {error}")));
+                *failure = Some(Error::Device(format!("the device failed before: {error}")));
                 Err(error)
             }
         }
@@ -101,6 +116,10 @@ impl Backend for Cuda {
 
     fn describe(&self) -> String {
         self.driver.describe()
+    }
+
+    fn on_host(&self) -> bool {
+        false
     }
 
     fn scalar(value: f64) -> f32 {

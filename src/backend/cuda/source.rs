@@ -1,8 +1,9 @@
 //! The kernels' source, as it is built into the program.
 
 /// Every file of `kernels/` that is part of a GPU's program: name and text.
-pub const FILES: [(&str, &str); 2] = [
+pub const FILES: [(&str, &str); 3] = [
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
+    ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
     ("rows.cu", include_str!("../../../kernels/rows.cu")),
 ];
 

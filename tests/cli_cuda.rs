@@ -1,0 +1,195 @@
+//! `smore` on a GPU that is not there: the whole program, from the command line down to the driver's functions, on
+//! a driver that runs the kernels on the CPU (see `tests/fake_cuda/driver.cpp`).
+#![cfg(target_os = "linux")]
+
+mod common;
+#[path = "common/emulator.rs"]
+mod emulator;
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A machine with a fake GPU, and a cache folder.
+struct Machine {
+    folder: common::Folder,
+    libraries: Vec<PathBuf>,
+}
+
+impl Machine {
+    fn new() -> Option<Self> {
+        let driver = emulator::build("libcuda.so", &[("driver.cpp", include_str!("fake_cuda/driver.cpp"))])?;
+        let nvrtc = emulator::build("libnvrtc.so.13", &[("nvrtc.cpp", include_str!("fake_cuda/nvrtc.cpp"))])?;
+        let libraries = [driver, nvrtc].map(|path| path.parent().unwrap().to_path_buf());
+        Some(Machine { folder: common::Folder::in_memory(), libraries: libraries.into() })
+    }
+
+    /// The same machine without the compiler of kernels.
+    fn without_compiler(mut self) -> Self {
+        self.libraries.truncate(1);
+        self
+    }
+
+    fn smore(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("smore").unwrap();
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(&self.libraries).unwrap());
+        for variable in ["SMORE_CUDA_LIBS", "CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"] {
+            command.env_remove(variable);
+        }
+        command.env("HOME", self.folder.path()).env("SMORE_CACHE", self.folder.path().join("cache"));
+        command
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+const SMALL: &str = "training.batch_size=48 sampling.negatives=24 evaluation.queries=30 evaluation.valid_queries=30 \
+                     evaluation.structures=1p.2i.2u sampling.structures=1p.2p.2i.2u";
+
+/// Arguments of a short training run.
+fn train<'a>(device: &'a str, model: &'a str, run: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["train", "umls", "--device", device, "--model", model, "--run-dir", run];
+    arguments.extend("--dim 12 --steps 40 --json".split(' '));
+    SMALL.split_whitespace().for_each(|option| arguments.extend(["--set", option]));
+    arguments
+}
+
+fn report(output: &[u8]) -> Value {
+    serde_json::from_slice(output).unwrap()
+}
+
+fn mrr(run: &Value, structure: usize) -> f64 {
+    let multi_hop = &run["report"]["multi_hop"]["structures"][structure];
+    multi_hop.as_array().and_then(|row| row.last()).unwrap_or(multi_hop)["mrr"].as_f64().unwrap()
+}
+
+#[test]
+fn training_evaluation_and_queries_run_on_the_gpu_and_agree_with_the_cpu() {
+    let Some(machine) = Machine::new() else { return };
+    for model in ["gqe", "query2box", "complex"] {
+        let run = |device: &str, order: &str| {
+            let name = format!("{model}-{device}-{order}");
+            let output =
+                machine.smore(&train(device, model, &name)).env("FAKE_CUDA", order).assert().success();
+            (
+                report(&output.get_output().stdout),
+                std::fs::read(machine.path(&name).join("model.safetensors")).unwrap(),
+            )
+        };
+        let (early, model_early) = run("cuda", "early");
+        let (late, model_late) = run("cuda:0", "late");
+        assert_eq!(early["report"], late["report"], "{model}: an order between streams is missing");
+        assert!(model_early == model_late, "{model}: an order between streams is missing");
+        let (cpu, _) = run("cpu", "-");
+        for structure in 0..3 {
+            let (gpu, cpu) = (mrr(&early, structure), mrr(&cpu, structure));
+            assert!(
+                (gpu - cpu).abs() < 0.02,
+                "{model}, structure {structure}: MRR {gpu} on the GPU, {cpu} on the CPU"
+            );
+        }
+        let folder = format!("{model}-cuda-early");
+        machine.smore(&["eval", &folder, "--device", "cuda"]).assert().success();
+        let answers = |device: &str| {
+            let arguments = ["query", &folder, "('virus',('causes',))", "--device", device, "--json"];
+            report(&machine.smore(&arguments).assert().success().get_output().stdout)["answers"].clone()
+        };
+        let first = |answers: Value| answers[0]["entity"].clone();
+        assert_eq!(first(answers("cuda")), first(answers("cpu")), "{model}");
+    }
+}
+
+#[test]
+fn devices_lists_the_gpu_and_what_it_needs() {
+    let Some(machine) = Machine::new() else { return };
+    let shown = machine.smore(&["devices"]).assert().success();
+    shown.stdout(
+        predicate::str::contains("cuda:0")
+            .and(predicate::str::contains("Emulated GPU"))
+            .and(predicate::str::contains("9.0"))
+            .and(predicate::str::contains("nvrtc: 13.0"))
+            .and(predicate::str::contains("pip install nvidia-cublas")),
+    );
+    let document = report(&machine.smore(&["devices", "--json"]).assert().success().get_output().stdout);
+    assert_eq!(document["devices"][1]["compute_capability"], "9.0");
+}
+
+#[test]
+fn kernels_are_compiled_once() {
+    let Some(machine) = Machine::new() else { return };
+    let log = machine.path("compilations");
+    let run = || machine.smore(&["bench", "eval", "umls", "--device", "cuda", "--dim", "4", "--json"]);
+    let timing = ["--seconds", "0", "--warm-up", "0", "--runs", "1", "--set", "evaluation.queries=5"];
+    let compilations = || std::fs::read_to_string(&log).unwrap().lines().count();
+    run().args(timing).env("FAKE_NVRTC_LOG", &log).assert().success();
+    run().args(timing).env("FAKE_NVRTC_LOG", &log).assert().success();
+    assert_eq!(compilations(), 1);
+    assert!(std::fs::read_to_string(&log).unwrap().contains("sm_90"));
+    // A GPU that is newer than the compiler.
+    run().args(timing).env("FAKE_NVRTC_LOG", &log).env("FAKE_CUDA_CAPABILITY", "121").assert().success();
+    assert!(std::fs::read_to_string(&log).unwrap().contains("compute_90"));
+}
+
+/// Runs on `cuda`, which fails with this message, and on `auto`, which tells it and uses the CPU.
+fn check_unfit(machine: &Machine, variables: &[(&str, &str)], message: &str) {
+    let arguments =
+        |device| ["bench", "eval", "umls", "--dim", "4", "--seconds", "0", "--runs", "1", "--device", device];
+    let set = ["--warm-up", "0", "--set", "evaluation.queries=5"];
+    let run = |device| {
+        let mut command = machine.smore(&arguments(device));
+        variables.iter().for_each(|(name, value)| {
+            command.env(name, value);
+        });
+        command.args(set).assert()
+    };
+    run("cuda").failure().code(1).stderr(predicate::str::contains(message));
+    let auto = run("auto").success();
+    auto.stderr(predicate::str::contains(message).and(predicate::str::contains("no GPU is used")));
+}
+
+#[test]
+fn what_keeps_a_gpu_from_use_is_told_and_auto_falls_back_to_the_cpu() {
+    let Some(machine) = Machine::new() else { return };
+    let old = "the NVIDIA driver is too old: it runs CUDA 11.4";
+    check_unfit(&machine, &[("FAKE_CUDA_VERSION", "11040")], old);
+    check_unfit(&machine, &[("FAKE_CUDA_DEVICES", "-1")], "no CUDA-capable device is detected");
+    check_unfit(&machine, &[("FAKE_CUDA_DEVICES", "0")], "finds no GPU");
+    check_unfit(&machine, &[("FAKE_CUDA_CAPABILITY", "61")], "compute capability 6.1");
+    check_unfit(&machine, &[("FAKE_CUDA_VERSION", "12040")], "pip install nvidia-cuda-nvrtc-cu12");
+    // The workspace of matrix products is 32 MiB.
+    check_unfit(
+        &machine,
+        &[("FAKE_CUDA_MEMORY", "1000000")],
+        "out of memory on Emulated GPU: 0.03 GiB are needed",
+    );
+    let machine = machine.without_compiler();
+    check_unfit(&machine, &[], "pip install nvidia-cuda-nvrtc");
+    let machine = Machine { libraries: vec![Path::new("/nowhere").into()], ..machine };
+    check_unfit(&machine, &[], "no NVIDIA driver");
+}
+
+#[test]
+fn a_number_beyond_the_last_gpu_is_refused() {
+    let Some(machine) = Machine::new() else { return };
+    machine
+        .smore(&train("cuda:3", "gqe", "run"))
+        .assert()
+        .failure()
+        .stderr(predicate::str::contains("the one GPU is cuda:0"));
+    let mut two = machine.smore(&train("cuda:3", "gqe", "run"));
+    two.env("FAKE_CUDA_DEVICES", "2").assert().failure().stderr(predicate::str::contains("cuda:0 to cuda:1"));
+    assert!(!machine.path("run").exists());
+}
+
+#[test]
+fn memory_that_runs_out_later_is_an_error_that_leaves_no_run() {
+    let Some(machine) = Machine::new() else { return };
+    let mut run = machine.smore(&train("cuda", "query2box", "run"));
+    run.env("FAKE_CUDA_MEMORY", (34 << 20).to_string());
+    run.assert().failure().stderr(predicate::str::contains("out of memory on Emulated GPU"));
+    assert!(!machine.path("run").exists());
+}
