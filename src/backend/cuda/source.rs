@@ -1,10 +1,11 @@
 //! The kernels' source, as it is built into the program.
 
 /// Every file of `kernels/` that is part of a GPU's program: name and text.
-pub const FILES: [(&str, &str); 6] = [
+pub const FILES: [(&str, &str); 7] = [
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
     ("rows.cu", include_str!("../../../kernels/rows.cu")),
     ("project.cu", include_str!("../../../kernels/project.cu")),
+    ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("segment.cu", include_str!("../../../kernels/segment.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
