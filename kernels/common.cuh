@@ -5,8 +5,13 @@
 #ifdef SMORE_EMULATED
 #include "emulator.h"
 #define ASSERT(condition) assert(condition)
+#define KERNEL_BLOCKS(threads, blocks, name, params) KERNEL(threads, name, params)
 #else
 #define KERNEL(threads, name, params) extern "C" __global__ void __launch_bounds__(threads) name params
+// For a kernel that is content with this many blocks on a multiprocessor: left to itself, the compiler saves
+// registers for more blocks and waits for each load before it asks for the next one.
+#define KERNEL_BLOCKS(threads, blocks, name, params) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name params
 #define ASSERT(condition)
 #endif
 
@@ -57,6 +62,15 @@ __device__ __forceinline__ Cell cell(u32 rows, u32 cols) {
 __device__ __forceinline__ float4 operator+(float4 a, float4 b) {
     return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
+__device__ __forceinline__ float4 operator-(float4 a, float4 b) {
+    return make_float4(a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w);
+}
+__device__ __forceinline__ float4 operator*(float4 a, float4 b) {
+    return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+
+/// Floats in a V, for kernels that work on float or float4 alike.
+template <class V> __device__ constexpr u32 width() { return sizeof(V) / sizeof(float); }
 
 /// Four floats of a row: `i` counts groups of four; the address must be a multiple of 16 bytes.
 __device__ __forceinline__ const float4* four(const float* row, u32 i) { return (const float4*)row + i; }
@@ -92,4 +106,7 @@ __device__ __forceinline__ float softplus(float x) { return relu(x) + log1pf(exp
 enum { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SOFTPLUS };
 __device__ __forceinline__ float activate(u32 f, float x) {
     return f == ACTIVATION_RELU ? relu(x) : f == ACTIVATION_SOFTPLUS ? softplus(x) : x;
+}
+__device__ __forceinline__ float4 activate(u32 f, float4 x) {
+    return make_float4(activate(f, x.x), activate(f, x.y), activate(f, x.z), activate(f, x.w));
 }

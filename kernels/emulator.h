@@ -1,9 +1,9 @@
 // Runs CUDA kernels on a CPU, for tests: `common.cuh` includes this where SMORE_EMULATED is defined.
 //
 // Every thread of a block is a fiber with a stack of its own; a fiber runs until it meets a barrier or a
-// warp primitive, then the next one runs. Blocks run one after the other, and the fibers of each start in
-// another order, so that a missing barrier shows. Where no fiber can go on, the launch ends with a message.
-// Shared memory is `static`; memory ordering between threads and blocks is not modelled.
+// warp primitive, then the next one runs. Blocks run one after the other, forward or backward, and the fibers
+// of each start in another order, so that a missing barrier shows. Where no fiber can go on, the launch ends
+// with a message. Shared memory is `static`; memory ordering between threads and blocks is not modelled.
 #pragma once
 #include <cassert>
 #include <cmath>
@@ -68,9 +68,13 @@ struct Warp {
 struct Block {
     const char* kernel = "";
     std::vector<Fiber> fibers;
+    // Where the fiber of each thread is.
+    std::vector<unsigned> places;
     std::vector<Warp> warps;
     std::vector<char> stacks;
     unsigned current = 0, live = 0, arrived = 0, generation = 0;
+    // Whether a warp runs ahead of the others as far as it can, or all keep pace.
+    bool ahead = false;
     // Switches since a fiber last got past a barrier or ended.
     unsigned idle = 0;
     void* main = nullptr;
@@ -115,12 +119,13 @@ simt_switch:
     abort();
 }
 
-/// Lets the next fiber run.
-__attribute__((noinline)) inline void yield() {
+inline unsigned following(unsigned fiber) { return fiber + 1 == block.fibers.size() ? 0 : fiber + 1; }
+
+/// Lets another fiber run: `next`, or the first after it that has not ended.
+__attribute__((noinline)) inline void yield(unsigned next) {
     Block& b = block;
-    unsigned me = b.current, next = me;
-    do next = next + 1 == b.fibers.size() ? 0 : next + 1;
-    while (b.fibers[next].done);
+    unsigned me = b.current;
+    while (b.fibers[next].done) next = following(next);
     if (b.idle++ > 4 * b.fibers.size() + 64) fail("no thread can go on: a barrier that not all threads reach");
     if (next == me) return;
     b.current = next;
@@ -146,17 +151,19 @@ inline void entry() {
     release_barrier();
     void* unused;
     if (b.live == 0) simt_switch(&unused, b.main);
-    yield();
+    yield(following(b.current));
     __builtin_trap();
 }
 
 inline void run_block(unsigned threads, unsigned seed) {
     Block& b = block;
     b.fibers.resize(threads);
+    b.places.resize(threads);
     b.warps.assign((threads + 31) / 32, Warp{});
     if (b.stacks.size() < threads * STACK) b.stacks.resize(threads * STACK);
     b.live = threads;
     b.arrived = b.current = b.idle = 0;
+    b.ahead = seed & 1;
     for (unsigned i = 0; i < threads; i++) b.fibers[i] = {nullptr, {i, 0, 0}, false};
     // A fixed shuffle a block.
     for (unsigned i = threads; i > 1; i--) {
@@ -165,6 +172,7 @@ inline void run_block(unsigned threads, unsigned seed) {
     }
     for (unsigned i = 0; i < threads; i++) {
         unsigned thread = b.fibers[i].index.x;
+        b.places[thread] = i;
         b.warps[thread / 32].members |= 1u << thread % 32;
         uintptr_t top = (uintptr_t)&b.stacks[i * STACK + STACK - 1] & ~(uintptr_t)63;
         void** stack = (void**)top;
@@ -192,7 +200,10 @@ inline uint64_t* exchange(unsigned mask, uint64_t value) {
         w.generation++;
         block.idle = 0;
     } else {
-        while (w.generation == generation) yield();
+        while (w.generation == generation) {
+            unsigned missing = threadIdx.x - lane + __builtin_ctz(needed & ~w.arrived);
+            yield(block.ahead ? block.places[missing] : following(block.current));
+        }
     }
     return values;
 }
@@ -238,7 +249,7 @@ inline void __syncthreads() {
     unsigned generation = b.generation;
     b.arrived++;
     simt::release_barrier();
-    while (b.generation == generation) simt::yield();
+    while (b.generation == generation) simt::yield(simt::following(b.current));
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { simt::exchange(mask, 0); }
 template <class T> inline T __shfl_xor_sync(unsigned mask, T value, int lanes) {
@@ -269,12 +280,14 @@ extern "C" inline __attribute__((used, visibility("default"))) int smore_launch(
     simt::block.arguments = arguments;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {threads, 1, 1};
-    unsigned seed = 1;
-    for (unsigned z = 0; z < grid[2]; z++)
-        for (unsigned y = 0; y < grid[1]; y++)
-            for (unsigned x = 0; x < grid[0]; x++) {
-                blockIdx = {x, y, z};
-                simt::run_block(threads, seed++);
-            }
+    // No result may depend on the order of threads and blocks: it is another one in every launch.
+    static thread_local unsigned launches = 0, seed = 0;
+    bool backwards = ++launches * 2654435761u >> 31;
+    uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2];
+    for (uint64_t i = 0; i < blocks; i++) {
+        uint64_t at = backwards ? blocks - 1 - i : i;
+        blockIdx = {unsigned(at % grid[0]), unsigned(at / grid[0] % grid[1]), unsigned(at / grid[0] / grid[1])};
+        simt::run_block(threads, ++seed);
+    }
     return 0;
 }

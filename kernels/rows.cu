@@ -1,7 +1,7 @@
-// Moving and adding rows. CPU twin: src/backend/cpu/rows.rs; launchers: src/backend/cuda/rows.rs.
+// Moving and adding rows; N3. CPU twin: src/backend/cpu/rows.rs; launchers: src/backend/cuda/rows.rs.
 //
-// Each kernel comes in two widths: one float a thread, and four (`..4`), for which every row must start at a
-// multiple of 16 bytes and have a multiple of four columns.
+// Each kernel that moves rows comes in two widths: one float a thread, and four (`..4`), for which every row
+// must start at a multiple of 16 bytes and have a multiple of four columns.
 #include "common.cuh"
 
 /// out[i] = table[rows[i]].
@@ -52,4 +52,31 @@ KERNEL(256, add, (Mat from, MatMut to)) {
 KERNEL(256, add4, (Mat from, MatMut to)) {
     Cell c = cell(to.rows, to.cols / 4);
     if (c.inside) *four(to.row(c.row), c.col) = *four(to.row(c.row), c.col) + *four(from.row(c.row), c.col);
+}
+
+/// grads[i] += scale * 3 |z| z and penalties[0, i] = scale * sum |z|^3, a warp a row. Complex rows are
+/// [real, imaginary].
+template <bool COMPLEX>
+__device__ __forceinline__ void n3(float scale, Mat x, MatMut grads, MatMut penalties) {
+    u32 i = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (i >= x.rows) return;
+    u32 d = COMPLEX ? x.cols / 2 : x.cols;
+    const float* z = x.row(i);
+    float *dz = grads.row(i), sum = 0.0f;
+    for (u32 k = lane; k < d; k += 32) {
+        float re = z[k], im = COMPLEX ? z[d + k] : 0.0f;
+        float dre = dz[k], dim = COMPLEX ? dz[d + k] : 0.0f;
+        float square = re * re + im * im, modulus = COMPLEX ? sqrtf(square) : fabsf(re);
+        sum += square * modulus;
+        dz[k] = dre + 3.0f * scale * modulus * re;
+        if (COMPLEX) dz[d + k] = dim + 3.0f * scale * modulus * im;
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) penalties.row(0)[i] = scale * sum;
+}
+KERNEL(256, n3_real, (float scale, Mat x, MatMut grads, MatMut penalties)) {
+    n3<false>(scale, x, grads, penalties);
+}
+KERNEL(256, n3_complex, (float scale, Mat x, MatMut grads, MatMut penalties)) {
+    n3<true>(scale, x, grads, penalties);
 }

@@ -23,10 +23,10 @@ fn the_kernels_compile_for_every_generation_of_gpus() {
     for capability in [75, 80, 86, 89, 90, 100, 120] {
         // NVRTC 12.0 does not know the newest ones.
         let target = compiler.target(capability).unwrap();
-        let program = compiler.compile(&source::root(), &source::FILES, target).unwrap();
+        let program = compiler.compile(&source::root(), source::FILES, target).unwrap();
         assert!(program.len() > 10_000, "{target:?}: {} bytes", program.len());
     }
-    let ptx = compiler.compile(&source::root(), &source::FILES, Target::Ptx(75)).unwrap();
+    let ptx = compiler.compile(&source::root(), source::FILES, Target::Ptx(75)).unwrap();
     assert!(ptx.ends_with(b"\0"), "PTX is a C string");
 }
 

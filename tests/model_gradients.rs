@@ -1,5 +1,8 @@
-//! Whole models: gradients against finite differences in float64, the CPU against the reference, and
-//! results that do not depend on threads.
+//! Whole models: gradients against finite differences in float64, the CPU and the CUDA kernels against the
+//! reference, and results that do not depend on threads.
+
+#[path = "common/emulator.rs"]
+mod emulator;
 
 use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::Config;
@@ -155,13 +158,30 @@ fn gradients_of_every_model_are_the_slopes_of_its_loss() {
     }
 }
 
-#[test]
-fn the_cpu_trains_like_the_reference() {
+/// The gradients of every model, and the losses of some steps, are those of the reference.
+fn check_training<B: Backend + Clone>(backend: &B) {
     for model in MODELS {
         for (dim, temperature) in [(5, 1.0), (33, 0.0), (64, 0.5)] {
             let config = config(model, dim, temperature);
             let plan = plan(&config);
-            let (mut fast, mut slow) = (trainer(Cpu, &config, &plan), trainer(Reference, &config, &plan));
+            let mut fast = trainer(backend.clone(), &config, &plan);
+            let mut slow = trainer(Reference, &config, &plan);
+            let first = batch(&config, &plan, 0);
+            fast.gradients(&first).unwrap();
+            slow.gradients(&first).unwrap();
+            let (entities, relations, dense) = fast.last_gradients().unwrap();
+            let (want_entities, want_relations, want_dense) = slow.last_gradients().unwrap();
+            let got = [entities, relations].into_iter().chain(dense);
+            let want = [want_entities, want_relations].into_iter().chain(want_dense);
+            for (t, (got, want)) in got.zip(want).enumerate() {
+                let greatest = want.iter().fold(0.0, |max: f64, g| max.max(g.abs()));
+                for (k, (g, w)) in got.into_iter().map(B::value).zip(want).enumerate() {
+                    assert!(
+                        (g - w).abs() <= 1e-5 * greatest + 1e-8,
+                        "{model:?}, d = {dim}, table {t}: gradient {k} is {g}, not {w}"
+                    );
+                }
+            }
             for step in 1..=5 {
                 let batch = batch(&config, &plan, step);
                 fast.step(&batch, 1e-3, step).unwrap();
@@ -173,6 +193,18 @@ fn the_cpu_trains_like_the_reference() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn the_cpu_trains_like_the_reference() {
+    check_training(&Cpu);
+}
+
+#[test]
+fn the_cuda_kernels_train_like_the_reference() {
+    if let Some(cuda) = emulator::cuda() {
+        check_training(&cuda);
     }
 }
 

@@ -1,5 +1,5 @@
-//! The CPU's results are the same bits whatever the number of threads, and a pair's score is the same
-//! bits whatever the tile that it falls in.
+//! The CPU's results are the same bits whatever the number of threads, those of the CUDA kernels whatever the
+//! order of threads and blocks, and a pair's score is the same bits whatever the tile that it falls in.
 
 use crate::array::*;
 use crate::score::{KINDS, entities, queries};
@@ -16,6 +16,19 @@ fn check(what: &str, body: impl Fn() -> Vec<f64> + Sync) {
     let expected = run(1);
     for threads in [2, 3, 5] {
         assert!(run(threads) == expected, "{what} differs between 1 and {threads} threads");
+    }
+}
+
+/// Runs `body` some times on the emulator, which takes threads and blocks in another order in every launch,
+/// and compares the bits.
+#[track_caller]
+fn check_cuda(what: &str, body: fn(&Cuda) -> Vec<f64>) {
+    if let Some(cuda) = crate::emulator::cuda() {
+        let run = || body(&cuda).into_iter().map(f64::to_bits).collect::<Vec<u64>>();
+        let expected = run();
+        for _ in 0..3 {
+            assert!(run() == expected, "{what} differs between two runs");
+        }
     }
 }
 
@@ -48,81 +61,154 @@ fn scores_and_their_gradients_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+fn project<B: Backend>(backend: &B) -> Vec<f64> {
+    let mut rng = stream(30, "project", 0);
+    let (count, below, d) = (300, 400, 58);
+    let inputs = &backend.index(&distinct(&mut rng, count, below)).unwrap();
+    let relations = Array::new(count, d, |_, _| full(&mut rng)).on(backend);
+    let start = Array::new(below + count, d, |_, _| full(&mut rng));
+    let mut results = Vec::new();
+    for kind in crate::project::KINDS {
+        let step = || ProjectStep { inputs, output: below, count };
+        let [mut slots, mut grads] = [&start, &start].map(|a| a.on(backend));
+        let mut relation_grads = Array::junk(count, d).on(backend);
+        backend.project(kind, step(), relations.mat(), slots.mat_mut());
+        let (dq, dr) = (grads.mat_mut(), relation_grads.mat_mut());
+        backend.project_backward(kind, step(), slots.mat(), relations.mat(), dq, dr);
+        results.extend([slots, grads, relation_grads].iter().flat_map(|out| all(&out.read())));
+    }
+    results
+}
+
 #[test]
-fn losses_do_not_depend_on_the_number_of_threads() {
+fn projections_do_not_depend_on_the_order_of_threads() {
+    check("project", || project(&Cpu));
+    check_cuda("project", project);
+}
+
+fn losses<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "loss", 0);
     let mut case = crate::loss::Case::random(&mut rng, 200, 301, 2, 0.3, 8.0);
+    let mut results = Vec::new();
     for temperature in [None, Some(0.7)] {
         case.temperature = temperature;
-        check("loss", || {
-            let out = case.run(&Cpu);
-            [out.losses, out.positive_weights, out.weights].iter().flat_map(all).collect()
-        });
+        let out = case.run(backend);
+        results.extend([out.losses, out.positive_weights, out.weights].iter().flat_map(all));
     }
+    results
 }
 
 #[test]
-fn linear_gradients_do_not_depend_on_the_number_of_threads() {
+fn losses_do_not_depend_on_the_order_of_threads() {
+    check("loss", || losses(&Cpu));
+    check_cuda("loss", losses);
+}
+
+fn linear<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "linear", 0);
     let (rows, inputs, outputs) = (403, 117, 203);
-    let mut array = |rows, cols| Array::new(rows, cols, |_, _| full(&mut rng));
-    let (x, w, y, dy) =
-        (array(rows, inputs), array(outputs, inputs), array(rows, outputs), array(rows, outputs));
-    let [x, w, y] = [x, w, y].map(|a| a.on(&Cpu));
-    check("linear_backward", || {
-        let [mut dout, mut dx, mut dw, mut db] =
-            [dy.clone(), Array::junk(rows, inputs), Array::zeros(outputs, inputs), Array::zeros(1, outputs)]
-                .map(|a| a.on(&Cpu));
-        Cpu.linear_backward(
-            x.mat(),
-            w.mat(),
-            y.mat(),
-            Activation::Relu,
-            dout.mat_mut(),
-            dx.mat_mut(),
-            dw.mat_mut(),
-            db.mat_mut(),
-        );
-        [dout, dx, dw, db].iter().flat_map(|out| all(&out.read())).collect()
-    });
+    let mut array = |rows, cols| Array::new(rows, cols, |_, _| full(&mut rng)).on(backend);
+    let (x, w, b) = (array(rows, inputs), array(outputs, inputs), array(1, outputs));
+    let mut dout = array(rows, outputs);
+    let [mut out, mut dx, mut dw, mut db] = [
+        Array::junk(rows, outputs),
+        Array::junk(rows, inputs),
+        Array::zeros(outputs, inputs),
+        Array::zeros(1, outputs),
+    ]
+    .map(|a| a.on(backend));
+    backend.linear(x.mat(), w.mat(), b.mat(), Activation::Relu, out.mat_mut());
+    backend.linear_backward(
+        x.mat(),
+        w.mat(),
+        out.mat(),
+        Activation::Relu,
+        dout.mat_mut(),
+        dx.mat_mut(),
+        dw.mat_mut(),
+        db.mat_mut(),
+    );
+    [out, dout, dx, dw, db].iter().flat_map(|out| all(&out.read())).collect()
 }
 
 #[test]
-fn attention_does_not_depend_on_the_number_of_threads() {
-    let mut rng = stream(30, "attend", 0);
+fn linear_layers_and_their_gradients_do_not_depend_on_the_order_of_threads() {
+    check("linear", || linear(&Cpu));
+    check_cuda("linear", linear);
+}
+
+fn sets<B: Backend>(backend: &B) -> Vec<f64> {
+    let mut rng = stream(30, "sets", 0);
     let offsets = segments(&mut rng, 300, 5);
     let rows = offsets[300] as usize;
-    let x = Array::new(rows, 117, |_, _| full(&mut rng)).on(&Cpu);
-    let logits = Array::new(rows, 117, |_, _| full(&mut rng));
-    let dout = Array::new(300, 117, |_, _| full(&mut rng)).on(&Cpu);
-    check("attend", || {
-        let [mut weights, mut out, mut dx] =
-            [logits.clone(), Array::junk(300, 117), Array::junk(rows, 117)].map(|a| a.on(&Cpu));
-        Cpu.attend(x.mat(), &offsets, weights.mat_mut(), out.mat_mut());
-        Cpu.attend_backward(x.mat(), &offsets, dout.mat(), weights.mat_mut(), dx.mat_mut());
-        [weights, out, dx].iter().flat_map(|out| all(&out.read())).collect()
-    });
+    let offsets = &backend.index(&offsets).unwrap();
+    let mut array = |rows| Array::new(rows, 117, |_, _| full(&mut rng)).on(backend);
+    let (x, dout) = (array(rows), array(300));
+    let (mut weights, mut gate) = (array(rows), array(300));
+    let mut outs = [(); 3].map(|()| Array::junk(300, 117).on(backend));
+    let mut dxs = [(); 3].map(|()| Array::junk(rows, 117).on(backend));
+    backend.attend(x.mat(), offsets, weights.mat_mut(), outs[0].mat_mut());
+    backend.attend_backward(x.mat(), offsets, dout.mat(), weights.mat_mut(), dxs[0].mat_mut());
+    backend.segment_mean(x.mat(), offsets, outs[1].mat_mut());
+    backend.segment_mean_backward(dout.mat(), offsets, dxs[1].mat_mut());
+    backend.gated_min(x.mat(), offsets, gate.mat(), outs[2].mat_mut());
+    backend.gated_min_backward(x.mat(), offsets, dout.mat(), gate.mat_mut(), dxs[2].mat_mut());
+    [weights, gate].iter().chain(&outs).chain(&dxs).flat_map(|out| all(&out.read())).collect()
 }
 
 #[test]
-fn adam_on_rows_does_not_depend_on_the_number_of_threads() {
+fn set_operations_do_not_depend_on_the_order_of_threads() {
+    check("sets", || sets(&Cpu));
+    check_cuda("sets", sets);
+}
+
+fn n3<B: Backend>(backend: &B) -> Vec<f64> {
+    let mut rng = stream(30, "n3", 0);
+    let x = Array::new(203, 234, |_, _| full(&mut rng)).on(backend);
+    let mut grads = Array::new(203, 234, |_, _| full(&mut rng)).on(backend);
+    let mut penalties = [(); 2].map(|()| Array::junk(1, 203).on(backend));
+    for (complex, penalties) in [false, true].into_iter().zip(&mut penalties) {
+        backend.n3(complex, 0.3, x.mat(), grads.mat_mut(), penalties.mat_mut());
+    }
+    penalties.iter().chain([&grads]).flat_map(|out| all(&out.read())).collect()
+}
+
+#[test]
+fn penalties_do_not_depend_on_the_order_of_threads() {
+    check("n3", || n3(&Cpu));
+    check_cuda("n3", n3);
+}
+
+fn adam<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "adam", 0);
     let (rows, touched, d) = (500, 300, 117);
     let mut ids = distinct(&mut rng, touched, rows);
     ids.sort_unstable();
     let offsets = segments(&mut rng, touched, 4);
-    let members = distinct(&mut rng, offsets[touched] as usize, offsets[touched] as usize);
-    let groups = DeviceGroups::<Cpu> { ids, members, offsets };
-    let grads = Array::new(groups.members.len(), d, |_, _| full(&mut rng)).on(&Cpu);
-    check("adam_rows", || {
-        let [values, first, second] = [(); 3].map(|()| Cpu.zeros(rows * d).unwrap());
-        let mut table = Parameters::<Cpu> { rows, cols: d, values, first, second };
-        (1..4).for_each(|t| Cpu.adam_rows(AdamStep::new(0.01, t), &groups, grads.mat(), &mut table));
-        [table.values, table.first, table.second]
-            .iter()
-            .flat_map(|buffer| buffer.as_slice().iter().map(|&x| f64::from(x)))
-            .collect()
-    });
+    let num_members = offsets[touched] as usize;
+    let members = distinct(&mut rng, num_members, num_members);
+    let [ids, offsets, members] = [ids, offsets, members].map(|ids| backend.index(&ids).unwrap());
+    let groups = DeviceGroups::<B> { ids, members, offsets };
+    let grads = Array::new(num_members, d, |_, _| full(&mut rng)).on(backend);
+    let all_grads = Array::new(rows, d, |_, _| full(&mut rng)).on(backend);
+    let [values, first, second] = [(); 3].map(|()| backend.zeros(rows * d).unwrap());
+    let mut table = Parameters::<B> { rows, cols: d, values, first, second };
+    for t in 1..4 {
+        backend.adam_rows(AdamStep::new(0.01, t), &groups, grads.mat(), &mut table);
+        backend.adam(AdamStep::new(0.01, t), all_grads.mat(), &mut table);
+    }
+    let read = |buffer| {
+        let mut host = vec![B::Scalar::default(); rows * d];
+        backend.download(buffer, 0, &mut host).unwrap();
+        host.into_iter().map(B::value)
+    };
+    [&table.values, &table.first, &table.second].into_iter().flat_map(read).collect()
+}
+
+#[test]
+fn adam_does_not_depend_on_the_order_of_threads() {
+    check("adam", || adam(&Cpu));
+    check_cuda("adam", adam);
 }
 
 #[test]

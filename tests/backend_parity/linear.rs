@@ -1,6 +1,9 @@
 //! Linear layers.
 
 use crate::array::*;
+use smore::backend::cuda::driver::Operand;
+use smore::backend::cuda::linear::matmul;
+use smore::backend::cuda::memory::{mat, mat_mut};
 use smore::backend::{Activation, Backend, Reference};
 use smore::rng::stream;
 
@@ -120,6 +123,41 @@ pub fn check_nan<B: Backend>(backend: &B) {
             let [_, dx, dw, _] = run_backward(backend, &case, f);
             assert!((0..5).all(|i| dx.row(i).iter().all(|d| d.is_finite())));
             assert!((0..33).all(|j| (0..7).all(|k| dw.at(j, k).is_nan() == (k == 3))));
+        }
+    }
+}
+
+#[test]
+fn cuda_products_agree_with_any_transposition_and_without_terms() {
+    let Some(cuda) = crate::emulator::cuda() else { return };
+    let mut rng = stream(3, "products", 0);
+    let shapes = [[65, 130, 17], [64, 64, 64], [3, 1, 100], [70, 5, 1], [5, 70, 0], [0, 3, 2], [2, 0, 3]];
+    for [m, n, k] in shapes {
+        for [transpose_a, transpose_b, accumulate] in
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|bits| [bits & 1, bits & 2, bits & 4].map(|bit| bit != 0))
+        {
+            let mut array = |rows, cols, transpose| {
+                let (rows, cols) = if transpose { (cols, rows) } else { (rows, cols) };
+                Array::random(&mut rng, rows, cols, 1.0)
+            };
+            let (a, b) = (array(m, k, transpose_a), array(k, n, transpose_b));
+            let start = if accumulate { Array::random(&mut rng, m, n, 1.0) } else { Array::junk(m, n) };
+            let (on_a, on_b, mut c) = (a.on(&cuda), b.on(&cuda), start.on(&cuda));
+            let operand = |m, transpose| {
+                let operand = Operand::new(mat(m));
+                if transpose { operand.transposed() } else { operand }
+            };
+            let (left, right) = (operand(on_a.mat(), transpose_a), operand(on_b.mat(), transpose_b));
+            matmul(&cuda, left, right, k as u32, accumulate, mat_mut(&mut c.mat_mut()));
+            let mut want = start.clone();
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let a = |s| if transpose_a { a.at(s, i) } else { a.at(i, s) };
+                let b = |s| if transpose_b { b.at(j, s) } else { b.at(s, j) };
+                let sum: f64 = (0..k).map(|s| a(s) * b(s)).sum();
+                want.set(i, j, if accumulate { start.at(i, j) + sum } else { sum });
+            }
+            let what = format!("{m} x {n} x {k}, {transpose_a} {transpose_b} {accumulate}");
+            assert_close(&what, &c.read(), &want, |_, _| rounding(k + 1, k as f64 + 1.0));
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   under test, on the same inputs, and compares: [`rows`], [`project`], [`linear`], [`segment`],
 //!   [`score`], [`loss`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
-//! - [`determinism`] holds the CPU to the same bits whatever the number of threads.
+//! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
 //! A new backend is one line of `parity!`. CUDA comes twice: on a GPU where there is one (else its tests say that they
 //! are skipped), and the same launchers and kernels on the CPU (see `tests/common/emulator.rs`).

@@ -1,6 +1,6 @@
 //! The loss of queries with one positive and a masked pool of negatives. Kernels: `kernels/loss.cu`.
 
-use super::memory::Index;
+use super::memory::{Index, mat, mat_mut};
 use super::{Cuda, View, ViewMut};
 use crate::backend::LossOptions;
 
@@ -25,10 +25,36 @@ pub fn loss(
     cuda: &Cuda,
     options: LossOptions,
     input: Input,
-    losses: ViewMut,
-    positive_weights: ViewMut,
-    weights: ViewMut,
+    mut losses: ViewMut,
+    mut positive_weights: ViewMut,
+    mut weights: ViewMut,
 ) {
-    let _ = (cuda, options, input.scores, losses, positive_weights, weights);
-    todo!()
+    let Input { root_offsets, positives, scores, mask, mask_words, query_weights } = input;
+    let (num_queries, pool) = (root_offsets.len() - 1, scores.cols);
+    assert_eq!(positives.cols, scores.rows);
+    assert!(mask_words * 32 >= pool && mask.len() >= num_queries * mask_words);
+    assert_eq!((losses.cols, query_weights.cols), (num_queries, num_queries));
+    assert_eq!((positive_weights.cols, weights.rows, weights.cols), (scores.rows, scores.rows, pool));
+    let (kernel, temperature) = match options.adversarial_temperature {
+        None => ("loss_uniform", 0.0),
+        Some(temperature) => ("loss_adversarial", temperature),
+    };
+    let mask_words = u32::try_from(mask_words).expect("a query has fewer than 2^32 mask words");
+    cuda.launch(
+        kernel,
+        [num_queries, 1, 1],
+        256,
+        &[
+            &temperature,
+            &root_offsets.address(),
+            &mat(positives),
+            &mat(scores),
+            &mask.address(),
+            &mask_words,
+            &mat(query_weights),
+            &mat_mut(&mut losses),
+            &mat_mut(&mut positive_weights),
+            &mat_mut(&mut weights),
+        ],
+    );
 }

@@ -42,6 +42,8 @@ pub fn add(cuda: &Cuda, from: View, mut to: ViewMut) {
 /// See [`Backend::n3`](crate::backend::Backend::n3).
 pub fn n3(cuda: &Cuda, complex: bool, scale: f32, x: View, mut grads: ViewMut, mut penalties: ViewMut) {
     assert_eq!((x.rows, x.cols, penalties.cols), (grads.rows, grads.cols, x.rows));
-    let _ = (cuda, complex, scale, mat(x), mat_mut(&mut grads), mat_mut(&mut penalties));
-    todo!()
+    let (x, grads, penalties) = (mat(x), mat_mut(&mut grads), mat_mut(&mut penalties));
+    let kernel = if complex { "n3_complex" } else { "n3_real" };
+    let blocks = (x.rows as usize).div_ceil(8);
+    cuda.launch(kernel, [blocks, 1, 1], 256, &[&scale, &x, &grads, &penalties]);
 }

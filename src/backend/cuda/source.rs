@@ -1,10 +1,15 @@
 //! The kernels' source, as it is built into the program.
 
 /// Every file of `kernels/` that is part of a GPU's program: name and text.
-pub const FILES: [(&str, &str); 3] = [
+pub const FILES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
+    ("linear.cu", include_str!("../../../kernels/linear.cu")),
+    ("loss.cu", include_str!("../../../kernels/loss.cu")),
+    ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
+    ("project.cu", include_str!("../../../kernels/project.cu")),
     ("rows.cu", include_str!("../../../kernels/rows.cu")),
+    ("segment.cu", include_str!("../../../kernels/segment.cu")),
 ];
 
 /// The one file that is compiled: it includes all kernel files.

@@ -82,7 +82,7 @@ impl Compiler {
         if let Some(program) = std::fs::read(&path).ok().and_then(|file| unseal(&file)) {
             return Ok(program);
         }
-        let program = self.compile(&source::root(), &source::FILES, target)?;
+        let program = self.compile(&source::root(), source::FILES, target)?;
         // A cache that cannot be written costs a second at the next start, no more.
         let _ = std::fs::create_dir_all(cache).map(|()| atomic::write_bytes(&path, &seal(&program)));
         Ok(program)

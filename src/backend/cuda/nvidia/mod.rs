@@ -366,5 +366,5 @@ impl Drop for Nvidia {
 pub fn compile_for(capability: i32) -> Result<usize> {
     let compiler = Compiler::find(99)?;
     let target = Target::Machine(capability);
-    compiler.compile(&super::source::root(), &super::source::FILES, target).map(|program| program.len())
+    compiler.compile(&super::source::root(), super::source::FILES, target).map(|program| program.len())
 }
