@@ -76,8 +76,48 @@ template <class V> __device__ constexpr u32 width() { return sizeof(V) / sizeof(
 __device__ __forceinline__ const float4* four(const float* row, u32 i) { return (const float4*)row + i; }
 __device__ __forceinline__ float4* four(float* row, u32 i) { return (float4*)row + i; }
 
+__device__ __forceinline__ u32 ceil_div(u32 a, u32 b) { return (a + b - 1) / b; }
+
+/// Columns `first..first + cols` of a matrix.
+__device__ __forceinline__ Mat columns(const Mat& m, u32 first, u32 cols) {
+    return {m.data + first, m.stride, m.rows, cols};
+}
+__device__ __forceinline__ MatMut columns(const MatMut& m, u32 first, u32 cols) {
+    return {m.data + first, m.stride, m.rows, cols};
+}
+
+/// Whether every row starts on 16 bytes.
+__device__ __forceinline__ bool aligned(const Mat& m) { return ((u64)m.data & 15) == 0 && m.stride % 4 == 0; }
+
+/// Columns `col..col + 4` of a row, at once where they lie on 16 bytes; zeros beyond the matrix.
+__device__ __forceinline__ float4 load4(const Mat& m, u32 row, u32 col) {
+    float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    if (row >= m.rows) return v;
+    const float* p = m.row(row) + col;
+    if (col + 4 <= m.cols && ((u64)p & 15) == 0) return *(const float4*)p;
+    if (col < m.cols) v.x = p[0];
+    if (col + 1 < m.cols) v.y = p[1];
+    if (col + 2 < m.cols) v.z = p[2];
+    if (col + 3 < m.cols) v.w = p[3];
+    return v;
+}
+
+/// Writes columns `col..col + 4` of a row, as far as the matrix has them.
+__device__ __forceinline__ void store4(const MatMut& m, u32 row, u32 col, float4 v) {
+    if (row >= m.rows) return;
+    float* p = m.row(row) + col;
+    if (col + 4 <= m.cols && ((u64)p & 15) == 0) {
+        *(float4*)p = v;
+        return;
+    }
+    if (col < m.cols) p[0] = v.x;
+    if (col + 1 < m.cols) p[1] = v.y;
+    if (col + 2 < m.cols) p[2] = v.z;
+    if (col + 3 < m.cols) p[3] = v.w;
+}
+
 /// The sum over a warp, in every lane, in a fixed order.
-__device__ __forceinline__ float warp_sum(float x) {
+template <class T> __device__ __forceinline__ T warp_sum(T x) {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes >>= 1) x += __shfl_xor_sync(0xffffffffu, x, lanes);
     return x;

@@ -124,6 +124,11 @@ pub fn random(rng: &mut Rng) -> f64 {
     below(rng, 8193) as f64 / 4096.0 - 1.0
 }
 
+/// A number with all the bits of a float32, so that the order of a sum shows.
+pub fn full(rng: &mut Rng) -> f64 {
+    f64::from((random(rng) + random(rng) * 1e-4) as f32)
+}
+
 /// True with probability `p`.
 pub fn chance(rng: &mut Rng, p: f64) -> bool {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64 <= p

@@ -1,5 +1,5 @@
 //! The CPU's results are the same bits whatever the number of threads, those of the CUDA kernels whatever the
-//! order of threads and blocks, and a pair's score is the same bits whatever the tile that it falls in.
+//! order of threads and blocks.
 
 use crate::array::*;
 use crate::score::{KINDS, entities, queries};
@@ -36,29 +36,39 @@ fn all(array: &Array) -> Vec<f64> {
     (0..array.rows).flat_map(|i| array.row(i).to_vec()).collect()
 }
 
-/// A number with all the bits of a float32, so that the order of a sum shows.
-fn full(rng: &mut smore::rng::Rng) -> f64 {
-    f64::from((random(rng) + random(rng) * 1e-4) as f32)
+/// Scores and all gradients of a batch.
+fn scores<B: Backend>(backend: &B) -> Vec<f64> {
+    let mut rng = stream(30, "scores", 0);
+    let (num_queries, num_entities, d) = (203, 301, 117);
+    let mut results = Vec::new();
+    for kind in KINDS {
+        let mut array = |rows, cols| Array::new(rows, cols, |_, _| full(&mut rng)).on(backend);
+        let (q, e) = (array(num_queries, kind.query_width(d)), array(num_entities, d));
+        let (w, pair_w) = (array(num_queries, num_entities), array(1, num_queries));
+        let [mut s, mut dq, mut de, mut pair_s] =
+            [(num_queries, num_entities), (num_queries, q.mat().cols), (num_entities, d), (1, num_queries)]
+                .map(|(rows, cols)| Array::junk(rows, cols).on(backend));
+        backend.scores(kind, q.mat(), e.mat(), s.mat_mut());
+        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
+        backend.scores_backward(kind, q.mat(), e.mat(), s.mat(), w.mat(), dq_out, de_out);
+
+        // The first entities are the positives of queries with two roots.
+        let count = num_queries.div_ceil(2);
+        let roots: Vec<u32> = (0..=count).map(|q| (2 * q).min(num_queries) as u32).collect();
+        let (roots, positives) = (&backend.index(&roots).unwrap(), e.mat().rows(0, count));
+        backend.pair_scores(kind, q.mat(), positives, roots, pair_s.mat_mut());
+        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut().rows(0, count));
+        let (s_in, w_in) = (pair_s.mat(), pair_w.mat());
+        backend.pair_scores_backward(kind, q.mat(), positives, roots, s_in, w_in, dq_out, de_out);
+        results.extend([s, dq, de, pair_s].iter().flat_map(|out| all(&out.read())));
+    }
+    results
 }
 
 #[test]
-fn scores_and_their_gradients_do_not_depend_on_the_number_of_threads() {
-    let mut rng = stream(30, "scores", 0);
-    let (num_queries, num_entities, d) = (203, 301, 117);
-    for kind in KINDS {
-        let q = Array::new(num_queries, kind.query_width(d), |_, _| full(&mut rng)).on(&Cpu);
-        let e = Array::new(num_entities, d, |_, _| full(&mut rng)).on(&Cpu);
-        let w = Array::new(num_queries, num_entities, |_, _| full(&mut rng)).on(&Cpu);
-        check(&format!("{kind:?}"), || {
-            let mut s = Array::junk(num_queries, num_entities).on(&Cpu);
-            Cpu.scores(kind, q.mat(), e.mat(), s.mat_mut());
-            let mut dq = Array::junk(num_queries, q.mat().cols).on(&Cpu);
-            let mut de = Array::junk(num_entities, d).on(&Cpu);
-            let (s_in, dq_out, de_out) = (s.mat(), dq.mat_mut(), de.mat_mut());
-            Cpu.scores_backward(kind, q.mat(), e.mat(), s_in, w.mat(), dq_out, de_out);
-            [s, dq, de].iter().flat_map(|out| all(&out.read())).collect()
-        });
-    }
+fn scores_and_their_gradients_do_not_depend_on_the_order_of_threads() {
+    check("scores", || scores(&Cpu));
+    check_cuda("scores", scores);
 }
 
 fn project<B: Backend>(backend: &B) -> Vec<f64> {
@@ -211,50 +221,35 @@ fn adam_does_not_depend_on_the_order_of_threads() {
     check_cuda("adam", adam);
 }
 
-#[test]
-fn ranks_do_not_depend_on_the_number_of_threads() {
+fn ranks<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "rank", 0);
     let (num_queries, num_entities, d) = (150, 4200, 33);
+    let mut results = Vec::new();
     for kind in KINDS {
         let roots = segments(&mut rng, num_queries, 2);
         let q = queries(&mut rng, kind, roots[num_queries] as usize, d);
-        let (e, q) = (entities(&mut rng, &q, num_entities, d).on(&Cpu), q.on(&Cpu));
+        let (e, q) = (entities(&mut rng, &q, num_entities, d).on(backend), q.on(backend));
         let offsets = segments(&mut rng, num_queries, 5);
         let targets: Vec<u32> =
             (0..offsets[num_queries]).map(|_| below(&mut rng, num_entities as u64) as u32).collect();
         let filter_offsets: Vec<u32> = (0..=num_queries as u32).map(|q| q * 20).collect();
         let filter: Vec<u32> = (0..num_queries).flat_map(|_| distinct(&mut rng, 20, num_entities)).collect();
-        check(&format!("rank {kind:?}"), || {
-            let task = RankTask {
-                root_offsets: &roots,
-                queries: q.mat(),
-                target_offsets: &offsets,
-                targets: &targets,
-                filter_offsets: &filter_offsets,
-                filter: &filter,
-            };
-            let counts = Cpu.rank(kind, task, e.mat()).unwrap();
-            counts.iter().flat_map(|c| [f64::from(c.better), f64::from(c.equal)]).collect()
-        });
+        let task = RankTask {
+            root_offsets: &roots,
+            queries: q.mat(),
+            target_offsets: &offsets,
+            targets: &targets,
+            filter_offsets: &filter_offsets,
+            filter: &filter,
+        };
+        let counts = backend.rank(kind, task, e.mat()).unwrap();
+        results.extend(counts.iter().flat_map(|c| [f64::from(c.better), f64::from(c.equal)]));
     }
+    results
 }
 
 #[test]
-fn a_score_has_the_same_bits_alone_and_among_others() {
-    let mut rng = stream(30, "tiles", 0);
-    for kind in KINDS {
-        for d in DIMENSIONS {
-            let q = Array::new(7, kind.query_width(d), |_, _| full(&mut rng)).on(&Cpu);
-            let e = Array::new(19, d, |_, _| full(&mut rng)).on(&Cpu);
-            let mut together = Array::junk(7, 19).on(&Cpu);
-            Cpu.scores(kind, q.mat(), e.mat(), together.mat_mut());
-            let together = together.read();
-            for (i, j) in (0..7).flat_map(|i| (0..19).map(move |j| (i, j))) {
-                let mut alone = Array::junk(1, 1).on(&Cpu);
-                let (one_q, one_e) = (q.mat().rows(i, 1), e.mat().rows(j, 1));
-                Cpu.pair_scores(kind, one_q, one_e, &vec![0, 1], alone.mat_mut());
-                assert_eq!(alone.read().at(0, 0), together.at(i, j), "{kind:?}, d {d}, [{i}, {j}]");
-            }
-        }
-    }
+fn ranks_do_not_depend_on_the_order_of_threads() {
+    check("ranks", || ranks(&Cpu));
+    check_cuda("ranks", ranks);
 }

@@ -166,6 +166,12 @@ macro_rules! parity {
                 }
             }
             #[test]
+            fn a_score_has_the_same_bits_alone_and_among_others() {
+                if let Some(backend) = $backend {
+                    score::check_bits(&backend);
+                }
+            }
+            #[test]
             fn losses_and_their_weights_agree() {
                 if let Some(backend) = $backend {
                     loss::check_loss(&backend);

@@ -110,4 +110,9 @@ pub fn check_rank<B: Backend>(backend: &B) {
         }
         assert!(ties > 100, "{kind:?}: too few ties to test them");
     }
+    // More than any backend takes at a time, of queries and of entities.
+    let mut case = Case::random(&mut rng, KINDS[0], 1000, 8192 + 70, 2, 2);
+    case.targets.iter_mut().for_each(|list| list.truncate(5));
+    case.filters.iter_mut().for_each(|list| list.truncate(20));
+    assert_eq!(case.run(backend), case.run(&Reference));
 }

@@ -34,6 +34,9 @@ fn each_shape(mut body: impl FnMut(&mut Rng, Scoring, usize, usize, usize)) {
         COUNTS.into_iter().for_each(|e| body(&mut rng, kind, 65, e, 33));
         DIMENSIONS.into_iter().for_each(|d| body(&mut rng, kind, 5, 70, d));
         DIMENSIONS.into_iter().for_each(|d| body(&mut rng, kind, 67, 6, d));
+        // All matrices aligned, whole tiles and parts of tiles.
+        body(&mut rng, kind, 64, 128, 64);
+        body(&mut rng, kind, 72, 136, 88);
     }
 }
 
@@ -216,6 +219,40 @@ pub fn check_nan<B: Backend>(backend: &B) {
                     assert_eq!(scores.at(i, j).is_nan(), expected, "{kind:?}, d {d}, [{i}, {j}]");
                 }
             }
+        }
+    }
+}
+
+/// A pair's score is the same bits wherever it stands in a matrix of scores, and alone.
+pub fn check_bits<B: Backend>(backend: &B) {
+    let mut rng = stream(5, "score bits", 0);
+    let small = DIMENSIONS.map(|d| (7, 19, d));
+    // The last two are large enough for any tile.
+    let shapes: Vec<_> =
+        small.into_iter().chain([(70, 130, 33), (65, 33_000, 18), (64, 33_000, 24)]).collect();
+    for (kind, &(num_queries, num_entities, d)) in
+        KINDS.iter().flat_map(|&k| shapes.iter().map(move |s| (k, s)))
+    {
+        let q = Array::new(num_queries, kind.query_width(d), |_, _| full(&mut rng));
+        let e = Array::new(num_entities, d, |_, _| full(&mut rng));
+        let together = scores(backend, kind, &q, &e);
+        let pairs: Vec<(usize, usize)> = (0..500)
+            .map(|_| {
+                (below(&mut rng, num_queries as u64) as usize, below(&mut rng, num_entities as u64) as usize)
+            })
+            .chain([(num_queries - 1, num_entities - 1)])
+            .collect();
+        let alone = Pairs {
+            what: String::new(),
+            kind,
+            roots: (0..=pairs.len() as u32).collect(),
+            queries: Array::new(pairs.len(), q.cols, |p, k| q.at(pairs[p].0, k)),
+            entities: Array::new(pairs.len(), d, |p, k| e.at(pairs[p].1, k)),
+        };
+        let alone = alone.scores(backend);
+        for (p, &(i, j)) in pairs.iter().enumerate() {
+            let bits = [alone.at(0, p), together.at(i, j)].map(f64::to_bits);
+            assert_eq!(bits[0], bits[1], "{kind:?}, {num_queries} x {num_entities} x {d}, [{i}, {j}]");
         }
     }
 }

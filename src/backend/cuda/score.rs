@@ -1,13 +1,55 @@
-//! Scores of queries with entities. Kernels: `kernels/score.cu`.
+//! Scores of queries with entities. Kernels: `kernels/score.cu`, geometries: `kernels/geometry.cuh`.
 
-use super::memory::Index;
+use super::memory::{Index, RawMat, mat, mat_mut};
 use super::{Cuda, View, ViewMut};
 use crate::backend::Scoring;
 
+/// The kernel of a geometry.
+macro_rules! kernel {
+    ($operation:literal, $kind:expr) => {
+        match $kind {
+            Scoring::L1 { .. } => concat!($operation, "_l1"),
+            Scoring::L2 { .. } => concat!($operation, "_l2"),
+            Scoring::Box { .. } => concat!($operation, "_box"),
+            Scoring::Dot => concat!($operation, "_dot"),
+        }
+    };
+}
+
+/// The constants of a geometry: the twin of `Geometry` in `kernels/geometry.cuh`.
+fn geometry(kind: Scoring) -> [f32; 2] {
+    match kind {
+        Scoring::L1 { gamma } | Scoring::L2 { gamma } => [gamma, 0.0],
+        Scoring::Box { gamma, inside } => [gamma, inside],
+        Scoring::Dot => [0.0, 0.0],
+    }
+}
+
+fn check(kind: Scoring, queries: RawMat, entities: RawMat) {
+    assert_eq!(queries.cols as usize, kind.query_width(entities.cols as usize));
+}
+
+/// Number of tiles of `rows x cols` that cover a matrix of `shape`.
+fn tiles(shape: [u32; 2], [rows, cols]: [u32; 2]) -> usize {
+    shape[0].div_ceil(rows) as usize * shape[1].div_ceil(cols) as usize
+}
+
+/// Large tiles that keep every multiprocessor of a large GPU busy: with fewer, small ones spread better.
+const MANY: usize = 512;
+
 /// See [`Backend::scores`](crate::backend::Backend::scores).
-pub fn scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, out: ViewMut) {
-    let _ = (cuda, kind, queries, entities, out);
-    todo!()
+pub fn scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, mut out: ViewMut) {
+    let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
+    check(kind, queries, entities);
+    let pairs = [queries.rows, entities.rows];
+    assert_eq!([out.rows, out.cols], pairs);
+    let large = tiles(pairs, [64, 128]);
+    let (kernel, blocks) = if large >= MANY {
+        (kernel!("scores_large", kind), large)
+    } else {
+        (kernel!("scores", kind), tiles(pairs, [32, 64]))
+    };
+    cuda.launch(kernel, [blocks, 1, 1], 128, &[&geometry(kind), &queries, &entities, &out]);
 }
 
 /// See [`Backend::scores_backward`](crate::backend::Backend::scores_backward).
@@ -19,17 +61,70 @@ pub fn scores_backward(
     entities: View,
     scores: View,
     weights: View,
-    dqueries: ViewMut,
-    dentities: ViewMut,
+    mut dqueries: ViewMut,
+    mut dentities: ViewMut,
 ) {
-    let _ = (cuda, kind, queries, entities, scores, weights, dqueries, dentities);
-    todo!()
+    let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
+    let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
+    check(kind, queries, entities);
+    for pairs in [scores, weights] {
+        assert_eq!((pairs.rows, pairs.cols), (queries.rows, entities.rows));
+    }
+    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
+    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
+    // Threads, and the tile of a block.
+    let (threads, tile) = if kind == Scoring::Dot { (128, [64, 64]) } else { (64, [32, 32]) };
+    let d = entities.cols;
+    let blocks = tiles([queries.rows, d], tile) + tiles([entities.rows, d], tile);
+    cuda.launch(
+        kernel!("scores_backward", kind),
+        [blocks, 1, 1],
+        threads,
+        &[&geometry(kind), &queries, &entities, &scores, &weights, &dqueries, &dentities],
+    );
 }
 
+/// Pairs of a block of the kernels for given pairs.
+const PAIRS: usize = 16;
+
 /// See [`Backend::pair_scores`](crate::backend::Backend::pair_scores).
-pub fn pair_scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, roots: &Index, out: ViewMut) {
-    let _ = (cuda, kind, queries, entities, roots, out);
-    todo!()
+pub fn pair_scores(
+    cuda: &Cuda,
+    kind: Scoring,
+    queries: View,
+    entities: View,
+    roots: &Index,
+    mut out: ViewMut,
+) {
+    let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
+    check(kind, queries, entities);
+    assert_eq!((roots.len(), out.cols), (entities.rows as usize + 1, queries.rows));
+    let blocks = (queries.rows as usize).div_ceil(PAIRS);
+    cuda.launch(
+        kernel!("pair_scores", kind),
+        [blocks, 1, 1],
+        128,
+        &[&geometry(kind), &queries, &entities, &roots.address(), &out],
+    );
+}
+
+/// `out[0, i] = score(queries[query_rows[i]], entities[entity_rows[i]])`.
+pub(super) fn listed_scores(
+    cuda: &Cuda,
+    kind: Scoring,
+    (queries, query_rows): (View, &Index),
+    (entities, entity_rows): (View, &Index),
+    mut out: ViewMut,
+) {
+    let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
+    check(kind, queries, entities);
+    assert_eq!((query_rows.len(), entity_rows.len()), (out.cols as usize, out.cols as usize));
+    cuda.launch(
+        kernel!("listed_scores", kind),
+        [query_rows.len().div_ceil(PAIRS), 1, 1],
+        128,
+        &[&geometry(kind), &queries, &entities, &query_rows.address(), &entity_rows.address(), &out],
+    );
 }
 
 /// See [`Backend::pair_scores_backward`](crate::backend::Backend::pair_scores_backward).
@@ -42,9 +137,20 @@ pub fn pair_scores_backward(
     roots: &Index,
     scores: View,
     weights: View,
-    dqueries: ViewMut,
-    dentities: ViewMut,
+    mut dqueries: ViewMut,
+    mut dentities: ViewMut,
 ) {
-    let _ = (cuda, kind, queries, entities, roots, scores, weights, dqueries, dentities);
-    todo!()
+    let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
+    let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
+    check(kind, queries, entities);
+    assert_eq!(roots.len(), entities.rows as usize + 1);
+    assert_eq!((scores.cols, weights.cols), (queries.rows, queries.rows));
+    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
+    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
+    cuda.cells(
+        [kernel!("pair_scores_backward", kind); 2],
+        false,
+        entities,
+        &[&geometry(kind), &queries, &entities, &roots.address(), &scores, &weights, &dqueries, &dentities],
+    );
 }

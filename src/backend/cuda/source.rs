@@ -3,12 +3,15 @@
 /// Every file of `kernels/` that is part of a GPU's program: name and text.
 pub const FILES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
+    ("geometry.cuh", include_str!("../../../kernels/geometry.cuh")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
     ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
     ("project.cu", include_str!("../../../kernels/project.cu")),
+    ("rank.cu", include_str!("../../../kernels/rank.cu")),
     ("rows.cu", include_str!("../../../kernels/rows.cu")),
+    ("score.cu", include_str!("../../../kernels/score.cu")),
     ("segment.cu", include_str!("../../../kernels/segment.cu")),
 ];
 

@@ -1,0 +1,429 @@
+// Scores of queries with entities, all pairs and given pairs, forward and backward.
+// CPU twin: src/backend/cpu/score.rs; launchers: src/backend/cuda/score.rs; geometries: geometry.cuh.
+//
+// All pairs, forward: a block has a tile of queries x entities, a thread some pairs of it, whose sums stay in
+// registers while rows pass through shared memory, CHUNK columns at a time.
+//
+// All pairs, backward: the gradients of queries are sums over entities, those of entities sums over queries.
+// A block has a tile of one gradient, rows x columns, and goes over all rows of the other side in their order:
+// nothing is added between blocks. One launch does both sides, so that there are blocks for every
+// multiprocessor.
+//
+// Bound by issue slots: an instruction of a warp a cycle, in each quarter of a multiprocessor. Slots per pair and
+// column on sm_90, of the arithmetic alone and with all that surrounds it (comparisons, minima and logic have half
+// the rate, but a unit of their own):
+//
+//            scores         scores_large    scores_backward: queries   entities
+//     l1     2     2.5      2      2.2                       2   2.5   2   2.7
+//     l2     2     2.5      2      2.2                       2   2.9   2   2.9
+//     box    4.5   5.1      4.25   4.5                       6   6.5   5   5.6
+//     dot    1     1.5      1      1.2                       1   1.3   1   1.3
+#include "geometry.cuh"
+
+namespace score {
+
+using geometry::accumulate;
+using geometry::constant;
+
+/// Threads of a block of `tile` and `pairs`.
+constexpr u32 THREADS = 128;
+/// Columns are added up in groups of this many; missing ones are zeros, which add nothing.
+constexpr u32 CHUNK = 16;
+
+/// A warp as 4 x 8 lanes. Half a warp reads four different rows or groups of columns in either direction, and
+/// neighbours (lanes that differ in bit 0, or in bit 1) read the same: shared memory then serves a half at once.
+struct Lanes {
+    u32 of4, of8;
+};
+__device__ __forceinline__ Lanes lanes() {
+    u32 i = threadIdx.x;
+    return {(i >> 1 & 1) | (i >> 2 & 2), (i & 1) | (i >> 1 & 2) | (i >> 2 & 4)};
+}
+
+/// The first or second halves of query rows.
+__device__ __forceinline__ Mat half(const Mat& queries, u32 second, u32 d) {
+    return columns(queries, second * d, d);
+}
+
+/// Four columns of a row: anywhere in a matrix, or all inside and on 16 bytes.
+struct Ragged {
+    __device__ __forceinline__ float4 operator()(const Mat& m, u32 row, u32 col) const {
+        return load4(m, row, col);
+    }
+};
+struct Whole {
+    __device__ __forceinline__ float4 operator()(const Mat& m, u32 row, u32 col) const {
+        return *(const float4*)(m.row(row) + col);
+    }
+};
+
+/// out[q, e] of a tile of 8 Q queries x 16 E entities; the threads are a grid of 8 x 16.
+///
+/// For every four columns a thread reads Q + E groups of four floats (twice Q with offsets) and does 4 Q E pairs.
+template <u32 Q, u32 E, class G>
+__device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& entities, const MatMut& out) {
+    constexpr u32 HALVES = G::OFFSETS ? 2 : 1, TILE_Q = 8 * Q, TILE_E = 16 * E;
+    // One float4 more than a chunk, so that four consecutive rows start in different banks.
+    constexpr u32 PITCH = CHUNK / 4 + 1;
+    // Two of each take turns: one is filled while the other is read, with one barrier a chunk.
+    __shared__ float4 staged_q[2][HALVES][TILE_Q][PITCH], staged_e[2][TILE_E][PITCH];
+
+    const u32 d = entities.cols, tiles_q = ceil_div(queries.rows, TILE_Q);
+    // Neighbouring blocks share the entities, which are many.
+    const u32 first_q = blockIdx.x % tiles_q * TILE_Q, first_e = blockIdx.x / tiles_q * TILE_E;
+
+    // On the way to shared memory a thread carries four columns of every 32nd row; beyond the last one, of the
+    // last one again, of which nothing is kept.
+    const u32 carry_row = threadIdx.x / 4, carry_col = threadIdx.x % 4;
+    constexpr u32 CARRY = THREADS / 4;
+    float4 carried_q[HALVES][TILE_Q / CARRY], carried_e[TILE_E / CARRY];
+    const Mat halves[2] = {half(queries, 0, d), half(queries, 1, d)};
+    const bool wide = aligned(entities) && aligned(halves[0]) && aligned(halves[HALVES - 1]);
+    auto fetch = [&](u32 k, auto columns_of) {
+        k += 4 * carry_col;
+#pragma unroll
+        for (u32 n = 0; n < TILE_Q / CARRY; n++) {
+            u32 row = min(first_q + carry_row + n * CARRY, queries.rows - 1);
+#pragma unroll
+            for (u32 h = 0; h < HALVES; h++) carried_q[h][n] = columns_of(halves[h], row, k);
+        }
+#pragma unroll
+        for (u32 n = 0; n < TILE_E / CARRY; n++)
+            carried_e[n] = columns_of(entities, min(first_e + carry_row + n * CARRY, entities.rows - 1), k);
+    };
+    auto fetch_chunk = [&](u32 k) {
+        if (wide && k + CHUNK <= d) fetch(k, Whole());
+        else fetch(k, Ragged());
+    };
+
+    const u32 warp = threadIdx.x / 32, q = warp % 2 * 4 + lanes().of4, e = warp / 2 * 8 + lanes().of8;
+    float sums[Q][E] = {}, constants[Q] = {};
+    fetch_chunk(0);
+    for (u32 k = 0, turn = 0; k < d; k += CHUNK, turn ^= 1) {
+#pragma unroll
+        for (u32 h = 0; h < HALVES; h++)
+#pragma unroll
+            for (u32 n = 0; n < TILE_Q / CARRY; n++)
+                staged_q[turn][h][carry_row + n * CARRY][carry_col] = carried_q[h][n];
+#pragma unroll
+        for (u32 n = 0; n < TILE_E / CARRY; n++) staged_e[turn][carry_row + n * CARRY][carry_col] = carried_e[n];
+        __syncthreads();
+        if (k + CHUNK < d) fetch_chunk(k + CHUNK);
+#pragma unroll(Q * E > 16 ? 1 : 2)
+        for (u32 c = 0; c < CHUNK / 4; c++) {
+            float4 qs[Q], os[Q];
+#pragma unroll
+            for (u32 i = 0; i < Q; i++) {
+                qs[i] = staged_q[turn][0][q + 8 * i][c];
+                os[i] = staged_q[turn][HALVES - 1][q + 8 * i][c];
+                constants[i] = constant(g, constants[i], os[i]);
+            }
+#pragma unroll
+            for (u32 j = 0; j < E; j++) {
+                float4 es = staged_e[turn][e + 16 * j][c];
+#pragma unroll
+                for (u32 i = 0; i < Q; i++) sums[i][j] = accumulate(g, sums[i][j], qs[i], os[i], es);
+            }
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < Q; i++)
+#pragma unroll
+        for (u32 j = 0; j < E; j++) {
+            u32 row = first_q + q + 8 * i, col = first_e + e + 16 * j;
+            if (row < out.rows && col < out.cols) out.row(row)[col] = g.score(sums[i][j], constants[i]);
+        }
+}
+
+/// Pair `i` of `pair_scores`: root `i` with the row of its query.
+struct OfRoots {
+    const u32* offsets;
+    u32 queries;
+    __device__ __forceinline__ u32 query(u32 i) const { return i; }
+    __device__ __forceinline__ u32 entity(u32 i) const {
+        u32 low = 0, high = queries - 1; // the last query that starts at `i` or before
+        while (low < high) {
+            u32 middle = low + (high - low + 1) / 2;
+            if (offsets[middle] <= i) low = middle;
+            else high = middle - 1;
+        }
+        return low;
+    }
+};
+
+/// Pairs as two lists of rows.
+struct Listed {
+    const u32 *queries, *entities;
+    __device__ __forceinline__ u32 query(u32 i) const { return queries[i]; }
+    __device__ __forceinline__ u32 entity(u32 i) const { return entities[i]; }
+};
+
+/// out[0, i] of 16 pairs a block: all threads bring rows, one adds up each pair.
+///
+/// Bound by the latency of a few loads and of `d` dependent additions, so blocks are small and many.
+template <class G, class Pairs>
+__device__ __forceinline__ void pairs(const G& g, const Mat& queries, const Mat& entities, const Pairs& list,
+                                      const MatMut& out) {
+    constexpr u32 HALVES = G::OFFSETS ? 2 : 1, PAIRS = 16, STRIPE = 128;
+    __shared__ u32 rows[2][PAIRS];
+    __shared__ float4 staged[HALVES + 1][PAIRS][STRIPE / 4 + 1];
+    const u32 d = entities.cols, i = blockIdx.x * PAIRS + threadIdx.x;
+    if (threadIdx.x < PAIRS) {
+        rows[0][threadIdx.x] = list.query(min(i, out.cols - 1));
+        rows[1][threadIdx.x] = list.entity(min(i, out.cols - 1));
+    }
+    __syncthreads();
+    const Mat from[] = {half(queries, 0, d), G::OFFSETS ? half(queries, 1, d) : entities, entities};
+    const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    float sum = 0.0f, shift = 0.0f;
+    for (u32 k = 0; k < d; k += STRIPE) {
+        // All loads are under way before the first is waited for.
+        constexpr u32 EACH = PAIRS / (THREADS / 32);
+        float4 carried[HALVES + 1][EACH];
+#pragma unroll
+        for (u32 h = 0; h <= HALVES; h++)
+#pragma unroll
+            for (u32 n = 0; n < EACH; n++)
+                carried[h][n] = load4(from[h], rows[h == HALVES][n * (THREADS / 32) + warp], k + 4 * lane);
+#pragma unroll
+        for (u32 h = 0; h <= HALVES; h++)
+#pragma unroll
+            for (u32 n = 0; n < EACH; n++) staged[h][n * (THREADS / 32) + warp][lane] = carried[h][n];
+        __syncthreads();
+        if (threadIdx.x < PAIRS) {
+            u32 chunks = ceil_div(min(STRIPE, d - k), CHUNK);
+#pragma unroll 4
+            for (u32 c = 0; c < chunks * CHUNK / 4; c++) {
+                float4 o = staged[HALVES - 1][threadIdx.x][c];
+                shift = constant(g, shift, o);
+                sum = accumulate(g, sum, staged[0][threadIdx.x][c], o, staged[HALVES][threadIdx.x][c]);
+            }
+        }
+        __syncthreads();
+    }
+    if (threadIdx.x < PAIRS && i < out.cols) out.row(0)[i] = g.score(sum, shift);
+}
+
+/// Rows of the other side that `gradients` brings at once.
+constexpr u32 OTHERS = 16;
+
+/// What a block of `gradients` shares: weights and rows of the other side (two of each take turns), and what
+/// each of the threads that bring a row's weights has added up of them.
+template <u32 WARPS, u32 GROUPS, bool OFFSETS> struct Staged {
+    static constexpr u32 ROWS = 16 * WARPS, COLS = 32 * GROUPS;
+    // By row of the other side. Four more than the rows, so that fewer of them are written to the same bank.
+    float weights[2][OTHERS][ROWS + 4];
+    float4 others[2][OFFSETS ? 2 : 1][OTHERS][COLS / 4];
+    float totals[8][ROWS];
+};
+
+__device__ __forceinline__ void spread(float4 v, float (&to)[4]) {
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+}
+
+/// Tile `at` of the gradient of queries (OF_QUERIES) or of entities: 16 WARPS rows x 32 GROUPS columns, of which
+/// a thread has 4 rows x GROUPS times 4 columns.
+///
+/// For every row of the other side a thread reads 1 + GROUPS groups of four floats and does 16 GROUPS pairs.
+template <bool OF_QUERIES, u32 WARPS, u32 GROUPS, class G>
+__device__ __forceinline__ void gradients(const G& g, const Mat& queries, const Mat& entities, const Mat& scores,
+                                          const Mat& weights, const MatMut& out, u32 at,
+                                          Staged<WARPS, GROUPS, G::OFFSETS>& staged) {
+    constexpr u32 BLOCK = 32 * WARPS, ROWS = 16 * WARPS, COLS = 32 * GROUPS;
+    // Which side has the offsets, if there are any.
+    constexpr bool OWN_OFFSETS = G::OFFSETS && OF_QUERIES, OTHER_OFFSETS = G::OFFSETS && !OF_QUERIES;
+    const u32 d = entities.cols, tiles = ceil_div(d, COLS), t = threadIdx.x;
+    const u32 first_row = at / tiles * ROWS, first_col = at % tiles * COLS;
+    const Mat centers = half(queries, 0, d), offsets = half(queries, 1, d);
+    const Mat own = OF_QUERIES ? centers : entities, other = OF_QUERIES ? entities : centers;
+
+    // On the way to shared memory a thread carries eight weights, of sixteen entities for all queries of the
+    // tile or of all its entities for sixteen queries, and a few groups of columns of the other side.
+    constexpr u32 LINE = OF_QUERIES ? 4 : ROWS / 4;
+    const u32 weight_row = t / LINE, weight_col = t % LINE;
+    constexpr u32 WEIGHT_ROWS = BLOCK / LINE, CARRY = OTHERS * (COLS / 4) / BLOCK;
+    float4 carried_w[2], carried_s[2], carried_x[CARRY], carried_o[CARRY];
+    auto other_row = [&](u32 n) { return t / (COLS / 4) + n * BLOCK / (COLS / 4); };
+    auto fetch = [&](u32 j, auto columns_of) {
+#pragma unroll
+        for (u32 n = 0; n < 2; n++) {
+            u32 row = (OF_QUERIES ? first_row : j) + weight_row + n * WEIGHT_ROWS;
+            u32 col = (OF_QUERIES ? j : first_row) + 4 * weight_col;
+            carried_w[n] = columns_of(weights, row, col);
+            if (G::SCORES) carried_s[n] = columns_of(scores, row, col);
+        }
+#pragma unroll
+        for (u32 n = 0; n < CARRY; n++) {
+            u32 col = first_col + 4 * (t % (COLS / 4));
+            carried_x[n] = columns_of(other, j + other_row(n), col);
+            if (OTHER_OFFSETS) carried_o[n] = columns_of(offsets, j + other_row(n), col);
+        }
+    };
+    const bool whole = aligned(weights) && aligned(other) && (!G::SCORES || aligned(scores)) &&
+                       (!OTHER_OFFSETS || aligned(offsets)) && first_row + ROWS <= own.rows &&
+                       first_col + COLS <= d;
+    auto fetch_rows = [&](u32 j) {
+        if (whole && j + OTHERS <= other.rows) fetch(j, Whole());
+        else fetch(j, Ragged());
+    };
+    // Sums of the weights that this thread carries, of two rows or of four columns.
+    float totals[4] = {};
+    auto stage = [&](u32 turn) {
+#pragma unroll
+        for (u32 n = 0; n < 2; n++) {
+            const u32 row = weight_row + n * WEIGHT_ROWS;
+            float w[4], s[4] = {};
+            spread(carried_w[n], w);
+            if (G::SCORES) spread(carried_s[n], s);
+#pragma unroll
+            for (u32 i = 0; i < 4; i++) {
+                w[i] = g.weight(w[i], s[i]);
+                totals[OF_QUERIES ? n : i] += w[i];
+                if (OF_QUERIES) staged.weights[turn][4 * weight_col + i][row] = w[i];
+            }
+            if (!OF_QUERIES) *four(staged.weights[turn][row], weight_col) = make_float4(w[0], w[1], w[2], w[3]);
+        }
+#pragma unroll
+        for (u32 n = 0; n < CARRY; n++) {
+            staged.others[turn][0][other_row(n)][t % (COLS / 4)] = carried_x[n];
+            if (OTHER_OFFSETS) staged.others[turn][1][other_row(n)][t % (COLS / 4)] = carried_o[n];
+        }
+    };
+
+    const u32 rows = t / 32 * 4 + lanes().of4, cols = lanes().of8; // groups of four
+    float x[GROUPS][4][4], o[GROUPS][4][4];
+#pragma unroll
+    for (u32 c = 0; c < GROUPS; c++)
+#pragma unroll
+        for (u32 r = 0; r < 4; r++) {
+            u32 row = first_row + 4 * rows + r, col = first_col + 32 * c + 4 * cols;
+            spread(load4(own, row, col), x[c][r]);
+            if (OWN_OFFSETS) spread(load4(offsets, row, col), o[c][r]);
+        }
+
+    float sums[GROUPS][4][4] = {}, offset_sums[GROUPS][4][4] = {}, unused = 0.0f;
+    fetch_rows(0);
+    for (u32 j = 0, turn = 0; j < other.rows; j += OTHERS, turn ^= 1) {
+        stage(turn);
+        __syncthreads();
+        if (j + OTHERS < other.rows) fetch_rows(j + OTHERS);
+#pragma unroll 4
+        for (u32 n = 0; n < OTHERS; n++) {
+            float w[4], y[4], p[4];
+            spread(*four(staged.weights[turn][n], rows), w);
+#pragma unroll
+            for (u32 c = 0; c < GROUPS; c++) {
+                spread(staged.others[turn][0][n][8 * c + cols], y);
+                if (OTHER_OFFSETS) spread(staged.others[turn][1][n][8 * c + cols], p);
+#pragma unroll
+                for (u32 r = 0; r < 4; r++)
+#pragma unroll
+                    for (u32 k = 0; k < 4; k++) {
+                        float& sum = sums[c][r][k];
+                        if (OF_QUERIES)
+                            g.backward(w[r], x[c][r][k], o[c][r][k], y[k], sum, offset_sums[c][r][k], unused);
+                        else
+                            g.backward(w[r], y[k], p[k], x[c][r][k], unused, unused, sum);
+                    }
+            }
+        }
+    }
+
+    float total[4] = {};
+    if (G::TOTALS) {
+        if (OF_QUERIES) {
+            for (u32 n = 0; n < 2; n++) staged.totals[weight_col][weight_row + n * WEIGHT_ROWS] = totals[n];
+        } else {
+            for (u32 i = 0; i < 4; i++) staged.totals[weight_row][4 * weight_col + i] = totals[i];
+        }
+        __syncthreads();
+        for (u32 part = 0; part < (OF_QUERIES ? LINE : WEIGHT_ROWS); part++)
+            for (u32 r = 0; r < 4; r++) total[r] += staged.totals[part][4 * rows + r];
+    }
+#pragma unroll
+    for (u32 c = 0; c < GROUPS; c++)
+#pragma unroll
+        for (u32 r = 0; r < 4; r++) {
+            u32 row = first_row + 4 * rows + r, col = first_col + 32 * c + 4 * cols;
+            float v[4];
+#pragma unroll
+            for (u32 k = 0; k < 4; k++)
+                v[k] = OF_QUERIES ? g.finish_query(sums[c][r][k], total[r])
+                                  : g.finish_entity(sums[c][r][k], total[r]);
+            store4(columns(out, 0, d), row, col, make_float4(v[0], v[1], v[2], v[3]));
+            if (OWN_OFFSETS) {
+#pragma unroll
+                for (u32 k = 0; k < 4; k++) v[k] = g.finish_offset(offset_sums[c][r][k], o[c][r][k]);
+                store4(columns(out, d, d), row, col, make_float4(v[0], v[1], v[2], v[3]));
+            }
+        }
+}
+
+/// Both gradients; those of queries first, whose blocks have the longer way where entities are more.
+template <u32 WARPS, u32 GROUPS, class G>
+__device__ __forceinline__ void both_gradients(const G& g, const Mat& queries, const Mat& entities,
+                                               const Mat& scores, const Mat& weights, const MatMut& dqueries,
+                                               const MatMut& dentities) {
+    typedef Staged<WARPS, GROUPS, G::OFFSETS> Shared;
+    __shared__ Shared staged;
+    u32 tiles_q = ceil_div(queries.rows, Shared::ROWS) * ceil_div(entities.cols, Shared::COLS), at = blockIdx.x;
+    if (at < tiles_q) gradients<true>(g, queries, entities, scores, weights, dqueries, at, staged);
+    else gradients<false>(g, queries, entities, scores, weights, dentities, at - tiles_q, staged);
+}
+
+/// Writes dentities[q] and adds to dqueries[r], for the roots `r` of query `q`. A thread per cell of the entities.
+template <class G>
+__device__ __forceinline__ void pair_gradients(const G& g, const Mat& queries, const Mat& entities,
+                                               const u32* root_offsets, const Mat& scores, const Mat& weights,
+                                               const MatMut& dqueries, const MatMut& dentities) {
+    Cell c = cell(entities.rows, entities.cols);
+    if (!c.inside) return;
+    const u32 d = entities.cols;
+    float e = entities.row(c.row)[c.col], total = 0.0f;
+    for (u32 root = root_offsets[c.row]; root < root_offsets[c.row + 1]; root++) {
+        float q = queries.row(root)[c.col], o = G::OFFSETS ? queries.row(root)[d + c.col] : 0.0f;
+        float w = g.weight(weights.row(0)[root], scores.row(0)[root]);
+        float dq = 0.0f, d_o = 0.0f, de = 0.0f;
+        g.backward(w, q, o, e, dq, d_o, de);
+        dqueries.row(root)[c.col] += g.finish_query(dq, w);
+        if (G::OFFSETS) dqueries.row(root)[d + c.col] += g.finish_offset(d_o, o);
+        total += g.finish_entity(de, w);
+    }
+    dentities.row(c.row)[c.col] = total;
+}
+
+} // namespace score
+
+// The kernels of a geometry. The tiles of its gradients are small, to spread evenly, or large, where a geometry
+// does little with what a tile reads: see `gradients`.
+#define SCORE_KERNELS(G, name, warps, groups)                                                                \
+    /* out[q, e], for few pairs and for many */                                                              \
+    KERNEL(128, scores_##name, (G g, Mat queries, Mat entities, MatMut out)) {                               \
+        score::tile<4, 4>(g, queries, entities, out);                                                        \
+    }                                                                                                        \
+    KERNEL(128, scores_large_##name, (G g, Mat queries, Mat entities, MatMut out)) {                         \
+        score::tile<8, 8>(g, queries, entities, out);                                                        \
+    }                                                                                                        \
+    /* Gradients of queries and entities from weights = d loss / d scores */                                 \
+    KERNEL(32 * warps, scores_backward_##name, (G g, Mat queries, Mat entities, Mat scores, Mat weights,     \
+                                                MatMut dqueries, MatMut dentities)) {                        \
+        score::both_gradients<warps, groups>(g, queries, entities, scores, weights, dqueries, dentities);    \
+    }                                                                                                        \
+    /* out[0, r] = score(queries[r], entities[q]) for the roots r of each query q */                         \
+    KERNEL(128, pair_scores_##name, (G g, Mat queries, Mat entities, const u32* root_offsets, MatMut out)) { \
+        score::pairs(g, queries, entities, score::OfRoots{root_offsets, entities.rows}, out);                \
+    }                                                                                                        \
+    KERNEL(256, pair_scores_backward_##name, (G g, Mat queries, Mat entities, const u32* root_offsets,       \
+                                              Mat scores, Mat weights, MatMut dqueries, MatMut dentities)) { \
+        score::pair_gradients(g, queries, entities, root_offsets, scores, weights, dqueries, dentities);     \
+    }                                                                                                        \
+    /* out[0, i] = score(queries[query_rows[i]], entities[entity_rows[i]]) */                                \
+    KERNEL(128, listed_scores_##name, (G g, Mat queries, Mat entities, const u32* query_rows,                \
+                                       const u32* entity_rows, MatMut out)) {                                \
+        score::pairs(g, queries, entities, score::Listed{query_rows, entity_rows}, out);                     \
+    }
+SCORE_KERNELS(geometry::L1, l1, 2, 1)
+SCORE_KERNELS(geometry::L2, l2, 2, 1)
+SCORE_KERNELS(geometry::Box, box, 2, 1)
+SCORE_KERNELS(geometry::Dot, dot, 4, 2)
+#undef SCORE_KERNELS
