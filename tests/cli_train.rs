@@ -451,8 +451,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
         assert!(!folder.path().join("run").exists(), "{arguments:?}");
     }
     for (arguments, message) in [
-        (&["--device=cuda"][..], "no CUDA backend yet: use --device cpu"),
-        (&["--device=tpu"], "expected auto or cpu"),
+        (&["--device=cuda:x"][..], "expected auto, cpu, cuda or cuda:N"),
+        (&["--device=tpu"], "expected auto, cpu, cuda or cuda:N"),
         (&["--epochs=3"], "cannot be used with"),
         (&["--seed=-1"], "-1"),
         (&["--seed=18446744073709551615"], "18446744073709551615"),
