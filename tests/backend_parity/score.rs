@@ -229,7 +229,7 @@ pub fn check_bits<B: Backend>(backend: &B) {
     let small = DIMENSIONS.map(|d| (7, 19, d));
     // The last two are large enough for any tile.
     let shapes: Vec<_> =
-        small.into_iter().chain([(70, 130, 33), (65, 33_000, 18), (64, 33_000, 24)]).collect();
+        small.into_iter().chain([(70, 130, 33), (65, 33_000, 18), (65, 33_000, 24)]).collect();
     for (kind, &(num_queries, num_entities, d)) in
         KINDS.iter().flat_map(|&k| shapes.iter().map(move |s| (k, s)))
     {
