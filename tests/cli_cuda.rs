@@ -3,10 +3,9 @@
 #![cfg(target_os = "linux")]
 
 mod common;
-#[path = "common/emulator.rs"]
-mod emulator;
 
 use assert_cmd::Command;
+use common::emulator;
 use predicates::prelude::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

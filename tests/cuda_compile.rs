@@ -1,6 +1,8 @@
 //! The kernels compile for every generation of GPUs, without a GPU: where NVRTC is found (see `smore devices`).
 #![cfg(unix)]
 
+mod common;
+
 use smore::backend::cuda::nvidia::compile::{Compiler, Target};
 use smore::backend::cuda::source;
 
@@ -11,7 +13,7 @@ fn compiler() -> Option<Compiler> {
     match Compiler::find(NEWEST) {
         Ok(compiler) => Some(compiler),
         Err(why) => {
-            eprintln!("skipped: {why}");
+            common::skip(why);
             None
         }
     }

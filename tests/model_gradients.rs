@@ -1,9 +1,9 @@
 //! Whole models: gradients against finite differences in float64, the CPU and the CUDA kernels against the
 //! reference, and results that do not depend on threads.
 
-#[path = "common/emulator.rs"]
-mod emulator;
+mod common;
 
+use common::{emulator, gpu};
 use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::Config;
 use smore::model::{self, Weights};
@@ -202,7 +202,14 @@ fn the_cpu_trains_like_the_reference() {
 }
 
 #[test]
-fn the_cuda_kernels_train_like_the_reference() {
+fn the_gpu_trains_like_the_reference() {
+    if let Some(cuda) = gpu::cuda() {
+        check_training(&cuda);
+    }
+}
+
+#[test]
+fn the_emulated_cuda_kernels_train_like_the_reference() {
     if let Some(cuda) = emulator::cuda() {
         check_training(&cuda);
     }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 mod common;
-#[path = "common/emulator.rs"]
-mod emulator;
-use common::Folder;
+use common::{Folder, emulator};
 
 struct Silent;
 impl Observer for Silent {}

@@ -10,11 +10,9 @@
 //! are skipped), and the same launchers and kernels on the CPU (see `tests/common/emulator.rs`).
 
 mod array;
+#[path = "../common/mod.rs"]
+mod common;
 mod determinism;
-#[path = "../common/emulator.rs"]
-mod emulator;
-#[path = "../common/gpu.rs"]
-mod gpu;
 mod gradients;
 mod linear;
 mod loss;
@@ -25,6 +23,7 @@ mod rows;
 mod score;
 mod segment;
 
+use common::{emulator, gpu};
 use smore::backend::{Cpu, Reference};
 
 /// The table of operations, once per backend.

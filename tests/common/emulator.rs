@@ -3,7 +3,6 @@
 //!
 //! Device memory is host memory between pages that cannot be touched, filled with NaN when it is given out:
 //! a kernel that reads or writes beyond a buffer is stopped, and one that reads what nothing wrote gives NaN.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
 use smore::backend::Cuda;
 use smore::backend::cuda::driver::{Driver, Launch, Product, When};
@@ -59,7 +58,9 @@ pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
         .arg(work.path().join(files[0].0));
     match command.output() {
         Err(error) => {
-            eprintln!("skipped: no C++ compiler to run the CUDA kernels on the CPU ({compiler}: {error})");
+            super::skip(format_args!(
+                "no C++ compiler runs the CUDA kernels on the CPU ({compiler}: {error})"
+            ));
             return None;
         }
         Ok(output) => {

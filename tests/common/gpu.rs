@@ -10,7 +10,7 @@ pub fn cuda() -> Option<Cuda> {
     let open = || match Cuda::open(0, false, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels")) {
         Ok(cuda) => Some(cuda),
         Err(why) => {
-            eprintln!("skipped: no GPU is tested: {why}");
+            super::skip(format_args!("tests on a GPU: {why}"));
             None
         }
     };

@@ -1,6 +1,9 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod emulator;
+pub mod gpu;
+
 use smore::dataset::ResolveOptions;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +55,13 @@ pub fn public_data() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: no public data in {} (set SMORE_DATA)", folder.display());
+    skip(format_args!("no public data in {} (set SMORE_DATA)", folder.display()));
     None
+}
+
+/// Tells that a test is skipped, also where the test runner keeps what tests print to itself.
+pub fn skip(why: impl std::fmt::Display) {
+    use std::io::Write;
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("test"));
 }

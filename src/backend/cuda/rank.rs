@@ -1,4 +1,4 @@
-//! Filtered ranks. Kernels: `kernels/rank.cu`, and those of [`score`](super::score).
+//! Filtered ranks. Kernels: `kernels/rank.cu`, and those of [`score`].
 //!
 //! Scores of some queries with a chunk of entities stay in a scratch matrix that fits the second-level cache, are
 //! counted there and overwritten by those of the next chunk.
