@@ -1,5 +1,5 @@
 // How many instructions a second the GPU gets through: what the floors of the score kernels are computed from.
-// Launcher: src/backend/cuda/ceilings.rs.
+// Launcher: src/backend/cuda/ceilings.rs, with step 1 and bits 7 for all three.
 #include "common.cuh"
 
 // Eight chains a thread: enough to hide the latency of each instruction. They start from different numbers, so that
@@ -9,7 +9,7 @@
 __device__ __forceinline__ u32 choose(u32 x, u32 a, u32 b) { return (x & a) | (~x & b); }
 
 /// FP32 additions: 8 a thread and round.
-KERNEL(256, ceiling_fp32, (u32 rounds, float step, MatMut out)) {
+KERNEL(256, ceiling_fp32, (u32 rounds, float step, u32 bits, MatMut out)) {
     float chains[8];
 #pragma unroll
     for (int c = 0; c < 8; c++) chains[c] = step * c;
@@ -23,7 +23,7 @@ KERNEL(256, ceiling_fp32, (u32 rounds, float step, MatMut out)) {
 }
 
 /// Bit operations: 8 a thread and round.
-KERNEL(256, ceiling_logic, (u32 rounds, u32 bits, MatMut out)) {
+KERNEL(256, ceiling_logic, (u32 rounds, float step, u32 bits, MatMut out)) {
     u32 chains[8];
 #pragma unroll
     for (int c = 0; c < 8; c++) chains[c] = bits * (c + threadIdx.x);

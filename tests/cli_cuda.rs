@@ -188,3 +188,20 @@ fn memory_that_runs_out_later_is_an_error_that_leaves_no_run() {
     run.assert().failure().stderr(predicate::str::contains("out of memory on Emulated GPU"));
     assert!(!machine.path("run").exists());
 }
+
+#[test]
+fn every_kernel_is_timed_against_its_floor() {
+    let Some(machine) = Machine::new() else { return };
+    let small = ["--queries", "8", "--negatives", "16", "--dim", "16", "--table", "0.0001"];
+    let mut bench = machine.smore(&["bench", "kernels", "--device", "cuda", "--json"]);
+    let document = report(&bench.args(small).assert().success().get_output().stdout);
+    let kernels = document["kernels"].as_array().unwrap();
+    for kernel in kernels {
+        let share = kernel["share_of_roofline"].as_f64().unwrap();
+        assert!(share > 0.0 && kernel["seconds"].as_f64().unwrap() > 0.0, "{kernel}");
+    }
+    assert_eq!(
+        kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("scores backward")).count(),
+        4
+    );
+}

@@ -46,7 +46,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.device.open(global)? {
         Opened::Cpu(backend) => bench(backend, None, args.table.unwrap_or(0.25), &args, global),
         Opened::Cuda(backend) => {
-            let ceilings = ceilings::measure(&backend, 4096)?;
+            let ceilings = ceilings::measure(&backend)?;
             bench(backend, Some(ceilings), args.table.unwrap_or(4.0), &args, global)
         }
     }
@@ -195,7 +195,7 @@ fn bench<B: Backend>(
     let (from, mut to) = (bench.random(len, 1.0)?, bench.backend.zeros(len)?);
     let seconds = bench.seconds(|b| b.copy(Mat::new(&from, len / d, d), MatMut::new(&mut to, len / d, d)))?;
     bench.copy = 8.0 * (len / d * d) as f64 / seconds;
-    let n = if ceilings.is_some() { 4096 } else { 1024 };
+    let n = len.isqrt().next_multiple_of(64).min(if ceilings.is_some() { 4096 } else { 1024 });
     let (x, w, b) = (bench.random(n * n, 1.0)?, bench.random(n * n, 1.0)?, bench.random(n, 1.0)?);
     drop((from, to));
     let mut to = bench.backend.zeros(n * n)?;

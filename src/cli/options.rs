@@ -100,7 +100,7 @@ pub enum Device {
     Cuda(i32),
 }
 
-/// A device that is there: see [`on`].
+/// A device that is there.
 pub enum Opened {
     /// All cores.
     Cpu(Cpu),

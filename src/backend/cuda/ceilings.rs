@@ -27,32 +27,35 @@ impl Ceilings {
 /// Instructions a thread and round, in all three kernels.
 const CHAINS: f64 = 8.0;
 const THREADS: u32 = 256;
+/// Some for each multiprocessor of the largest GPUs, many times over.
 const BLOCKS: usize = 4096;
 
-/// The rates of a GPU: medians of seven runs of some milliseconds. `rounds` of instructions a thread.
-pub fn measure(cuda: &Cuda, rounds: u32) -> Result<Ceilings> {
+/// The rates of a GPU: medians of seven runs of some milliseconds.
+pub fn measure(cuda: &Cuda) -> Result<Ceilings> {
     let mut buffer = cuda.zeros(1)?;
-    let grid = [BLOCKS, 1, 1];
-    let rate = |buffer: &mut Buffer, kernel: &str| -> Result<f64> {
-        let mut times = Vec::new();
-        for _ in 0..8 {
-            let out = mat_mut(&mut ViewMut::new(buffer, 1, 1));
-            let start = Instant::now();
-            match kernel {
-                "fp32" => cuda.launch("ceiling_fp32", grid, THREADS, &[&rounds, &1f32, &out]),
-                "logic" => cuda.launch("ceiling_logic", grid, THREADS, &[&rounds, &7u32, &out]),
-                _ => cuda.launch("ceiling_mixed", grid, THREADS, &[&rounds, &1f32, &7u32, &out]),
-            }
-            cuda.download(buffer, 0, &mut [0.0])?;
-            times.push(start.elapsed().as_secs_f64());
-        }
-        times.remove(0);
-        times.sort_by(f64::total_cmp);
-        Ok(CHAINS * f64::from(rounds) * f64::from(THREADS) * BLOCKS as f64 / times[times.len() / 2])
-    };
     Ok(Ceilings {
-        fp32: rate(&mut buffer, "fp32")?,
-        logic: rate(&mut buffer, "logic")?,
-        mixed: rate(&mut buffer, "mixed")?,
+        fp32: rate(cuda, &mut buffer, "ceiling_fp32")?,
+        logic: rate(cuda, &mut buffer, "ceiling_logic")?,
+        mixed: rate(cuda, &mut buffer, "ceiling_mixed")?,
     })
+}
+
+fn rate(cuda: &Cuda, buffer: &mut Buffer, kernel: &'static str) -> Result<f64> {
+    const ENOUGH: f64 = 4e-3;
+    let mut seconds = |rounds: u32| -> Result<f64> {
+        let out = mat_mut(&mut ViewMut::new(buffer, 1, 1));
+        let start = Instant::now();
+        cuda.launch(kernel, [BLOCKS, 1, 1], THREADS, &[&rounds, &1f32, &7u32, &out]);
+        cuda.download(buffer, 0, &mut [0.0])?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    // The first call loads the kernel.
+    seconds(1)?;
+    let mut rounds = 16;
+    while seconds(rounds)? < ENOUGH {
+        rounds *= 2;
+    }
+    let mut times = (0..7).map(|_| seconds(rounds)).collect::<Result<Vec<f64>>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(CHAINS * f64::from(rounds) * f64::from(THREADS) * BLOCKS as f64 / times[times.len() / 2])
 }
