@@ -18,9 +18,7 @@ struct Machine {
 
 impl Machine {
     fn new() -> Option<Self> {
-        let driver = emulator::build("libcuda.so", &[("driver.cpp", include_str!("fake_cuda/driver.cpp"))])?;
-        let nvrtc = emulator::build("libnvrtc.so.13", &[("nvrtc.cpp", include_str!("fake_cuda/nvrtc.cpp"))])?;
-        let libraries = [driver, nvrtc].map(|path| path.parent().unwrap().to_path_buf());
+        let libraries = emulator::fake_driver()?;
         Some(Machine { folder: common::Folder::in_memory(), libraries: libraries.into() })
     }
 

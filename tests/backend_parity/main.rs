@@ -6,6 +6,8 @@
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
+//! - [`fake_driver`] runs all of it once more on the real driver code, with a driver that is not real.
+//!
 //! A new backend is one line of `parity!`. CUDA comes twice: on a GPU where there is one (else its tests say that they
 //! are skipped), and the same launchers and kernels on the CPU (see `tests/common/emulator.rs`).
 
@@ -13,6 +15,7 @@ mod array;
 #[path = "../common/mod.rs"]
 mod common;
 mod determinism;
+mod fake_driver;
 mod gradients;
 mod linear;
 mod loss;

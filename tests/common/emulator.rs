@@ -28,6 +28,13 @@ pub fn cuda() -> Option<Cuda> {
     Some(Cuda::on(Arc::new(Emulator { launch, memory: Mutex::default(), _library: library })))
 }
 
+/// Folders with a driver and a compiler of kernels that stand in for NVIDIA's, for `LD_LIBRARY_PATH`.
+pub fn fake_driver() -> Option<[PathBuf; 2]> {
+    let driver = build("libcuda.so", &[("driver.cpp", include_str!("../fake_cuda/driver.cpp"))])?;
+    let nvrtc = build("libnvrtc.so.13", &[("nvrtc.cpp", include_str!("../fake_cuda/nvrtc.cpp"))])?;
+    Some([driver, nvrtc].map(|path| path.parent().expect("in a folder").to_path_buf()))
+}
+
 /// Compiles C++ to a shared library `name`, unless that was done for the same sources before; its path. The first
 /// file is the one that is compiled; `kernels.cpp`, with all kernels, can be included.
 pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {

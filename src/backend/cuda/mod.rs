@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex};
 pub struct Cuda {
     driver: Arc<dyn Driver>,
     /// What went wrong in an operation.
-    failure: Arc<Mutex<Option<Error>>>,
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 type View<'a> = Mat<'a, Buffer>;
@@ -64,20 +64,14 @@ impl Cuda {
     fn run(&self, operation: impl FnOnce() -> Result<()>) {
         let mut failure = self.failure.lock().expect("no panic while it is held");
         if failure.is_none() {
-            *failure = operation().err();
+            *failure = operation().err().map(|error| error.to_string());
         }
     }
 
-    /// What went wrong so far. The first caller gets the error itself.
+    /// What went wrong in an operation: nothing after it was done.
     fn check(&self) -> Result<()> {
-        let mut failure = self.failure.lock().expect("no panic while it is held");
-        match failure.take() {
-            None => Ok(()),
-            Some(error) => {
-                *failure = Some(Error::Device(format!("the device failed before: {error}")));
-                Err(error)
-            }
-        }
+        let failure = self.failure.lock().expect("no panic while it is held");
+        failure.as_ref().map_or(Ok(()), |what| Err(Error::Device(what.clone())))
     }
 
     /// Launches a kernel; an empty grid is no launch.

@@ -144,6 +144,14 @@ impl Nvidia {
         self.transfers.lock().expect("no panic while it is held")
     }
 
+    /// Lets the compute stream wait for copies. While the result is held, no other thread comes between that and
+    /// what is launched: neither a copy, nor a mark that would leave the launch out.
+    fn before_launch(&self) -> Result<std::sync::MutexGuard<'_, Transfers>> {
+        let mut transfers = self.transfers();
+        transfers.before_launch()?;
+        Ok(transfers)
+    }
+
     fn function(&self, kernel: &'static str) -> Result<CUfunction> {
         let mut functions = self.functions.lock().expect("no panic while it is held");
         if let Some(function) = functions.get(kernel) {
@@ -261,7 +269,7 @@ impl Driver for Nvidia {
 
     fn zero(&self, address: u64, bytes: usize) -> Result<()> {
         self.current()?;
-        self.transfers().before_launch()?;
+        let _order = self.before_launch()?;
         // SAFETY: the caller keeps to memory that it was given.
         check(
             unsafe { sys::cuMemsetD8Async(address, 0, bytes, self.compute) },
@@ -285,7 +293,7 @@ impl Driver for Nvidia {
 
     fn download(&self, address: u64, out: &mut [u8]) -> Result<()> {
         self.current()?;
-        self.transfers().before_launch()?;
+        let _order = self.before_launch()?;
         // SAFETY: the caller keeps to memory that it was given; `out` is not touched before the stream is done.
         unsafe {
             let pointer: *mut c_void = out.as_mut_ptr().cast();
@@ -304,7 +312,7 @@ impl Driver for Nvidia {
             *to = from.bytes().as_ptr() as *mut c_void;
         }
         assert!(launch.arguments.len() <= arguments.len(), "{}: too many arguments", launch.kernel);
-        self.transfers().before_launch()?;
+        let _order = self.before_launch()?;
         let [x, y, z] = launch.grid;
         let extra = std::ptr::null_mut();
         // SAFETY: the arguments have the number and sizes that the kernel takes (the tests compare them at every launch
@@ -330,7 +338,7 @@ impl Driver for Nvidia {
     fn matmul(&self, product: &Product) -> Result<bool> {
         let Some(blas) = &self.blas else { return Ok(false) };
         self.current()?;
-        self.transfers().before_launch()?;
+        let _order = self.before_launch()?;
         // SAFETY: the caller keeps to memory that it was given.
         unsafe { blas.multiply(product) }?;
         Ok(true)
