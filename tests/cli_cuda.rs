@@ -162,7 +162,7 @@ fn what_keeps_a_gpu_from_use_is_told_and_auto_falls_back_to_the_cpu() {
     let machine = machine.without_compiler();
     check_unfit(&machine, &[], "pip install nvidia-cuda-nvrtc");
     let machine = Machine { libraries: vec![Path::new("/nowhere").into()], ..machine };
-    check_unfit(&machine, &[], "no NVIDIA driver");
+    check_unfit(&machine, &[], "no NVIDIA driver was found");
 }
 
 #[test]

@@ -93,9 +93,7 @@ pub fn driver() -> Result<Driver> {
     // SAFETY: only tries to load the library.
     if !unsafe { sys::is_culib_present() } {
         return Err(Error::Device(
-            "no NVIDIA driver (libcuda.so.1 was not found): install the driver, or in a container pass the GPU \
-             through (for example docker run --gpus all)"
-                .into(),
+            "no NVIDIA driver was found (libcuda.so.1; in a container, pass the GPU through)".into(),
         ));
     }
     // SAFETY: the library is there, and all pointers are to live locals.
