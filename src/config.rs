@@ -7,6 +7,7 @@ use crate::backend::Activation;
 use crate::error::{Error, Result};
 use crate::query::parse::parse_structures;
 use crate::query::structure::Structure;
+use crate::sampler::Verification;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::{Table, Value};
@@ -115,6 +116,12 @@ pub struct SamplingConfig {
     pub relation_bandwidth: usize,
     /// Cap on partial answers; a query above it is drawn again.
     pub answer_cap: usize,
+    /// How it is found out which negatives are answers: `bidirectional`, `exhaustive` (no caps apply) or `none`.
+    pub verification: Verification,
+    /// Answers are drawn by their degree to this power; 0 is uniform.
+    pub answer_exponent: f32,
+    /// Negatives are drawn by their degree to this power; 0 is uniform.
+    pub negative_exponent: f32,
     /// Batches that wait, ready, for the trainer.
     pub queue: usize,
     /// Threads that draw queries; 0 is 1 beside a model on the CPU, and up to 16 beside one on a GPU.
@@ -140,6 +147,9 @@ impl Default for SamplingConfig {
             negatives: 1024,
             relation_bandwidth: 2000,
             answer_cap: 512,
+            verification: Verification::default(),
+            answer_exponent: 0.0,
+            negative_exponent: 0.0,
             queue: 8,
             workers: 0,
         }
@@ -291,6 +301,10 @@ impl Config {
             (
                 (1..=1 << 24).contains(&self.sampling.negatives),
                 "sampling.negatives must be between 1 and 16,777,216",
+            ),
+            (
+                self.sampling.answer_exponent.abs() <= 8.0 && self.sampling.negative_exponent.abs() <= 8.0,
+                "sampling.answer_exponent and sampling.negative_exponent must be between -8 and 8",
             ),
             (
                 self.sampling.workers <= 1024,

@@ -7,7 +7,7 @@ use smore::pipeline::Batch;
 use smore::query::execute::answers;
 use smore::query::{Mix, Structure, Tree};
 use smore::rng::{Rng, below, stream};
-use smore::sampler::{Rejection, Sampler, SamplerOptions};
+use smore::sampler::{Rejection, Sampler, SamplerOptions, Verification};
 use std::collections::BTreeMap;
 
 fn anchor() -> Structure {
@@ -198,6 +198,7 @@ fn random_trees_agree_with_the_executor_at_every_cap() {
             relation_bandwidth: caps.0,
             answer_cap: caps.1,
             max_attempts: 300,
+            ..Default::default()
         };
         let mut sampler = Sampler::new(buf.view(), &mix, options).unwrap();
         let mut batch = Batch::default();
@@ -241,6 +242,107 @@ fn a_mix_fills_the_batch_structure_by_structure_and_repeats_by_seed_and_number()
     check_batch(buf.view(), &mix, &first);
 }
 
+/// No cap is met with these.
+fn uncapped(seed: u64, negatives: usize) -> SamplerOptions {
+    SamplerOptions { seed, negatives, relation_bandwidth: 10_000, answer_cap: 10_000, ..Default::default() }
+}
+
+#[test]
+fn exhaustive_verification_draws_the_same_batches_and_counts_every_answer() {
+    let (mut drawn, mut masked) = (0, 0);
+    for seed in 0..60 {
+        let buf = random_graph(seed);
+        let mut rng = stream(seed, "tree", 1);
+        for structure in named().into_iter().chain([random_tree(&mut rng, 4)]) {
+            let mix = mix_of(&[(structure, 4)]);
+            let fill = |verification| {
+                let options = SamplerOptions { verification, max_attempts: 300, ..uncapped(seed, 60) };
+                let mut sampler = Sampler::new(buf.view(), &mix, options).unwrap();
+                let mut batch = Batch::default();
+                sampler.fill(0, &mut batch).map(|()| (batch, sampler.stats().next().unwrap().1.enumerated))
+            };
+            let (mut cut, Ok((all, enumerated))) =
+                (fill(Verification::Bidirectional), fill(Verification::Exhaustive))
+            else {
+                assert!(fill(Verification::Bidirectional).is_err(), "{:?}", mix.parts);
+                continue;
+            };
+            let (hits, exact) = check_batch(buf.view(), &mix, &all);
+            assert_eq!((enumerated, exact), (4, 4));
+            let (cut, _) = cut.as_mut().unwrap();
+            cut.num_answers.clone_from(&all.num_answers);
+            assert_eq!(*cut, all, "{:?}", mix.parts);
+            drawn += 1;
+            masked += hits;
+        }
+    }
+    assert!(drawn > 400 && masked > 10_000, "drawn {drawn}, masked {masked}");
+}
+
+#[test]
+fn without_verification_the_same_queries_are_drawn_and_only_the_answer_itself_is_masked() {
+    let buf = random_graph(0);
+    let mix = mix_of(&named().into_iter().map(|structure| (structure, 6)).collect::<Vec<_>>());
+    let fill = |verification| {
+        let mut batch = Batch::default();
+        let options = SamplerOptions { verification, ..uncapped(3, 400) };
+        Sampler::new(buf.view(), &mix, options).unwrap().fill(0, &mut batch).unwrap();
+        batch
+    };
+    let (none, verified) = (fill(Verification::None), fill(Verification::Bidirectional));
+    assert_eq!((&none.negatives, none.anchors.len()), (&verified.negatives, verified.anchors.len()));
+    let words = Batch::words_per_query(400);
+    let mut masked = 0;
+    for (q, positive) in none.positives.iter().enumerate() {
+        for (i, negative) in none.negatives.iter().enumerate() {
+            let bit = none.mask[q * words + i / 64] >> (i % 64) & 1 == 1;
+            assert_eq!(bit, negative == positive);
+            masked += u32::from(bit);
+        }
+    }
+    assert!(masked > 100, "{masked}");
+}
+
+#[test]
+fn negatives_are_drawn_by_a_power_of_their_degree_and_counted_accordingly() {
+    for (seed, exponent) in [(0, 0.75f32), (4, -1.0)] {
+        let buf = random_graph(seed);
+        let graph = buf.view();
+        let options = SamplerOptions { negative_exponent: exponent, ..uncapped(5, 2_000) };
+        let mix = mix_of(&[(chain(2), 50)]);
+        let mut sampler = Sampler::new(graph, &mix, options.clone()).unwrap();
+        let mut counts = BTreeMap::new();
+        let mut batch = Batch::default();
+        for number in 0..10 {
+            sampler.fill(number, &mut batch).unwrap();
+            check_batch(graph, &mix, &batch);
+            batch.negatives.iter().for_each(|&e| *counts.entry(e).or_default() += 1);
+        }
+        let weight = |e| (graph.degree(e) as f64).powf(exponent.into());
+        let total: f64 = graph.entities_with_edges().map(weight).sum();
+        let shares = graph.entities_with_edges().map(|e| (e, weight(e) / total)).collect();
+        let (statistic, freedom) = chi_square(&counts, &shares);
+        assert!(statistic < freedom + 4.0 * (2.0 * freedom).sqrt(), "{statistic:.1}, {freedom}");
+    }
+}
+
+#[test]
+fn answers_are_drawn_by_a_power_of_their_degree() {
+    for (seed, exponent) in [(0, 1.0f32), (4, -0.5)] {
+        let buf = random_graph(seed);
+        let graph = buf.view();
+        let options = SamplerOptions { answer_exponent: exponent, ..uncapped(5, 200) };
+        check_answers_with(graph, chain(1), options, |e| (graph.degree(e) as f64).powf(exponent.into()));
+    }
+    let buf = random_graph(0);
+    let error = Sampler::new(
+        buf.view(),
+        &mix_of(&[(chain(1), 1)]),
+        SamplerOptions { answer_exponent: f32::NAN, ..Default::default() },
+    );
+    assert!(error.err().unwrap().to_string().contains("to the power of NaN"));
+}
+
 /// Pearson's statistic against expected shares, and its degrees of freedom.
 fn chi_square(counts: &BTreeMap<EntityId, u64>, shares: &BTreeMap<EntityId, f64>) -> (f64, f64) {
     let total: u64 = counts.values().sum();
@@ -258,13 +360,15 @@ fn chi_square(counts: &BTreeMap<EntityId, u64>, shares: &BTreeMap<EntityId, f64>
 /// Draws answers of one structure and holds their frequencies against `weight` (not normalised).
 fn check_answers(graph: Csr, structure: Structure, weight: impl Fn(EntityId) -> f64) {
     // Nothing is capped, and a pool of the whole graph's size hardly ever consists of answers only.
-    let options = SamplerOptions {
-        seed: 5,
-        negatives: 200,
-        relation_bandwidth: 10_000,
-        answer_cap: 10_000,
-        ..Default::default()
-    };
+    check_answers_with(graph, structure, uncapped(5, 200), weight);
+}
+
+fn check_answers_with(
+    graph: Csr,
+    structure: Structure,
+    options: SamplerOptions,
+    weight: impl Fn(EntityId) -> f64,
+) {
     let mut sampler = Sampler::new(graph, &mix_of(&[(structure, 1_000)]), options).unwrap();
     let mut batch = Batch::default();
     let mut counts = BTreeMap::new();

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Csr, CsrBuf, KnowledgeGraph, Split};
 use crate::process::thread_cpu_time;
 use crate::query::{Mix, Plan, Structure};
-use crate::sampler::{Sampler, SamplerOptions, StructureStats};
+use crate::sampler::{Popularity, Sampler, SamplerOptions, StructureStats};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,7 +92,9 @@ impl Pipeline {
         options: PipelineOptions,
     ) -> Result<Self> {
         // Here once for its errors, so that they come now and not with the first batch.
-        Sampler::new(graph.train(), mix, sampler.clone())?;
+        let popularity =
+            Arc::new(Popularity::new(graph.train(), sampler.answer_exponent, sampler.negative_exponent)?);
+        Sampler::sharing(graph.train(), mix, sampler.clone(), popularity.clone())?;
         let workers = options.workers.max(1);
         let mut pipeline = Pipeline {
             lanes: Vec::with_capacity(workers),
@@ -111,9 +113,11 @@ impl Pipeline {
             });
             let thread = std::thread::Builder::new().name(format!("sampler-{worker}")).spawn({
                 let (graph, mix, plan, sampler) = (graph.clone(), mix.clone(), plan.clone(), sampler.clone());
-                let shared = shared.clone();
+                let (shared, popularity) = (shared.clone(), popularity.clone());
                 let numbers = (options.first + worker..).step_by(workers);
-                move || work(graph.train(), &mix, &plan, sampler, numbers, &shared)
+                move || {
+                    work(Sampler::sharing(graph.train(), &mix, sampler, popularity), &plan, numbers, &shared)
+                }
             });
             let thread = thread.map_err(|e| {
                 Error::invalid(format!(
@@ -201,15 +205,8 @@ impl Drop for Pipeline {
 }
 
 /// A worker's life: fill, index, hand over, until the queue is closed or something goes wrong.
-fn work(
-    graph: Csr,
-    mix: &Mix,
-    plan: &Plan,
-    options: SamplerOptions,
-    numbers: impl Iterator<Item = u64>,
-    shared: &Shared,
-) {
-    let mut sampler = match Sampler::new(graph, mix, options) {
+fn work(sampler: Result<Sampler>, plan: &Plan, numbers: impl Iterator<Item = u64>, shared: &Shared) {
+    let mut sampler = match sampler {
         Ok(sampler) => sampler,
         Err(error) => {
             let _ = shared.ready.push(Err(error));

@@ -4,20 +4,36 @@ use super::cut::Program;
 use super::frontier::{Caps, Filling, Frontier};
 use super::instantiate::instantiate;
 use super::negatives::Pool;
+use super::popularity::Popularity;
 use super::reject::{Rejection, Rejections};
 use super::verify::{Verifier, bits, set};
 use crate::error::{Error, Result};
-use crate::graph::{Csr, Walk};
+use crate::graph::{Csr, View};
 use crate::ids::EntityId;
 use crate::pipeline::Batch;
-use crate::query::{Mix, Structure};
-use crate::rng::{Rng, below, stream};
+use crate::query::{Mix, Structure, execute};
+use crate::rng::{Rng, stream};
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// How it is found out which negatives are answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verification {
+    /// Forward to a cut in the middle of the query, backward from the pool: about the square root of the cost of
+    /// enumerating all answers.
+    #[default]
+    Bidirectional,
+    /// All answers are enumerated, whatever that costs; no cap applies, and their number is exact.
+    Exhaustive,
+    /// Not at all: apart from the drawn answer itself, answers in the pool count as negatives.
+    None,
+}
+
 /// What a batch is made of, besides the graph and the mix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SamplerOptions {
     /// With the batch's number, decides the whole content.
     pub seed: u64,
@@ -31,6 +47,12 @@ pub struct SamplerOptions {
     pub answer_cap: usize,
     /// Draws of one query before the structure is given up as impossible on this graph.
     pub max_attempts: usize,
+    /// How negatives are verified.
+    pub verification: Verification,
+    /// Answers are drawn by their degree to this power; 0 is uniform.
+    pub answer_exponent: f32,
+    /// Negatives are drawn by their degree to this power; 0 is uniform.
+    pub negative_exponent: f32,
 }
 
 /// The caps are wide enough to throw few queries away for their size: a graph of some thousand entities
@@ -43,6 +65,9 @@ impl Default for SamplerOptions {
             relation_bandwidth: 2_000,
             answer_cap: 512,
             max_attempts: 10_000,
+            verification: Verification::default(),
+            answer_exponent: 0.0,
+            negative_exponent: 0.0,
         }
     }
 }
@@ -81,7 +106,8 @@ impl StructureStats {
 /// # What is drawn
 ///
 /// For each query: an answer uniformly among the entities that have edges, then the query by
-/// [`instantiate`]; the pool: entities uniformly among all, with repetition. The query is drawn again,
+/// [`instantiate`]; the pool: entities uniformly among all, with repetition. With an exponent in the options, an answer or a
+/// negative is drawn by its degree to that power, among the entities that have edges. The query is drawn again,
 /// **with a new answer**, when any [`Rejection`] applies, so that
 ///
 /// - query and answer are distributed as that process has it, *given* that nothing was rejected. For
@@ -92,6 +118,9 @@ impl StructureStats {
 ///
 /// A query whose answers are the whole pool is drawn again, too: it would have nothing to learn from.
 ///
+/// This is [`Verification::Bidirectional`]. [`Verification::Exhaustive`] promises the same and has no caps;
+/// [`Verification::None`] draws the same queries and does not look at the pool.
+///
 /// # Cost
 ///
 /// The pool is indexed once per batch, in O(fragments at its entities). A query costs its frontier
@@ -101,6 +130,7 @@ pub struct Sampler<'g> {
     graph: Csr<'g>,
     parts: Vec<Part>,
     options: SamplerOptions,
+    popularity: Arc<Popularity>,
     pool: Pool<'g>,
     frontier: Frontier<'g>,
     /// Bits of the candidates that are answers of the query at hand.
@@ -131,6 +161,17 @@ impl<'g> Sampler<'g> {
     ///
     /// [`Error::Sampling`] where the graph has no edges, [`Error::Invalid`] for an option out of range.
     pub fn new(graph: Csr<'g>, mix: &Mix, options: SamplerOptions) -> Result<Self> {
+        let popularity = Popularity::new(graph, options.answer_exponent, options.negative_exponent)?;
+        Self::sharing(graph, mix, options, Arc::new(popularity))
+    }
+
+    /// As [`Sampler::new`], with what was made from the exponents of the same options.
+    pub fn sharing(
+        graph: Csr<'g>,
+        mix: &Mix,
+        options: SamplerOptions,
+        popularity: Arc<Popularity>,
+    ) -> Result<Self> {
         if graph.num_edges() == 0 {
             return Err(Error::Sampling("the training graph has no edges: nothing can be drawn".into()));
         }
@@ -154,6 +195,7 @@ impl<'g> Sampler<'g> {
             graph,
             parts: parts.collect(),
             options,
+            popularity,
             pool: Pool::default(),
             frontier: Frontier::default(),
             hits: Vec::new(),
@@ -176,7 +218,7 @@ impl<'g> Sampler<'g> {
     pub fn fill_unless(&mut self, number: u64, batch: &mut Batch, stop: &AtomicBool) -> Result<()> {
         let mut rng = stream(self.options.seed, "batch", number);
         let rng = &mut rng;
-        self.pool.draw(self.graph, self.options.negatives, rng);
+        self.pool.draw(self.graph, self.options.negatives, || self.popularity.negative(self.graph, rng));
         let num_queries: usize = self.parts.iter().map(|part| part.count).sum();
         let words = Batch::words_per_query(self.options.negatives);
         batch.number = number;
@@ -192,20 +234,19 @@ impl<'g> Sampler<'g> {
             for _ in 0..self.parts[part].count {
                 let accepted = self.draw(part, rng, batch, stop)?;
                 let mask = &mut batch.mask[batch.positives.len() * words..][..words];
-                let mut masked = 0;
+                // Entities that the masked part of the pool stands for.
+                let mut represented = 0.0;
                 for candidate in bits(&self.hits) {
+                    let each = self.popularity.represented(self.graph, self.pool.entity(candidate));
                     for &position in self.pool.positions(candidate) {
                         set(mask, position as usize);
-                        masked += 1;
+                        represented += each;
                     }
                 }
                 batch.positives.push(accepted.answer);
                 batch.num_answers.push(match accepted.size {
                     Some(size) => size as f32,
-                    None => {
-                        let share = f64::from(masked) / self.options.negatives as f64;
-                        (1.0 + self.graph.num_entities() as f64 * share) as f32
-                    }
+                    None => (1.0 + represented / self.options.negatives as f64) as f32,
                 });
                 let stats = &mut self.parts[part].stats;
                 stats.drawn += 1;
@@ -265,10 +306,27 @@ impl<'g> Sampler<'g> {
         starts: Range<usize>,
     ) -> Result<Accepted, Rejection> {
         let Part { structure, program, .. } = &self.parts[part];
-        let answer = self.draw_answer(rng)?;
+        let answer = self.popularity.answer(self.graph, self.options.max_attempts, rng);
+        let answer = answer.ok_or(Rejection::NoEdges)?;
         instantiate(&self.graph, structure, answer, rng, &mut batch.anchors, &mut batch.relations)?;
         let query =
             Filling { anchors: &batch.anchors[starts.start..], relations: &batch.relations[starts.end..] };
+        self.hits.clear();
+        self.hits.resize(self.pool.num_candidates().div_ceil(64), 0);
+        match self.options.verification {
+            Verification::Bidirectional => {}
+            Verification::Exhaustive => {
+                let query =
+                    structure.fill(query.anchors, query.relations).expect("the structure's own lengths");
+                let answers = execute::answers(&View::new([self.graph]), &query);
+                return Self::exhaustive(answer, &answers, &self.pool, &mut self.hits);
+            }
+            Verification::None if !program.has_negation => {
+                self.pool.candidate(answer).into_iter().for_each(|itself| set(&mut self.hits, itself));
+                return Ok(Accepted { answer, frontier: 0, hits: 0, size: None });
+            }
+            Verification::None => {}
+        }
         let caps =
             Caps { relation_bandwidth: self.options.relation_bandwidth, answers: self.options.answer_cap };
         let frontier = self.frontier.enumerate(self.graph, program, query, caps)?;
@@ -283,9 +341,15 @@ impl<'g> Sampler<'g> {
             too_wide: Cell::new(false),
         };
         let is_answer = !program.has_negation || verifier.contains(program.root(), answer);
-        self.hits.clear();
-        self.hits.resize(self.pool.num_candidates().div_ceil(64), 0);
-        let size = if is_answer { verifier.hits(program.root(), &mut self.hits) } else { None };
+        let verified = self.options.verification != Verification::None;
+        let size = match is_answer {
+            true if verified => verifier.hits(program.root(), &mut self.hits),
+            true => {
+                self.pool.candidate(answer).into_iter().for_each(|itself| set(&mut self.hits, itself));
+                None
+            }
+            false => None,
+        };
         if verifier.too_wide.get() {
             return Err(Rejection::Bandwidth);
         }
@@ -302,19 +366,27 @@ impl<'g> Sampler<'g> {
         Ok(Accepted { answer, frontier, hits, size })
     }
 
-    /// Uniform among the entities that have edges.
-    fn draw_answer(&self, rng: &mut Rng) -> Result<EntityId, Rejection> {
-        let sources = self.graph.parts().0;
-        if !sources.is_empty() {
-            return Ok(sources[below(rng, sources.len() as u64) as usize]);
+    /// Accepts a query whose answers (ascending) are all known, and marks those of the pool.
+    fn exhaustive(
+        answer: EntityId,
+        answers: &[EntityId],
+        pool: &Pool,
+        marks: &mut [u64],
+    ) -> Result<Accepted, Rejection> {
+        if answers.binary_search(&answer).is_err() {
+            return Err(Rejection::NegatedAnswer);
         }
-        for _ in 0..self.options.max_attempts {
-            let entity = EntityId(below(rng, self.graph.num_entities() as u64) as u32);
-            if self.graph.has_edges(entity) {
-                return Ok(entity);
+        let mut hits = 0;
+        for candidate in 0..pool.num_candidates() {
+            if answers.binary_search(&pool.entity(candidate)).is_ok() {
+                set(marks, candidate);
+                hits += 1;
             }
         }
-        Err(Rejection::NoEdges)
+        if hits == pool.num_candidates() {
+            return Err(Rejection::NoNegatives);
+        }
+        Ok(Accepted { answer, frontier: answers.len(), hits, size: Some(answers.len()) })
     }
 }
 

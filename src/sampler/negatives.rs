@@ -3,7 +3,6 @@
 use super::entity_set::EntitySet;
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId};
-use crate::rng::{Rng, below};
 
 /// The pool's distinct entities, by entity and by the relations that enter them.
 #[derive(Debug, Default)]
@@ -32,13 +31,12 @@ pub struct Entry<'g> {
 }
 
 impl<'g> Pool<'g> {
-    /// Draws `size` entities uniformly, with repetition, among all of the graph, and indexes them.
+    /// Draws `size` entities, with repetition, and indexes them.
     ///
     /// O(size + fragments at the pool's entities + relations).
-    pub fn draw(&mut self, graph: Csr<'g>, size: usize, rng: &mut Rng) {
-        let n = graph.num_entities() as u64;
+    pub fn draw(&mut self, graph: Csr<'g>, size: usize, mut entity: impl FnMut() -> EntityId) {
         self.drawn.clear();
-        self.drawn.extend((0..size).map(|_| EntityId(below(rng, n) as u32)));
+        self.drawn.extend((0..size).map(|_| entity()));
         self.index_entities();
         self.index_relations(graph);
     }
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
     use crate::graph::CsrBuf;
     use crate::ids::Triple;
-    use crate::rng::stream;
+    use crate::rng::{below, stream};
 
     #[test]
     fn the_index_lists_every_occurrence_and_every_fragment_once() {
@@ -177,7 +175,8 @@ mod tests {
             .into();
         for buf in &graphs {
             let (graph, pool) = (buf.view(), &mut pool_memory);
-            pool.draw(graph, 64, &mut rng);
+            let n = graph.num_entities() as u64;
+            pool.draw(graph, 64, || EntityId(below(&mut rng, n) as u32));
             let mut seen = [false; 64];
             for candidate in 0..pool.num_candidates() {
                 let entity = pool.entity(candidate);

@@ -114,6 +114,9 @@ pub fn sampler_options(config: &Config) -> SamplerOptions {
         negatives: config.sampling.negatives,
         relation_bandwidth: config.sampling.relation_bandwidth,
         answer_cap: config.sampling.answer_cap,
+        verification: config.sampling.verification,
+        answer_exponent: config.sampling.answer_exponent,
+        negative_exponent: config.sampling.negative_exponent,
         ..SamplerOptions::default()
     }
 }
