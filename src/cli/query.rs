@@ -26,13 +26,17 @@ pub struct Args {
     /// The query, as nested tuples
     query: String,
     /// Number of answers
-    #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10, allow_negative_numbers = true)]
+    #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10, allow_negative_numbers = true, value_parser = parse_k)]
     k: usize,
     /// Language of labels
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
     #[command(flatten)]
     device: DeviceArgs,
+}
+
+fn parse_k(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a number from 1 on".into())
 }
 
 /// Runs `smore query`.

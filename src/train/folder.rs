@@ -5,7 +5,7 @@
 //! | `config.toml` | the resolved configuration; itself a valid `--config` |
 //! | `run.json` | version of smore, dataset, graph, device, steps |
 //! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
-//! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables |
+//! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables; a backslash, tab, line feed or carriage return in them is written as `\\`, `\t`, `\n` or `\r` |
 //! | `model.safetensors` | the best model by valid |
 //! | `state.safetensors` | the last state, with the optimizer's, to go on from |
 //! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` |
@@ -17,6 +17,7 @@ use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
 use crate::storage::atomic;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,14 @@ pub struct RunInfo {
     pub device: String,
     /// Steps of the whole run.
     pub steps: u64,
+}
+
+/// A name as it stands in a column of a `.tsv` file.
+fn cell(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '\t', '\n', '\r']) {
+        return text.into();
+    }
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r").into()
 }
 
 impl RunFolder {
@@ -81,14 +90,14 @@ impl RunFolder {
         }
         let entities = (0..graph.num_entities() as u32).map(|id| {
             let names = graph.entities();
-            format!("{id}\t{}\t{}\n", names.name(id), names.label(id).unwrap_or_default())
+            format!("{id}\t{}\t{}\n", cell(names.name(id)), cell(names.label(id).unwrap_or_default()))
         });
         self.write_lines("entities.tsv", entities)?;
         let relations = (0..graph.num_relations() as u32).map(RelationId).map(|relation| {
             let (names, id) = (graph.relations(), relation.0 / 2);
             let inverse = if relation.is_inverse() { "^" } else { "" };
-            let label = names.label(id).map(|label| format!("{inverse}{label}")).unwrap_or_default();
-            format!("{}\t{inverse}{}\t{label}\n", relation.0, names.name(id))
+            let label = names.label(id).map(|label| format!("{inverse}{}", cell(label))).unwrap_or_default();
+            format!("{}\t{inverse}{}\t{label}\n", relation.0, cell(names.name(id)))
         });
         self.write_lines("relations.tsv", relations)
     }
@@ -236,4 +245,15 @@ fn first_free(runs: &Path, name: &str) -> Result<PathBuf> {
         }
     }
     unreachable!("there are fewer folders than numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_their_column() {
+        assert_eq!(cell("plain name"), "plain name");
+        assert_eq!(cell("a\tb\nc\rd\\e"), "a\\tb\\nc\\rd\\\\e");
+    }
 }

@@ -31,8 +31,8 @@ functions! {
 /// First bytes of a cached program; the checksum of the rest follows.
 const MAGIC: &[u8; 8] = b"smoregpu";
 
-/// Options besides the architecture. No fast math: results are held to float64.
-const OPTIONS: [&str; 2] = ["--std=c++17", "-lineinfo"];
+/// Options besides the architecture. Lambdas belong to the device. No fast math: results are held to float64.
+const OPTIONS: [&str; 3] = ["--std=c++17", "-lineinfo", "--device-as-default-execution-space"];
 
 /// The run-time compiler.
 pub struct Compiler {
