@@ -22,7 +22,7 @@ typedef long long i64;
 #define NAN_F __uint_as_float(0x7fc00000u)
 #define INFINITY_F __uint_as_float(0x7f800000u)
 
-/// `rows x cols` floats, row `i` at `data + i * stride`. The twin of `View` in src/backend/cuda/memory.rs.
+/// `rows x cols` floats, row `i` at `data + i * stride`. The twin of `RawMat` in src/backend/cuda/memory.rs.
 struct Mat {
     const float* data;
     i64 stride;
