@@ -1,6 +1,10 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod emulator;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[path = "no_emulator.rs"]
 pub mod emulator;
 pub mod gpu;
 

@@ -1,0 +1,16 @@
+//! In place of the emulator of CUDA kernels, which switches stacks in the way of Linux on x86-64.
+
+use smore::backend::Cuda;
+use std::path::PathBuf;
+
+const WHY: &str = "the emulator of CUDA kernels runs on Linux on x86-64 only";
+
+pub fn cuda() -> Option<Cuda> {
+    super::skip(WHY);
+    None
+}
+
+pub fn fake_driver() -> Option<[PathBuf; 2]> {
+    super::skip(WHY);
+    None
+}
