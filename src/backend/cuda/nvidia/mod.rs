@@ -40,8 +40,6 @@ pub struct Nvidia {
     compiler: String,
     /// Cleared on drop before the context goes.
     blas: Option<Blas>,
-    /// Why there is no cuBLAS.
-    no_blas: Option<String>,
     tf32: bool,
     device: CUdevice,
     context: CUcontext,
@@ -95,7 +93,6 @@ impl Nvidia {
             cuda: driver.cuda(),
             compiler: format!("{}.{}", compiler.version.0, compiler.version.1),
             blas: None,
-            no_blas: None,
             tf32: options.tf32,
             device: 0,
             context: std::ptr::null_mut(),
@@ -121,17 +118,11 @@ impl Nvidia {
             check(sys::cuStreamCreate(&mut nvidia.compute, flags), "cannot make a stream")?;
             *nvidia.transfers.get_mut().expect("just made") = Transfers::new(nvidia.compute)?;
             nvidia.workspace = nvidia.allocate(blas::WORKSPACE)?;
-            match Blas::new(driver.major(), nvidia.compute.cast(), nvidia.workspace, options.tf32) {
-                Ok(blas) => nvidia.blas = Some(blas),
-                Err(why) => nvidia.no_blas = Some(why),
-            }
+            // Without cuBLAS a kernel of our own multiplies; `smore devices` tells how to get it.
+            let blas = Blas::new(driver.major(), nvidia.compute.cast(), nvidia.workspace, options.tf32);
+            nvidia.blas = blas.ok();
         }
         Ok(nvidia)
-    }
-
-    /// Why matrix products do not run on cuBLAS, if so: they then run on a kernel of our own.
-    pub fn no_blas(&self) -> Option<&str> {
-        self.no_blas.as_deref()
     }
 
     /// Makes the context that of this thread.
