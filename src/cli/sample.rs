@@ -21,9 +21,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A line:
-  {\"structure\":\"2i\",\"query\":\"(('a',('r',)),('b',('^s',)))\",\"easy\":[\"c\"],\"hard\":[\"d\",\"e\"]}
+  {\"structure\":\"2i\",\"query\":\"(('a',('r',)),('b',('^s',)))\",\"easy\":[\"c\"],\"hard\":[\"d\",\"e\"],\"missing\":[1,2],\"observed\":[1,0]}
 
-Easy answers follow from the observed graph (valid: train; test: train and valid), hard ones need an edge of the split. \
+Easy answers follow from the observed graph (valid: train; test: train and valid), hard ones need an edge of the split; \
+missing and observed count the edges of the proof of each hard answer that misses the fewest. \
 `smore query` takes the query as it stands. The same options give the queries that `smore eval` ranks.")]
 pub struct Args {
     /// Dataset: a name (see `smore data list`), a folder, or a graph file

@@ -5,7 +5,7 @@ use super::group::QueryGroup;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
 use crate::ids::EntityId;
 use crate::query::execute::answers;
-use crate::query::{Query, Structure, Tree};
+use crate::query::{Proof, Query, Structure, Tree, proofs};
 use crate::rng::{below, stream};
 use crate::sampler::Rejection;
 use hashbrown::HashSet;
@@ -30,7 +30,7 @@ pub struct QueryOptions {
 /// Queries of every structure asked for, some perhaps without any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuerySet {
-    /// Queries by structure; their targets are the hard answers, their filters all answers.
+    /// Queries by structure; their targets are the hard answers with their proofs, their filters all answers.
     pub groups: Vec<QueryGroup>,
     /// What the user should know: structures with fewer queries than asked for, and why.
     pub notes: Vec<String>,
@@ -98,12 +98,20 @@ fn hard_answers(graphs: &Graphs, query: &Query, max: usize) -> Result<Answers, R
     match hard.len() {
         0 => Err(Reason::NoHardAnswer),
         n if n > max => Err(Reason::TooManyAnswers),
-        _ => Ok(Answers { hard, all }),
+        _ => Ok(Answers { proofs: hard_proofs(graphs, query, &hard), hard, all }),
     }
+}
+
+/// The best proof of each hard answer; `None` for an entity that is no answer on the full graph.
+pub fn hard_proofs(graphs: &Graphs, query: &Query, hard: &[EntityId]) -> Vec<Option<Proof>> {
+    let all = proofs(graphs.observed, graphs.full, query);
+    hard.iter().map(|e| all.binary_search_by_key(e, |(entity, _)| *entity).ok().map(|at| all[at].1)).collect()
 }
 
 struct Answers {
     hard: Vec<EntityId>,
+    /// The best proofs of the hard ones.
+    proofs: Vec<Option<Proof>>,
     all: Vec<EntityId>,
 }
 
@@ -134,6 +142,7 @@ fn push(group: &mut QueryGroup, query: &Query, answers: &Answers) {
     let anchors: Vec<_> = anchors.into_iter().copied().collect();
     let relations: Vec<_> = relations.into_iter().copied().collect();
     group.push(&anchors, &relations, &answers.hard, &answers.all);
+    group.proofs.extend(&answers.proofs);
 }
 
 fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (QueryGroup, Option<String>) {

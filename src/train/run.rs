@@ -260,7 +260,7 @@ impl<B: Backend> Run<'_, B> {
             if due {
                 let scorer = ModelScorer::new(trainer.backend(), trainer.model(), &trainer.weights);
                 let results = MultiHop::evaluate(&scorer, &valid.groups, &mut |_| {})?;
-                let mrr: Vec<f64> = results.structures.iter().map(|(.., m)| m.mrr).collect();
+                let mrr: Vec<f64> = results.structures.iter().map(|s| s.metrics.mrr).collect();
                 let mean = mrr.iter().sum::<f64>() / mrr.len().max(1) as f64;
                 let best = mrr.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
                 if best {
