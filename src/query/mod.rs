@@ -1,12 +1,13 @@
 //! Queries: one tree type with three fillings, its text, its exact answers, its batch plan.
 //!
 //! Reading order: [`tree`] (the algebra), [`structure`] (the 14 named structures and mixes of them),
-//! [`parse`], [`print`](mod@print) and [`resolve`](mod@resolve) (text, names and ids), [`execute`] (exact
+//! [`parse`], [`nested`], [`print`](mod@print) and [`resolve`](mod@resolve) (text, tuples, names and ids), [`execute`] (exact
 //! answers by set operations, the oracle of every other part), [`proof`] (how many edges of an answer's best proof are
 //! missing), [`plan`] (a mix of structures compiled to
 //! operators for the trainer).
 
 pub mod execute;
+pub mod nested;
 pub mod parse;
 pub mod plan;
 pub mod print;

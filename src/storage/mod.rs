@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod checksum;
 pub mod container;
 pub mod mmap;
+pub mod pickle_write;
 
 #[cfg(target_endian = "big")]
 compile_error!(
