@@ -175,7 +175,9 @@ fn what_cannot_be_drawn_is_noted_beside_the_lines() {
 #[test]
 fn wrong_arguments_are_refused() {
     let folder = Folder::in_memory();
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["umls", "--format=pickle"], 1, "--output FOLDER"),
+        (&["umls", "--format=pickle", "--output=x", "--split=test"], 1, "leave --split out"),
         (&["umls", "--structures=4x"], 1, "4x"),
         (&["umlss"], 1, "did you mean umls?"),
         (&["umls", "--split=train"], 2, "expected valid or test"),

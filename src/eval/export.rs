@@ -24,8 +24,9 @@ struct Line<'a> {
 /// Writes a set that was generated from `graph`, one query a line, by structure:
 /// `{"structure":"2i","query":"(('a',('r',)),('b',('^s',)))","easy":["c"],"hard":["d","e"],"missing":[1,2],"observed":[1,0]}`.
 ///
-/// `missing` and `observed` are the edges of each hard answer's best [`Proof`](crate::query::Proof). `query` is text that [`parse_query`](crate::query::parse_query) reads. Answers are names, in the order
-/// of their ids. Flushes at the end.
+/// `missing` and `observed` count the edges of each hard answer's best [`Proof`](crate::query::Proof). `query` is
+/// text that [`parse_query`](crate::query::parse_query) reads. Answers are names, in the order of their ids.
+/// Flushes at the end.
 pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl Write) -> io::Result<()> {
     let entities = graph.entities();
     for group in &set.groups {
@@ -51,7 +52,7 @@ pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl W
 }
 
 /// The answers of query `q` that are not to be ranked.
-fn easy_answers<'a>(block: &QueryBlock<'a>, q: usize) -> impl Iterator<Item = &'a EntityId> {
+pub(super) fn easy_answers<'a>(block: &QueryBlock<'a>, q: usize) -> impl Iterator<Item = &'a EntityId> {
     let hard = block.targets_of(q);
     block.filter_of(q).iter().filter(|e| hard.binary_search(e).is_err())
 }

@@ -2,6 +2,7 @@
 
 use super::draw::{can_have_hard_answers, draw};
 use super::group::QueryGroup;
+use crate::graph::csr::RowStart;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
 use crate::ids::EntityId;
 use crate::query::execute::answers;
@@ -46,7 +47,7 @@ impl QuerySet {
 /// Three graphs: what is known, what is to be found out, and both.
 #[derive(Clone, Copy, Debug)]
 pub struct Graphs<'a> {
-    /// The observed graph. Valid: train; test: train and valid.
+    /// The observed graph. Train: nothing; valid: train; test: train and valid.
     pub observed: &'a View<'a>,
     /// The held-out split.
     pub held_out: Csr<'a>,
@@ -54,18 +55,25 @@ pub struct Graphs<'a> {
     pub full: &'a View<'a>,
 }
 
-/// Generates the queries of a split of a graph; see [`generate_from`]. The train split has none.
+/// Generates the queries of a split of a graph; see [`generate_from`].
+///
+/// Of the train split nothing counts as observed, so all answers of its queries are hard.
 pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) -> QuerySet {
+    with_graphs(graph, split, |graphs| generate_from(graphs, options))
+}
+
+/// Calls `work` with the graphs of a split.
+pub fn with_graphs<T>(graph: &KnowledgeGraph, split: Split, work: impl FnOnce(&Graphs) -> T) -> T {
+    let nothing = [RowStart::default()];
     let observed = match split {
         Split::Train => {
-            let groups = options.structures.iter().cloned().map(QueryGroup::new).collect();
-            return QuerySet { groups, notes: vec!["the train split has no held-out edges".into()] };
+            let empty = Csr::from_parts(graph.num_entities(), &[], &nothing, &[], &[]);
+            View::new([empty.expect("no edges, and a row offset that closes none")])
         }
         Split::Valid => graph.view(Split::Train),
         Split::Test => graph.view(Split::Valid),
     };
-    let graphs = Graphs { observed: &observed, held_out: graph.split(split), full: &graph.view(split) };
-    generate_from(&graphs, options)
+    work(&Graphs { observed: &observed, held_out: graph.split(split), full: &graph.view(split) })
 }
 
 /// Generates queries with at least one hard answer and at most `max_answers` of them.

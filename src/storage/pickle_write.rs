@@ -130,7 +130,7 @@ mod tests {
         let child =
             Command::new("python3").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let Ok(mut child) = child else {
-            println!("skipped: no python3 to read a pickle with");
+            let _ = writeln!(std::io::stderr(), "skipped: no python3 to read a pickle with");
             return None;
         };
         child.stdin.take().unwrap().write_all(pickle).unwrap();
