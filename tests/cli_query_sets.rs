@@ -7,6 +7,7 @@ use serde_json::Value;
 use smore::dataset::resolve;
 use smore::eval::{QuerySet, export, import};
 use smore::graph::{KnowledgeGraph, Split};
+use std::collections::HashSet;
 use std::path::Path;
 
 mod common;
@@ -62,7 +63,18 @@ fn sorted(text: &str) -> Vec<&str> {
 fn every_form_of_a_set_reads_back_as_the_set() {
     let folder = Folder::in_memory();
     smore(&folder).args(PICKLES).assert().success().stdout(contains("train").and(contains("pni")));
+    smore(&folder).args(PICKLES).assert().code(1).stderr(contains("sets: is not empty"));
     let graph = umls(&folder);
+    for split in [Split::Train, Split::Valid, Split::Test] {
+        let file = folder.path().join("sets").join(split.name()).with_extension("txt");
+        let text = std::fs::read_to_string(file).unwrap();
+        let lines = text.lines().map(|line| line.split('\t').map(|id| id.parse::<u32>().unwrap()).collect());
+        let found: Vec<Vec<u32>> = lines.collect();
+        let triples = graph.split(split).triples().map(|t| vec![t.head.0, t.relation.0, t.tail.0]);
+        assert_eq!(found, triples.collect::<Vec<_>>());
+        let all: HashSet<&[u32]> = found.iter().map(Vec::as_slice).collect();
+        assert!(found.iter().all(|t| all.contains([t[2], t[1] ^ 1, t[0]].as_slice())));
+    }
     for split in [Split::Valid, Split::Test] {
         let name = split.name();
         let mut lines = PICKLES.to_vec();
@@ -178,11 +190,14 @@ fn an_evaluation_of_a_set_from_files_is_the_evaluation_of_the_set() {
     let drawn = eval(&["--structures=1p.2i.up", "--queries=30"]);
     assert!(drawn["multi_hop"]["up"]["one_link"]["mrr"].is_f64(), "{drawn}");
     assert!(drawn["multi_hop"]["1p"]["full_inference"]["mrr"] == drawn["multi_hop"]["1p"]["mrr"], "{drawn}");
-    assert_eq!(eval(&["--query-set", "v.jsonl"]), drawn);
-    let mut pickled = eval(&["--query-set", "sets"]);
-    let note = pickled["notes"].as_array_mut().unwrap().pop().unwrap();
-    assert!(note.as_str().unwrap().contains("2in is left out"), "{note}");
-    assert_eq!(pickled, drawn);
+    for (path, left_out) in [("v.jsonl", 0), ("sets", 1), ("sets/all-valid-data.pkl", 1)] {
+        let mut report = eval(&["--query-set", path]);
+        let notes = std::mem::replace(&mut report["notes"], drawn["notes"].clone());
+        assert_eq!(notes[0], format!("the queries are those of {path}"));
+        assert_eq!(notes.as_array().unwrap().len(), 1 + left_out, "{notes}");
+        assert!(left_out == 0 || notes[1].as_str().unwrap().contains("2in is left out"), "{notes}");
+        assert_eq!(report, drawn, "{path}");
+    }
     smore(&folder)
         .args(["eval", "run", "--query-set", "sets", "--queries=3"])
         .assert()

@@ -54,7 +54,11 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
     let queries = match &args.query_set {
         None => Queries::Drawn(&cache),
-        Some(path) => Queries::Given(import::read(path, &graph, args.split)?),
+        Some(path) => {
+            let mut set = import::read(path, &graph, args.split)?;
+            set.notes.insert(0, format!("the queries are those of {}", path.display()));
+            Queries::Given(set)
+        }
     };
     let (report, meta) = on!(args.device.open(global)?, backend =>
         run::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &mut Notes)

@@ -89,6 +89,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         if args.split.is_some() {
             bail!("--format pickle writes the queries of all splits: leave --split out");
         }
+        export_pickle::check_empty(folder)?;
         let sets = SPLITS.map(draw);
         export_pickle::write_folder(folder, &graph, sets.each_ref())?;
         return summary(&SPLITS.into_iter().zip(&sets).collect::<Vec<_>>(), folder, global);

@@ -18,8 +18,18 @@ pub const UNION: i64 = -1;
 /// The integer that stands for a negation.
 pub const NEGATION: i64 = -2;
 
-/// Writes the sets of train, valid and test into `folder`, which stands alone: `KGReasoning` trains and
-/// evaluates on it, SMORE evaluates.
+/// Refuses a folder that holds anything: it may be a data set, whose files have the same names.
+pub fn check_empty(folder: &Path) -> Result<()> {
+    match std::fs::read_dir(folder).map(Iterator::count) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Error::file(folder, "is not empty: name a new folder, so that nothing is overwritten")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(folder)(error)),
+    }
+}
+
+/// Writes the sets of train, valid and test into `folder`, which stands alone: KGReasoning and SMORE train and
+/// evaluate on it. See [`check_empty`].
 ///
 /// | file | holds |
 /// | --- | --- |
@@ -27,6 +37,7 @@ pub const NEGATION: i64 = -2;
 /// | `train-answers.pkl`, `{valid,test}-{easy,hard}-answers.pkl` | `{query: set of entity ids}` |
 /// | `all-{valid,test}-data.pkl` | list of (structure, query, easy, hard, no negatives: rank among all entities) |
 /// | `id2ent.pkl`, `id2rel.pkl` | `{id: name}`; a relation `r` is `2r`, named `+name`, its inverse `2r + 1`, `-name` |
+/// | `{train,valid,test}.txt` | `head<TAB>relation<TAB>tail`, ids, each triple in both directions |
 /// | `stats.txt` | the numbers of entities and of directed relations |
 ///
 /// Each file is written as it goes, and is there whole or not at all. Errors: the first file that cannot be
@@ -46,6 +57,13 @@ pub fn write_folder(folder: &Path, graph: &KnowledgeGraph, sets: [&QuerySet; 3])
     for (split, set) in [Split::Train, Split::Valid, Split::Test].into_iter().zip(sets) {
         let groups: Vec<&QueryGroup> = set.groups.iter().filter(|group| !group.is_empty()).collect();
         let split_name = split.name();
+        let path = folder.join(format!("{split_name}.txt"));
+        atomic::write(&path, |file| {
+            let mut triples = graph.split(split).triples();
+            triples
+                .try_for_each(|t| writeln!(file, "{}\t{}\t{}", t.head.0, t.relation.0, t.tail.0))
+                .map_err(Error::io(&path))
+        })?;
         write(&format!("{split_name}-queries.pkl"), &|out| {
             out.dict(&groups, |out, group| {
                 nested(out, &structure(&group.structure))?;
