@@ -151,6 +151,22 @@ for split in ['train', 'valid', 'test']:
             pickle.dump(default, open(f'again/{protocol}/{split}-{kind}.pkl', 'wb'), protocol)
         pickle.dump(queries, open(f'again/{protocol}/{split}-queries.pkl', 'wb'), protocol)
         pickle.dump(data, open(f'again/{protocol}/all-{split}-data.pkl', 'wb'), protocol)
+# Other ids for the same names, and inverse relations under names of their own.
+e, r = (lambda id: 1000 - id), (lambda id: 90 - id if id % 2 == 0 else 92 - id)
+def other(query):
+    if isinstance(query[0], int):
+        return (e(query[0]),) + tuple(tuple(x if x < 0 else r(x) for x in path) for path in query[1:])
+    return tuple(path if all(x == -1 for x in path) else
+                 tuple(x if x < 0 else r(x) for x in path) if isinstance(path[0], int) and isinstance(path[-1], int)
+                 else other(path) for path in query)
+os.mkdir('other')
+put = lambda name, value: pickle.dump(value, open(f'other/{name}.pkl', 'wb'))
+put('id2ent', {e(id): name for id, name in ent.items()})
+put('id2rel', {r(id): name[1:] + ['', '_reverse'][id % 2] for id, name in rel.items()})
+put('test-queries', {s: [other(q) for q in some] for s, some in load('test-queries').items()})
+for kind in ['easy', 'hard']:
+    of = load(f'test-{kind}-answers')
+    put(f'test-{kind}-answers', {other(q): frozenset(map(e, a)) for q, a in of.items()})
 "#;
     if python(folder.path(), script).is_none() {
         return;
@@ -160,6 +176,7 @@ for split in ['train', 'valid', 'test']:
         json_lines(&import::read(&folder.path().join(file), &graph, Split::Test).unwrap(), &graph)
     };
     let ours = read("sets");
+    assert_eq!(sorted(&read("other")), sorted(&ours));
     for protocol in 0..6 {
         for file in ["", "/all-test-data.pkl"] {
             let file = format!("again/{protocol}{file}");
