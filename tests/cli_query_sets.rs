@@ -123,6 +123,25 @@ def shape(query, leaf='e'):
     if all(isinstance(x, int) for x in query):
         return tuple(shape(x, 'r') for x in query)
     return tuple(shape(x) for x in query)
+# The executor of these tests, from the text of the triples alone.
+def execute(graph, query):
+    if isinstance(query[0], int):
+        found, path = {query[0]}, query[1]
+    elif len(query) == 2 and all(isinstance(x, int) for x in query[1]):
+        found, path = execute(graph, query[0]), query[1]
+    elif query[-1] == (-1,):
+        return set.union(*(execute(graph, branch) for branch in query[:-1]))
+    else:
+        return set.intersection(*(execute(graph, branch) for branch in query))
+    for x in path:
+        found = set(ent) - found if x == -2 else {t for h in found for t in graph.get((h, x), ())}
+    return found
+graphs, graph = [{}], {}
+for split in ['train', 'valid', 'test']:
+    for line in open(f'sets/{split}.txt'):
+        h, r, t = map(int, line.split())
+        graph.setdefault((h, r), set()).add(t)
+    graphs.append({key: set(tails) for key, tails in graph.items()})
 os.mkdir('again')
 for split in ['train', 'valid', 'test']:
     queries = load(f'{split}-queries')
@@ -136,6 +155,14 @@ for split in ['train', 'valid', 'test']:
     for kind, of in answers.items():
         assert set(of) == every and all(type(a) is set and all(0 <= e < 135 for e in a) for a in of.values())
         assert kind == 'easy-answers' or all(of.values())
+    observed, full = graphs[['train', 'valid', 'test'].index(split):][:2]
+    for query in every:
+        all_answers, easy = execute(full, query), execute(observed, query)
+        if split == 'train':
+            assert answers['answers'][query] == all_answers, query
+        else:
+            assert answers['easy-answers'][query] == all_answers & easy, query
+            assert answers['hard-answers'][query] == all_answers - easy, query
     if split == 'train':
         continue
     data = load(f'all-{split}-data')
