@@ -114,7 +114,7 @@ pub fn write_folder(folder: &Path, graph: &KnowledgeGraph, sets: [&QuerySet; 3])
     atomic::write_bytes(&folder.join("stats.txt"), stats.as_bytes())
 }
 
-type Pickle<'a> = PickleWriter<&'a mut dyn Write>;
+pub(super) type Pickle<'a> = PickleWriter<&'a mut dyn Write>;
 
 /// Every query of some groups.
 fn places<'a>(groups: &'a [&'a QueryGroup]) -> impl Iterator<Item = (&'a QueryGroup, usize)> {
@@ -130,7 +130,7 @@ fn answers(out: &mut Pickle<'_>, group: &QueryGroup, q: usize, easy: bool) -> io
 
 /// A leaf of a structure or of a query.
 #[derive(Clone)]
-enum Leaf {
+pub(super) enum Leaf {
     Text(&'static str),
     Integer(i64),
 }
@@ -141,14 +141,14 @@ fn structure(structure: &Structure) -> Nested<Leaf> {
     Spelling { anchor: &anchor, relation: &relation, negation, union }.spell(structure)
 }
 
-fn integers(query: &Query) -> Nested<Leaf> {
+pub(super) fn integers(query: &Query) -> Nested<Leaf> {
     let anchor = |id: &EntityId| Leaf::Integer(id.0.into());
     let relation = |id: &RelationId| Leaf::Integer(id.0.into());
     let (negation, union) = (Leaf::Integer(NEGATION), Leaf::Integer(UNION));
     Spelling { anchor: &anchor, relation: &relation, negation, union }.spell(query)
 }
 
-fn nested(out: &mut Pickle<'_>, value: &Nested<Leaf>) -> io::Result<()> {
+pub(super) fn nested(out: &mut Pickle<'_>, value: &Nested<Leaf>) -> io::Result<()> {
     match value {
         Nested::Leaf(Leaf::Text(text)) => out.str(text),
         Nested::Leaf(Leaf::Integer(number)) => out.int(*number),

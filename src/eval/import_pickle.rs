@@ -242,3 +242,81 @@ fn directed(relations: Names<'_>, name: &str) -> Option<RelationId> {
 fn height(query: &Query) -> usize {
     1 + query.children().iter().map(height).max().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::export_pickle::{integers, nested};
+    use crate::graph::{GraphBuilder, Metadata};
+    use crate::storage::pickle_write::PickleWriter;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const IDS: u32 = 300;
+
+    /// A graph in which every name is its id.
+    fn graph(folder: &Path) -> KnowledgeGraph {
+        let mut builder =
+            GraphBuilder::new(Metadata { dataset: "ring".into(), ..Metadata::default() }).unwrap();
+        for id in 0..IDS {
+            let [head, relation, tail] = [id, id, (id + 1) % IDS].map(|id| id.to_string());
+            builder.add(Split::Train, &head, &relation, &tail).unwrap();
+        }
+        let path = folder.join("ring.graph");
+        builder.write(&path, None).unwrap();
+        KnowledgeGraph::open(&path).unwrap()
+    }
+
+    fn any_query() -> impl Strategy<Value = Query> {
+        let leaf = (0..IDS).prop_map(|e| Tree::Anchor(EntityId(e)));
+        leaf.prop_recursive(6, 24, 3, |inner| {
+            prop_oneof![
+                3 => (inner.clone(), 0..2 * IDS)
+                    .prop_map(|(t, r)| Tree::Projection(Box::new(t), RelationId(r))),
+                1 => inner.clone().prop_map(|t| Tree::Negation(Box::new(t))),
+                1 => prop::collection::vec(inner.clone(), 2..4).prop_map(Tree::Intersection),
+                1 => prop::collection::vec(inner, 2..4).prop_map(Tree::Union),
+            ]
+        })
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![(-3i64..400).prop_map(Value::Int), Just(Value::None)];
+        leaf.prop_recursive(6, 40, 4, |inner| {
+            prop::collection::vec(inner, 0..4).prop_map(|items| Value::Tuple(items.into()))
+        })
+    }
+
+    #[test]
+    fn any_tree_survives_as_nested_integers_and_any_tuple_is_read_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = graph(folder.path());
+        let ids = Ids::open(folder.path(), &graph).unwrap();
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
+        let written = |query: &Query| {
+            let mut bytes = Vec::new();
+            let mut out = PickleWriter::new(&mut bytes as &mut dyn Write).unwrap();
+            nested(&mut out, &integers(query)).unwrap();
+            out.finish().unwrap();
+            pickle::parse(&bytes).unwrap()
+        };
+        runner
+            .run(&any_query(), |query| {
+                prop_assert_eq!(ids.query(&written(&query)), Ok(query));
+                Ok(())
+            })
+            .unwrap();
+        runner
+            .run(&any_value(), |value| {
+                // What is read has one spelling; the value may have had another.
+                if let Ok(query) = ids.query(&value) {
+                    prop_assert_eq!(ids.query(&written(&query)), Ok(query));
+                }
+                Ok(())
+            })
+            .unwrap();
+    }
+}
