@@ -50,6 +50,16 @@ fn check(graph: &KnowledgeGraph, line: &Value, [observed, full]: [Split; 2]) {
     assert_eq!(hard, &full - &observed, "{line}");
     assert_eq!(easy, &full & &observed, "{line}");
     assert!(!hard.is_empty());
+    let edges = query.flatten().1.len() as u64;
+    let counts = |key: &str| -> Vec<u64> {
+        line[key].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect()
+    };
+    let (missing, known) = (counts("missing"), counts("observed"));
+    assert_eq!([missing.len(), known.len()], [hard.len(); 2], "{line}");
+    for (missing, known) in missing.iter().zip(&known) {
+        assert!(*missing > 0 && missing + known <= edges, "{line}");
+        assert!(query.has_negation() || query.has_union() || missing + known == edges, "{line}");
+    }
 }
 
 #[test]
@@ -139,7 +149,7 @@ fn a_file_gets_the_same_lines_and_standard_output_a_table_or_one_document() {
     let read: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((read.len(), read), (60, lines.clone()));
     let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["structure", "query", "easy", "hard"]);
+    assert_eq!(keys, ["structure", "query", "easy", "hard", "missing", "observed"]);
 
     let report = json(smore(&folder).arg("sample").args(options).args(["--output", "queries.jsonl"]));
     let total = |key: &str| lines[30..].iter().map(|line| line[key].as_array().unwrap().len()).sum::<usize>();
@@ -165,7 +175,9 @@ fn what_cannot_be_drawn_is_noted_beside_the_lines() {
 #[test]
 fn wrong_arguments_are_refused() {
     let folder = Folder::in_memory();
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["umls", "--format=pickle"], 1, "--output FOLDER"),
+        (&["umls", "--format=pickle", "--output=x", "--split=test"], 1, "leave --split out"),
         (&["umls", "--structures=4x"], 1, "4x"),
         (&["umlss"], 1, "did you mean umls?"),
         (&["umls", "--split=train"], 2, "expected valid or test"),

@@ -11,9 +11,10 @@ use smore::eval::{
 };
 use smore::graph::{CsrBuf, View};
 use smore::ids::Triple;
+use smore::query::Proof;
 use smore::query::execute::answers;
 use smore::query::structure::named;
-use smore::query::{Structure, parse_structure};
+use smore::query::{Structure, Tree, parse_structure};
 use smore::rng::{below, stream};
 use smore::{EntityId, RelationId};
 use std::collections::{HashMap, HashSet};
@@ -112,6 +113,13 @@ fn check_set(data: &Data, split: usize, options: &QueryOptions, set: &QuerySet) 
             assert_eq!(block.targets_of(q), hard, "{structure}");
             assert!((1..=options.max_answers).contains(&hard.len()), "{structure}");
             assert!(seen.insert(query.canonical()), "{structure}: {query:?} occurs twice");
+            let proofs = &group.proofs[group.target_offsets[q]..group.target_offsets[q + 1]];
+            let edges = group.relations.len() / group.len();
+            let nested = query.any(&|t| matches!(t, Tree::Negation(c) if c.has_negation()));
+            for proof in proofs.iter().map(|proof| proof.expect("a drawn query's answer has a proof")) {
+                assert!(proof.missing > 0 || nested, "{query:?}");
+                assert!((proof.missing + proof.observed) as usize <= edges, "{query:?}");
+            }
         }
     }
 }
@@ -279,7 +287,7 @@ fn multi_hop_metrics_average_over_answers_and_then_over_queries() {
     // Ranks 1 and 4 (between 2 and 6) in the first query, 12 in the second.
     let scorer = Fixed(vec![counts(0, 0), counts(1, 4), counts(11, 0)]);
     let result = MultiHop::evaluate(&scorer, &[group], &mut |_| ()).unwrap();
-    let metrics = result.get("1p").unwrap();
+    let metrics = &result.get("1p").unwrap().metrics;
     let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
     close(metrics.mrr, ((1.0 + 0.25) / 2.0 + 1.0 / 12.0) / 2.0);
     close(metrics.mrr_optimistic, ((1.0 + 0.5) / 2.0 + 1.0 / 12.0) / 2.0);
@@ -294,6 +302,32 @@ fn multi_hop_metrics_average_over_answers_and_then_over_queries() {
     close(mean.mrr, 0.5 * (metrics.mrr + 1.0));
     assert_eq!(mean.num_queries, 5);
     assert_eq!(Metrics::mean([]), None);
+}
+
+#[test]
+fn answers_of_one_link_and_of_full_inference_are_averaged_apart() {
+    let mut group = QueryGroup::new(parse_structure("2p").unwrap());
+    let ids = |ids: &[u32]| ids.iter().map(|&e| EntityId(e)).collect::<Vec<_>>();
+    let proof = |missing, observed| Some(Proof { missing, observed });
+    let relations = [RelationId(0), RelationId(2)];
+    group.push(&ids(&[0]), &relations, &ids(&[1, 2, 5]), &ids(&[1, 2, 5]));
+    group.push(&ids(&[3]), &relations, &ids(&[4]), &ids(&[4]));
+    group.push(&ids(&[7]), &relations, &ids(&[6]), &ids(&[6]));
+    let scorer = Fixed([0, 1, 3, 4, 9].map(|better| counts(better, 0)).to_vec());
+    let plain = MultiHop::evaluate(&scorer, std::slice::from_ref(&group), &mut |_| ()).unwrap();
+    assert_eq!((plain.structures[0].one_link, plain.structures[0].full_inference), (None, None));
+    group.proofs = vec![proof(1, 1), proof(1, 1), proof(2, 0), proof(1, 1), None];
+    let result = MultiHop::evaluate(&scorer, &[group], &mut |_| ()).unwrap();
+    let both = result.get("2p").unwrap();
+    assert_eq!(both.metrics, plain.structures[0].metrics);
+    let (one, full) = (both.one_link.unwrap(), both.full_inference.unwrap());
+    assert_eq!((one.num_queries, one.num_answers, one.mrr), (2, 3, ((1.0 + 0.5) / 2.0 + 0.2) / 2.0));
+    assert_eq!((full.num_queries, full.num_answers, full.mrr), (1, 1, 0.25));
+    let json = serde_json::to_value(&result).unwrap();
+    assert_eq!(json["2p"]["full_inference"]["mrr"], 0.25);
+    let report = Report::new("test", "fixed".into(), None, result, None, vec![]).render();
+    let row: Vec<&str> = report.lines().find(|l| l.starts_with("2p")).unwrap().split_whitespace().collect();
+    assert_eq!(row[5..], ["47.5", "25.0", "3", "5"], "{report}");
 }
 
 #[test]
@@ -355,12 +389,15 @@ fn the_baseline_on_codex_s_is_near_285_on_1p_and_10_on_2i() {
     every.structures.truncate(1);
     let every = data.generate(2, &every);
     let every = MultiHop::evaluate(&baseline, &every.groups, &mut |_| ()).unwrap();
-    println!("all {} queries of 1p: MRR {:.4}", every.structures[0].2.num_queries, every.structures[0].2.mrr);
+    println!(
+        "all {} queries of 1p: MRR {:.4}",
+        every.structures[0].metrics.num_queries, every.structures[0].metrics.mrr
+    );
     let queries = link_prediction::queries(&data.splits[2].view(), &data.view(3));
     let link = LinkPrediction::evaluate(&baseline, &queries, &mut |_| ()).unwrap();
-    assert_eq!(every.structures[0].2.num_queries, link.both.num_queries);
+    assert_eq!(every.structures[0].metrics.num_queries, link.both.num_queries);
     assert_eq!(link.both.num_answers, 2 * 1_828);
-    let (one, two) = (multi_hop.get("1p").unwrap().mrr, multi_hop.get("2i").unwrap().mrr);
+    let (one, two) = (multi_hop.get("1p").unwrap().metrics.mrr, multi_hop.get("2i").unwrap().metrics.mrr);
     let report = Report::new("test", baseline.name(), Some(link), multi_hop, None, set.notes);
     println!("{}", report.render());
     assert!((0.26..0.31).contains(&one), "1p {one}");

@@ -7,8 +7,9 @@ use smore::ids::Triple;
 use smore::query::execute::answers;
 use smore::query::plan::{Plan, Step};
 use smore::query::structure::named;
-use smore::query::{Mix, Query, Structure, Tree};
+use smore::query::{Mix, Proof, Query, Structure, Tree, proofs};
 use smore::{EntityId, RelationId};
+use std::collections::HashSet;
 
 const ENTITIES: u32 = 12;
 const RELATIONS: u32 = 3;
@@ -46,6 +47,38 @@ fn is_answer(graph: &View, query: &Query, entity: EntityId) -> bool {
         Tree::Intersection(children) => children.iter().all(|c| is_answer(graph, c, entity)),
         Tree::Union(children) => children.iter().any(|c| is_answer(graph, c, entity)),
         Tree::Negation(child) => !is_answer(graph, child, entity),
+    }
+}
+
+/// Missing and observed edges of every proof of an entity, by the definition: edge by edge, branch by branch.
+fn every_proof(observed: &View, full: &View, query: &Query, entity: EntityId) -> HashSet<(u32, u32)> {
+    match query {
+        Tree::Anchor(anchor) => HashSet::from_iter((*anchor == entity).then_some((0, 0))),
+        Tree::Negation(_) => HashSet::from_iter(is_answer(full, query, entity).then_some((0, 0))),
+        Tree::Union(children) => {
+            children.iter().flat_map(|c| every_proof(observed, full, c, entity)).collect()
+        }
+        Tree::Projection(child, relation) => {
+            let mut found = HashSet::new();
+            for head in (0..ENTITIES).map(EntityId) {
+                let edge = Triple { head, relation: *relation, tail: entity };
+                if full.contains(edge) {
+                    let known = u32::from(observed.contains(edge));
+                    let inside = every_proof(observed, full, child, head);
+                    found.extend(inside.into_iter().map(|(m, o)| (m + 1 - known, o + known)));
+                }
+            }
+            found
+        }
+        Tree::Intersection(children) => {
+            let mut found = HashSet::from([(0, 0)]);
+            for child in children {
+                let inside = every_proof(observed, full, child, entity);
+                let sum = |&(m, o): &(u32, u32)| inside.iter().map(move |(a, b)| (m + a, o + b));
+                found = found.iter().flat_map(sum).collect();
+            }
+            found
+        }
     }
 }
 
@@ -129,6 +162,28 @@ fn fill(mix: &Mix, choices: &[u32]) -> (Vec<EntityId>, Vec<RelationId>, Vec<Quer
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+    #[test]
+    fn the_best_proof_misses_the_fewest_edges_of_all(
+        triples in any_triples(), held_out in any_triples(), query in any_query()
+    ) {
+        let [train, test] = [triples, held_out].map(|t| CsrBuf::from_triples(ENTITIES as usize, &t));
+        let (observed, full) = (View::new([train.view()]), View::new([train.view(), test.view()]));
+        let found = proofs(&observed, &full, &query);
+        let entities: Vec<EntityId> = found.iter().map(|(e, _)| *e).collect();
+        prop_assert_eq!(entities, answers(&full, &query));
+        let easy = answers(&observed, &query);
+        for (entity, Proof { missing, observed: known }) in found {
+            let all = every_proof(&observed, &full, &query, entity);
+            let fewest = all.iter().map(|(m, _)| *m).min();
+            prop_assert_eq!(fewest, Some(missing), "{:?} of {:?}", entity, query);
+            let most = all.iter().filter(|(m, _)| *m == missing).map(|(_, o)| *o).max();
+            prop_assert_eq!(most, Some(known), "{:?} of {:?}", entity, query);
+            if !query.has_negation() {
+                prop_assert_eq!(missing == 0, easy.contains(&entity), "{:?} of {:?}", entity, query);
+            }
+        }
+    }
 
     #[test]
     fn the_executor_finds_exactly_the_answers_by_definition(

@@ -2,7 +2,9 @@
 
 use super::options::{DeviceArgs, on};
 use super::{Global, note, print, print_json};
+use crate::eval::import;
 use crate::graph::Split;
+use crate::train::run::Queries;
 use crate::train::{Observer, RunFolder, run};
 use std::path::PathBuf;
 
@@ -20,6 +22,10 @@ pub struct Args {
     /// At most so many queries of a structure [default: the run's own]
     #[arg(long, value_name = "N")]
     queries: Option<usize>,
+    /// Queries to evaluate instead: JSON lines or a folder of pickle files as `smore sample` writes them, the folder
+    /// of another KGReasoning or BetaE data set, or SMORE's all-test-data.pkl
+    #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["structures", "queries"])]
+    query_set: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -46,8 +52,16 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     let graph = folder.graph()?;
     let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let queries = match &args.query_set {
+        None => Queries::Drawn(&cache),
+        Some(path) => {
+            let mut set = import::read(path, &graph, args.split)?;
+            set.notes.insert(0, format!("the queries are those of {}", path.display()));
+            Queries::Given(set)
+        }
+    };
     let (report, meta) = on!(args.device.open(global)?, backend =>
-        run::evaluate_saved(&backend, &graph, &config, &folder, &cache, args.split, &mut Notes)
+        run::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &mut Notes)
     )?;
     if global.json {
         return print_json(&report);

@@ -6,12 +6,12 @@ use crate::config::EvaluationConfig;
 use crate::dataset::Cache;
 use crate::error::Error;
 use crate::eval::export::{count_answers, write_json_lines};
-use crate::eval::{QueryOptions, QuerySet, cache};
+use crate::eval::{QueryGroup, QueryOptions, QuerySet, cache, export_pickle};
 use crate::graph::Split;
 use crate::query::{Structure, parse_structures, structure};
 use crate::storage::atomic;
 use crate::table::{Table, count};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use std::io::BufWriter;
 use std::num::NonZeroUsize;
@@ -21,16 +21,20 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A line:
-  {\"structure\":\"2i\",\"query\":\"(('a',('r',)),('b',('^s',)))\",\"easy\":[\"c\"],\"hard\":[\"d\",\"e\"]}
+  {\"structure\":\"2i\",\"query\":\"(('a',('r',)),('b',('^s',)))\",\"easy\":[\"c\"],\"hard\":[\"d\",\"e\"],\"missing\":[1,2],\"observed\":[1,0]}
 
-Easy answers follow from the observed graph (valid: train; test: train and valid), hard ones need an edge of the split. \
-`smore query` takes the query as it stands. The same options give the queries that `smore eval` ranks.")]
+Easy answers follow from the observed graph (valid: train; test: train and valid), hard ones need an edge of the split; \
+missing and observed count the edges of the proof of each hard answer that misses the fewest. \
+`smore query` takes the query as it stands. The same options give the queries that `smore eval` ranks, and `smore eval --query-set` reads what is written here.
+
+Pickle files: train, valid and test queries with their answers as KGReasoning (BetaE) reads them, all-valid-data.pkl and \
+all-test-data.pkl for SMORE, and the names of the ids.")]
 pub struct Args {
     /// Dataset: a name (see `smore data list`), a folder, or a graph file
     dataset: String,
-    /// Split whose edges the hard answers need: valid or test
-    #[arg(long, default_value = "test", value_parser = parse_split)]
-    split: Split,
+    /// Split whose edges the hard answers need: valid or test [default: test; --format pickle writes all splits]
+    #[arg(long, value_parser = parse_split)]
+    split: Option<Split>,
     /// Structures, by name or as tuples, 1p.2p.2i; "all" are the 14 named ones
     #[arg(long, value_name = "STRUCTURES", default_value = "all")]
     structures: String,
@@ -43,35 +47,65 @@ pub struct Args {
     /// Seed of the queries
     #[arg(long, value_name = "N", default_value_t = EvaluationConfig::default().seed)]
     seed: u64,
-    /// Write the lines here, and a table to standard output, instead of the lines to standard output
-    #[arg(long, short, value_name = "FILE")]
+    /// Write the lines here, and a table to standard output, instead of the lines to standard output; of pickle
+    /// files the folder
+    #[arg(long, short, value_name = "FILE|FOLDER")]
     output: Option<PathBuf>,
+    /// JSON lines with names, or a folder of pickle files for KGReasoning (BetaE) and SMORE
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// At most so many train queries of a structure, with all their answers, in the pickle files
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    train_queries: usize,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Json,
+    Pickle,
 }
 
 /// Runs `smore sample`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let defaults = EvaluationConfig::default();
-    let default = if args.split == Split::Valid { defaults.valid_queries } else { defaults.queries };
-    let options = QueryOptions {
-        structures: structures(&args.structures)?,
-        max_queries: args.queries.map_or(default, NonZeroUsize::get),
-        max_answers: args.max_answers,
-        seed: args.seed,
-    };
+    let structures = structures(&args.structures)?;
     let graph = global.open(&args.dataset)?;
     let folder = Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
-    let (set, warning) = cache::load_or_generate(&graph, args.split, &options, &folder);
-    warning.iter().chain(&set.notes).for_each(|text| note(format_args!("note: {text}")));
+    let draw = |split: Split| {
+        let defaults = EvaluationConfig::default();
+        let default = if split == Split::Valid { defaults.valid_queries } else { defaults.queries };
+        let (max_queries, max_answers) = match split {
+            Split::Train => (args.train_queries, usize::MAX),
+            _ => (args.queries.map_or(default, NonZeroUsize::get), args.max_answers),
+        };
+        let options =
+            QueryOptions { structures: structures.clone(), max_queries, max_answers, seed: args.seed };
+        let (set, warning) = cache::load_or_generate(&graph, split, &options, &folder);
+        warning.iter().chain(&set.notes).for_each(|text| note(format_args!("note: {text}")));
+        set
+    };
+    if args.format == Format::Pickle {
+        let folder = args.output.as_deref().context("pickle files need a folder: --output FOLDER")?;
+        if args.split.is_some() {
+            bail!("--format pickle writes the queries of all splits: leave --split out");
+        }
+        export_pickle::check_empty(folder)?;
+        let sets = SPLITS.map(draw);
+        export_pickle::write_folder(folder, &graph, sets.each_ref())?;
+        return summary(&SPLITS.into_iter().zip(&sets).collect::<Vec<_>>(), folder, global);
+    }
+    let split = args.split.unwrap_or(Split::Test);
+    let set = draw(split);
     match &args.output {
         None => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
             write_json_lines(&set, &graph, &mut out).context("cannot write to standard output")?;
-            note(format_args!("{} {} queries", count(set.num_queries() as u64), args.split.name()));
+            note(format_args!("{} {} queries", count(set.num_queries() as u64), split.name()));
             Ok(())
         }
         Some(path) => {
             atomic::write(path, |file| write_json_lines(&set, &graph, file).map_err(Error::io(path)))?;
-            summary(&set, args.split, path, global)
+            summary(&[(split, &set)], path, global)
         }
     }
 }
@@ -84,29 +118,35 @@ fn structures(text: &str) -> crate::Result<Vec<Structure>> {
     })
 }
 
-/// What is in the file.
-fn summary(set: &QuerySet, split: Split, path: &Path, global: &Global) -> anyhow::Result<()> {
+/// The splits of a folder of pickle files.
+const SPLITS: [Split; 3] = [Split::Train, Split::Valid, Split::Test];
+
+/// What was written, by split: tables, or a document of one split, or a list of them.
+fn summary(sets: &[(Split, &QuerySet)], path: &Path, global: &Global) -> anyhow::Result<()> {
     if global.json {
-        let structures: Map<String, Value> = set
-            .groups
-            .iter()
-            .map(|group| {
+        let document = |(split, set): &(Split, &QuerySet)| {
+            let counts = |group: &QueryGroup| {
                 let [easy, hard] = count_answers(group);
-                let counts = json!({ "queries": group.len(), "easy": easy, "hard": hard });
-                (group.structure.to_string(), counts)
-            })
-            .collect();
-        let document = json!({
-            "output": path, "split": split.name(), "structures": structures, "notes": set.notes,
-        });
-        return print_json(&document);
-    }
-    let mut table =
-        Table::new().left(split.name()).right("queries").right("easy answers").right("hard answers");
-    for group in &set.groups {
-        let [easy, hard] = count_answers(group).map(|n| count(n as u64));
-        table.row([group.structure.to_string(), count(group.len() as u64), easy, hard]);
+                json!({ "queries": group.len(), "easy": easy, "hard": hard })
+            };
+            let structures: Map<String, Value> =
+                set.groups.iter().map(|group| (group.structure.to_string(), counts(group))).collect();
+            json!({ "output": path, "split": split.name(), "structures": structures, "notes": set.notes })
+        };
+        return match sets {
+            [one] => print_json(&document(one)),
+            all => print_json(&all.iter().map(document).collect::<Vec<_>>()),
+        };
     }
     note(format_args!("written to {}", path.display()));
-    print(table)
+    for (split, set) in sets {
+        let mut table =
+            Table::new().left(split.name()).right("queries").right("easy answers").right("hard answers");
+        for group in &set.groups {
+            let [easy, hard] = count_answers(group).map(|n| count(n as u64));
+            table.row([group.structure.to_string(), count(group.len() as u64), easy, hard]);
+        }
+        print(table)?;
+    }
+    Ok(())
 }

@@ -249,8 +249,11 @@ impl Observer for Printer {
     }
 
     fn valid(&mut self, step: u64, valid: &MultiHop, mean_mrr: f64, best: bool) {
-        let each: Vec<String> =
-            valid.structures.iter().map(|(s, _, m)| format!("{s} {:4.1}", 100.0 * m.mrr)).collect();
+        let each: Vec<String> = valid
+            .structures
+            .iter()
+            .map(|s| format!("{} {:4.1}", s.structure, 100.0 * s.metrics.mrr))
+            .collect();
         let best = if best { "best" } else { "" };
         if let Some(bar) = &self.bar {
             bar.set_position(step);

@@ -4,18 +4,19 @@
 //! (u64), its XXH3-64 (u64), payload. The key names graph, split, options and [`VERSION`]. The payload is
 //! a sequence of lists, each a u64 count and its elements: the notes (a list of bytes each, after their
 //! u64 number), then for each structure of the options anchors, relations, targets, targets per query,
-//! filter and filter per query (u32 each).
+//! missing and observed edges of the best proof per target, filter and filter per query (u32 each).
 
 use super::group::QueryGroup;
 use super::queries::{QueryOptions, QuerySet, generate};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::{EntityId, RelationId};
+use crate::query::Proof;
 use crate::query::print::structure_tuple;
 use crate::storage::{atomic, checksum};
 use std::path::{Path, PathBuf};
 
 /// Raised when the format **or the generator** changes, so that old sets are drawn anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"SMOREQRY";
 const HEADER: usize = 40;
@@ -88,6 +89,10 @@ fn encode(set: &QuerySet, key: u64) -> Vec<u8> {
         list(&mut payload, &mut group.relations.iter().map(|r| r.0));
         list(&mut payload, &mut group.targets.iter().map(|e| e.0));
         list(&mut payload, &mut lengths(&group.target_offsets).into_iter());
+        let proofs =
+            group.proofs.iter().map(|proof| proof.expect("drawn with its answers on the full graph"));
+        list(&mut payload, &mut proofs.clone().map(|proof| proof.missing));
+        list(&mut payload, &mut proofs.map(|proof| proof.observed));
         list(&mut payload, &mut group.filter.iter().map(|e| e.0));
         list(&mut payload, &mut lengths(&group.filter_offsets).into_iter());
     }
@@ -169,17 +174,20 @@ fn decode_payload(
         let length = reader.count()?;
         set.notes.push(std::str::from_utf8(reader.bytes(length)?).ok()?.to_string());
     }
+    let proof = |(missing, observed)| Some(Proof { missing, observed });
     let entities = |words: Vec<u32>| words.into_iter().map(EntityId).collect::<Vec<_>>();
     for structure in &options.structures {
         let anchors = entities(reader.words(num_entities)?);
         let relations: Vec<_> = reader.words(num_relations)?.into_iter().map(RelationId).collect();
         let targets = entities(reader.words(num_entities)?);
         let target_offsets = reader.offsets(targets.len())?;
+        let [missing, observed] = [reader.words(usize::MAX)?, reader.words(usize::MAX)?];
         let filter = entities(reader.words(num_entities)?);
         let filter_offsets = reader.offsets(filter.len())?;
         let (leaves, edges) = structure.flatten();
         let queries = target_offsets.len() - 1;
-        let fits = anchors.len() == queries * leaves.len()
+        let fits = [missing.len(), observed.len()] == [targets.len(); 2]
+            && anchors.len() == queries * leaves.len()
             && relations.len() == queries * edges.len()
             && filter_offsets.len() == queries + 1
             && filter_offsets.windows(2).all(|b| filter[b[0]..b[1]].is_sorted_by(|x, y| x < y));
@@ -192,6 +200,7 @@ fn decode_payload(
             relations,
             targets,
             target_offsets,
+            proofs: missing.into_iter().zip(observed).map(proof).collect(),
             filter,
             filter_offsets,
         });

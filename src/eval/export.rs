@@ -16,18 +16,23 @@ struct Line<'a> {
     query: String,
     easy: Vec<&'a str>,
     hard: Vec<&'a str>,
+    /// Missing and observed edges of the best proof of each hard answer.
+    missing: Vec<Option<u32>>,
+    observed: Vec<Option<u32>>,
 }
 
 /// Writes a set that was generated from `graph`, one query a line, by structure:
-/// `{"structure":"2i","query":"(('a',('r',)),('b',('^s',)))","easy":["c"],"hard":["d","e"]}`.
+/// `{"structure":"2i","query":"(('a',('r',)),('b',('^s',)))","easy":["c"],"hard":["d","e"],"missing":[1,2],"observed":[1,0]}`.
 ///
-/// `query` is text that [`parse_query`](crate::query::parse_query) reads. Answers are names, in the order
-/// of their ids. Flushes at the end.
+/// `missing` and `observed` count the edges of each hard answer's best [`Proof`](crate::query::Proof). `query` is
+/// text that [`parse_query`](crate::query::parse_query) reads. Answers are names, in the order of their ids.
+/// Flushes at the end.
 pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl Write) -> io::Result<()> {
     let entities = graph.entities();
     for group in &set.groups {
         let structure = group.structure.to_string();
         let block = group.all();
+        let proofs = |q: usize| group.proofs[group.target_offsets[q]..group.target_offsets[q + 1]].iter();
         for q in 0..block.len() {
             let named =
                 |ids: &mut dyn Iterator<Item = &EntityId>| ids.map(|id| entities.name(id.0)).collect();
@@ -36,6 +41,8 @@ pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl W
                 query: with_names(&block.query(q), graph).to_string(),
                 easy: named(&mut easy_answers(&block, q)),
                 hard: named(&mut block.targets_of(q).iter()),
+                missing: proofs(q).map(|p| p.map(|p| p.missing)).collect(),
+                observed: proofs(q).map(|p| p.map(|p| p.observed)).collect(),
             };
             serde_json::to_writer(&mut *out, &line)?;
             out.write_all(b"\n")?;
@@ -45,7 +52,7 @@ pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl W
 }
 
 /// The answers of query `q` that are not to be ranked.
-fn easy_answers<'a>(block: &QueryBlock<'a>, q: usize) -> impl Iterator<Item = &'a EntityId> {
+pub(super) fn easy_answers<'a>(block: &QueryBlock<'a>, q: usize) -> impl Iterator<Item = &'a EntityId> {
     let hard = block.targets_of(q);
     block.filter_of(q).iter().filter(|e| hard.binary_search(e).is_err())
 }

@@ -2,7 +2,7 @@
 
 use super::scorer::QueryBlock;
 use crate::ids::{EntityId, RelationId};
-use crate::query::Structure;
+use crate::query::{Proof, Structure};
 use std::ops::Range;
 
 /// Queries of one structure, the answers to rank and the answers to filter out.
@@ -18,6 +18,8 @@ pub struct QueryGroup {
     pub targets: Vec<EntityId>,
     /// Bounds of each query in `targets`, one more than there are queries.
     pub target_offsets: Vec<usize>,
+    /// The best proof of each of `targets`; `None` where the graph has none. Empty where nobody asked.
+    pub proofs: Vec<Option<Proof>>,
     /// All answers, query by query, ascending within a query.
     pub filter: Vec<EntityId>,
     /// Bounds of each query in `filter`, one more than there are queries.
@@ -33,6 +35,7 @@ impl QueryGroup {
             relations: Vec::new(),
             targets: Vec::new(),
             target_offsets: vec![0],
+            proofs: Vec::new(),
             filter: Vec::new(),
             filter_offsets: vec![0],
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How the numbers of a report come about, in one line to print with them.
 pub const PROTOCOL: &str = "filtered ranks among all entities, ties as the mean of optimistic and pessimistic rank; \
      multi-hop: averaged over a query's hard answers, then over queries; \
+     one link, full inf.: MRR over the answers whose best proof misses one edge, every edge; \
      link prediction: averaged over triples, both directions";
 
 /// Averages of one structure or of link prediction.
@@ -68,6 +69,21 @@ impl Average {
                 self.add_counts(*counts, 1.0 / answers as f64);
             }
             self.num_queries += 1;
+        }
+    }
+
+    /// Adds those answers of a block for which `keep` holds, of every query that has any, as
+    /// [`Average::add_per_query`]. `keep` has one entry per target.
+    pub fn add_some_per_query(&mut self, block: &QueryBlock, counts: &[RankCounts], keep: &[bool]) {
+        assert_eq!((counts.len(), keep.len()), (block.num_targets(), block.num_targets()));
+        let mut pairs = counts.iter().zip(keep);
+        for q in 0..block.len() {
+            let pairs = pairs.by_ref().take(block.targets_of(q).len());
+            let kept: Vec<RankCounts> = pairs.filter(|(_, keep)| **keep).map(|(c, _)| *c).collect();
+            for counts in &kept {
+                self.add_counts(*counts, 1.0 / kept.len() as f64);
+            }
+            self.num_queries += usize::from(!kept.is_empty());
         }
     }
 

@@ -1,17 +1,22 @@
 //! Evaluation: filtered ranks, metrics, query sets, link prediction, and the answers of one query.
 //!
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
-//! a model must do to be evaluated), [`model_scorer`] (trained models), [`baseline`] (the scorer to beat), [`group`] (queries of one
-//! structure with their answers), [`draw`] (one query that passes a held-out edge), [`queries`] (a whole
-//! set of them), [`cache`] (the set on disk), [`export`] (the set as JSON lines), [`multi_hop`] and [`link_prediction`] (a scorer and queries
-//! -> metrics), [`report`] (tables and JSON), [`answers`] (scores of one query -> ranked answers).
+//! a model must do to be evaluated), [`model_scorer`] (trained models), [`baseline`] (the scorer to beat),
+//! [`group`] (queries of one structure with their answers), [`draw`] (one query that passes a held-out
+//! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
+//! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] (a set from any of these),
+//! [`multi_hop`] and [`link_prediction`] (a scorer and queries -> metrics), [`report`] (tables and JSON),
+//! [`answers`] (scores of one query -> ranked answers).
 
 pub mod answers;
 pub mod baseline;
 pub mod cache;
 pub mod draw;
 pub mod export;
+pub mod export_pickle;
 pub mod group;
+pub mod import;
+mod import_pickle;
 pub mod link_prediction;
 pub mod metrics;
 pub mod model_scorer;

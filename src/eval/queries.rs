@@ -2,10 +2,11 @@
 
 use super::draw::{can_have_hard_answers, draw};
 use super::group::QueryGroup;
+use crate::graph::csr::RowStart;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
 use crate::ids::EntityId;
 use crate::query::execute::answers;
-use crate::query::{Query, Structure, Tree};
+use crate::query::{Proof, Query, Structure, Tree, proofs};
 use crate::rng::{below, stream};
 use crate::sampler::Rejection;
 use hashbrown::HashSet;
@@ -30,7 +31,7 @@ pub struct QueryOptions {
 /// Queries of every structure asked for, some perhaps without any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuerySet {
-    /// Queries by structure; their targets are the hard answers, their filters all answers.
+    /// Queries by structure; their targets are the hard answers with their proofs, their filters all answers.
     pub groups: Vec<QueryGroup>,
     /// What the user should know: structures with fewer queries than asked for, and why.
     pub notes: Vec<String>,
@@ -46,7 +47,7 @@ impl QuerySet {
 /// Three graphs: what is known, what is to be found out, and both.
 #[derive(Clone, Copy, Debug)]
 pub struct Graphs<'a> {
-    /// The observed graph. Valid: train; test: train and valid.
+    /// The observed graph. Train: nothing; valid: train; test: train and valid.
     pub observed: &'a View<'a>,
     /// The held-out split.
     pub held_out: Csr<'a>,
@@ -54,18 +55,25 @@ pub struct Graphs<'a> {
     pub full: &'a View<'a>,
 }
 
-/// Generates the queries of a split of a graph; see [`generate_from`]. The train split has none.
+/// Generates the queries of a split of a graph; see [`generate_from`].
+///
+/// Of the train split nothing counts as observed, so all answers of its queries are hard.
 pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) -> QuerySet {
+    with_graphs(graph, split, |graphs| generate_from(graphs, options))
+}
+
+/// Calls `work` with the graphs of a split.
+pub fn with_graphs<T>(graph: &KnowledgeGraph, split: Split, work: impl FnOnce(&Graphs) -> T) -> T {
+    let nothing = [RowStart::default()];
     let observed = match split {
         Split::Train => {
-            let groups = options.structures.iter().cloned().map(QueryGroup::new).collect();
-            return QuerySet { groups, notes: vec!["the train split has no held-out edges".into()] };
+            let empty = Csr::from_parts(graph.num_entities(), &[], &nothing, &[], &[]);
+            View::new([empty.expect("no edges, and a row offset that closes none")])
         }
         Split::Valid => graph.view(Split::Train),
         Split::Test => graph.view(Split::Valid),
     };
-    let graphs = Graphs { observed: &observed, held_out: graph.split(split), full: &graph.view(split) };
-    generate_from(&graphs, options)
+    work(&Graphs { observed: &observed, held_out: graph.split(split), full: &graph.view(split) })
 }
 
 /// Generates queries with at least one hard answer and at most `max_answers` of them.
@@ -98,12 +106,20 @@ fn hard_answers(graphs: &Graphs, query: &Query, max: usize) -> Result<Answers, R
     match hard.len() {
         0 => Err(Reason::NoHardAnswer),
         n if n > max => Err(Reason::TooManyAnswers),
-        _ => Ok(Answers { hard, all }),
+        _ => Ok(Answers { proofs: hard_proofs(graphs, query, &hard), hard, all }),
     }
+}
+
+/// The best proof of each hard answer; `None` for an entity that is no answer on the full graph.
+pub fn hard_proofs(graphs: &Graphs, query: &Query, hard: &[EntityId]) -> Vec<Option<Proof>> {
+    let all = proofs(graphs.observed, graphs.full, query);
+    hard.iter().map(|e| all.binary_search_by_key(e, |(entity, _)| *entity).ok().map(|at| all[at].1)).collect()
 }
 
 struct Answers {
     hard: Vec<EntityId>,
+    /// The best proofs of the hard ones.
+    proofs: Vec<Option<Proof>>,
     all: Vec<EntityId>,
 }
 
@@ -134,6 +150,7 @@ fn push(group: &mut QueryGroup, query: &Query, answers: &Answers) {
     let anchors: Vec<_> = anchors.into_iter().copied().collect();
     let relations: Vec<_> = relations.into_iter().copied().collect();
     group.push(&anchors, &relations, &answers.hard, &answers.all);
+    group.proofs.extend(&answers.proofs);
 }
 
 fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (QueryGroup, Option<String>) {

@@ -69,16 +69,20 @@ impl Report {
     /// The tables, the protocol and the notes. Metrics are in percent, as the literature prints them.
     pub fn render(&self) -> String {
         let mut table = Table::new().left("structure");
-        for head in ["MRR", "H@1", "H@3", "H@10", "queries", "answers"] {
+        for head in ["MRR", "H@1", "H@3", "H@10", "one link", "full inf.", "queries", "answers"] {
             table = table.right(head);
         }
         if self.baseline.is_some() {
             table = table.right("baseline MRR");
         }
-        let mut add = |name: &str, metrics: &Metrics, baseline: Option<Metrics>| {
-            let percent = |x: f64| format!("{:.1}", 100.0 * x);
+        let percent = |x: f64| format!("{:.1}", 100.0 * x);
+        let mut add = |name: &str,
+                       metrics: &Metrics,
+                       parts: [Option<Metrics>; 2],
+                       baseline: Option<Metrics>| {
             let mut row = vec![name.to_string()];
             row.extend([metrics.mrr, metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10].map(percent));
+            row.extend(parts.map(|part| part.map_or("-".into(), |m| percent(m.mrr))));
             row.extend([metrics.num_queries, metrics.num_answers].map(count));
             if self.baseline.is_some() {
                 row.push(baseline.map_or("-".into(), |b| percent(b.mrr)));
@@ -86,22 +90,23 @@ impl Report {
             table.row(row);
         };
         let baseline = self.baseline.as_ref();
-        for (structure, _, metrics) in &self.multi_hop.structures {
-            add(structure, metrics, baseline.and_then(|b| b.multi_hop.get(structure).copied()));
+        for s in &self.multi_hop.structures {
+            let theirs = baseline.and_then(|b| b.multi_hop.get(&s.structure)).map(|s| s.metrics);
+            add(&s.structure, &s.metrics, [s.one_link, s.full_inference], theirs);
         }
         for (name, negation, metrics) in [
             ("average", false, self.average.without_negation),
             ("average, negation", true, self.average.with_negation),
         ] {
             if let Some(metrics) = metrics {
-                add(name, &metrics, baseline.and_then(|b| b.multi_hop.average(negation)));
+                add(name, &metrics, [None; 2], baseline.and_then(|b| b.multi_hop.average(negation)));
             }
         }
         if let Some(link) = &self.link_prediction {
             let theirs = baseline.and_then(|b| b.link_prediction);
-            add("link prediction", &link.both, theirs.map(|l| l.both));
-            add("  heads", &link.head, theirs.map(|l| l.head));
-            add("  tails", &link.tail, theirs.map(|l| l.tail));
+            add("link prediction", &link.both, [None; 2], theirs.map(|l| l.both));
+            add("  heads", &link.head, [None; 2], theirs.map(|l| l.head));
+            add("  tails", &link.tail, [None; 2], theirs.map(|l| l.tail));
         }
         let protocol = self.protocol.replace("; ", "\n");
         let mut text = format!("{} on {}, in percent\n\n{table}\n{protocol}\n", self.scorer, self.split);

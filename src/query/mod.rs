@@ -1,20 +1,24 @@
 //! Queries: one tree type with three fillings, its text, its exact answers, its batch plan.
 //!
 //! Reading order: [`tree`] (the algebra), [`structure`] (the 14 named structures and mixes of them),
-//! [`parse`], [`print`](mod@print) and [`resolve`](mod@resolve) (text, names and ids), [`execute`] (exact
-//! answers by set operations, the oracle of every other part), [`plan`] (a mix of structures compiled to
+//! [`parse`], [`nested`], [`print`](mod@print) and [`resolve`](mod@resolve) (text, tuples, names and ids), [`execute`] (exact
+//! answers by set operations, the oracle of every other part), [`proof`] (how many edges of an answer's best proof are
+//! missing), [`plan`] (a mix of structures compiled to
 //! operators for the trainer).
 
 pub mod execute;
+pub mod nested;
 pub mod parse;
 pub mod plan;
 pub mod print;
+pub mod proof;
 pub mod resolve;
 pub mod structure;
 pub mod tree;
 
 pub use parse::{NamedQuery, parse_query, parse_structure, parse_structures};
 pub use plan::Plan;
+pub use proof::{Proof, proofs};
 pub use resolve::{NameKind, NameLookup, resolve};
 pub use structure::{Mix, Structure};
 pub use tree::{Query, Tree};

@@ -1,9 +1,10 @@
 //! Structures and queries -> text that [`parse`](super::parse) reads back.
 
+use super::nested::{Nested, Spelling};
 use super::parse::{NamedQuery, RelationName};
 use super::structure::{Structure, named};
 use super::tree::Tree;
-use std::fmt::{self, Display, Formatter, Write};
+use std::fmt::{self, Display, Formatter};
 
 /// The name of one of the 14 named structures, in any order of branches; else the nested tuple.
 impl Display for Structure {
@@ -46,52 +47,26 @@ pub fn tuple_text<A, R>(
     relation: &impl Fn(&R) -> String,
 ) -> String {
     let mut out = String::new();
-    write_tuple(&mut out, tree, anchor, relation);
+    write_tuple(
+        &mut out,
+        &Spelling { anchor, relation, negation: "'n'".into(), union: "'u'".into() }.spell(tree),
+    );
     out
 }
 
-fn write_tuple<A, R>(
-    out: &mut String,
-    tree: &Tree<A, R>,
-    anchor: &impl Fn(&A) -> String,
-    relation: &impl Fn(&R) -> String,
-) {
-    // The projections and negations on the way down to an anchor or a set operation.
-    let (mut base, mut path) = (tree, Vec::new());
-    loop {
-        match base {
-            Tree::Projection(child, r) => {
-                path.push(relation(r));
-                base = child;
-            }
-            Tree::Negation(child) => {
-                path.push("'n'".into());
-                base = child;
-            }
-            _ => break,
-        }
-    }
-    path.reverse();
-    let wrapped = matches!(base, Tree::Anchor(_)) || !path.is_empty();
-    if wrapped {
-        out.push('(');
-    }
-    match base {
-        Tree::Anchor(a) => out.push_str(&anchor(a)),
-        _ => {
+fn write_tuple(out: &mut String, nested: &Nested<String>) {
+    match nested {
+        Nested::Leaf(text) => out.push_str(text),
+        Nested::Tuple(items) => {
             out.push('(');
-            for (i, child) in base.children().iter().enumerate() {
+            for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
-                write_tuple(out, child, anchor, relation);
+                write_tuple(out, item);
             }
-            out.push_str(if matches!(base, Tree::Union(_)) { ",('u',))" } else { ")" });
+            out.push_str(if items.len() == 1 { ",)" } else { ")" });
         }
-    }
-    if wrapped {
-        let comma = if path.len() == 1 { "," } else { "" };
-        write!(out, ",({}{comma}))", path.join(",")).expect("writing to a string cannot fail");
     }
 }
 

@@ -263,7 +263,7 @@ impl<B: Backend> Run<'_, B> {
             if due {
                 let scorer = ModelScorer::new(trainer.backend(), trainer.model(), &trainer.weights);
                 let results = MultiHop::evaluate(&scorer, &valid.groups, &mut |_| {})?;
-                let mrr: Vec<f64> = results.structures.iter().map(|(.., m)| m.mrr).collect();
+                let mrr: Vec<f64> = results.structures.iter().map(|s| s.metrics.mrr).collect();
                 let mean = mrr.iter().sum::<f64>() / mrr.len().max(1) as f64;
                 let best = mrr.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
                 if best {
@@ -286,13 +286,28 @@ impl<B: Backend> Run<'_, B> {
         }
 
         let backend = trainer.into_backend();
-        let (report, best) =
-            evaluate_saved(&backend, &graph, &config, folder, query_cache, Split::Test, observer)?;
+        let (report, best) = evaluate_saved(
+            &backend,
+            &graph,
+            &config,
+            folder,
+            Queries::Drawn(query_cache),
+            Split::Test,
+            observer,
+        )?;
         folder.log(&Record::Test { step: meta.step, report: &report })?;
         let text = serde_json::to_vec_pretty(&report).expect("plain data");
         crate::storage::atomic::write_bytes(&folder.file("test.json"), &text)?;
         Ok(Outcome { report: Some(report), step: meta.step, best_step: Some(best.step) })
     }
+}
+
+/// The queries of an evaluation.
+pub enum Queries<'a> {
+    /// Those of the configuration, drawn from the graph, or kept in this folder from an earlier time.
+    Drawn(&'a Path),
+    /// A set that the user gave; structures that the model cannot express are left out with a note.
+    Given(QuerySet),
 }
 
 /// Evaluates a run's best model on a split, beside the frequency baseline.
@@ -301,17 +316,33 @@ pub fn evaluate_saved<B: Backend>(
     graph: &KnowledgeGraph,
     config: &Config,
     folder: &RunFolder,
-    query_cache: &Path,
+    queries: Queries,
     split: Split,
     observer: &mut dyn Observer,
 ) -> Result<(Report, Meta)> {
     let (model, weights, meta) = load_model(backend, graph, config, folder)?;
-    let structures = super::plan::evaluated(&*model, &config.evaluation.structures)?;
     let evaluation = &config.evaluation;
-    let max_queries = if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
-    let options =
-        QueryOptions { structures, max_queries, max_answers: evaluation.max_answers, seed: evaluation.seed };
-    let set = query_set(graph, split, &options, query_cache, observer);
+    let set = match queries {
+        Queries::Drawn(cache) => {
+            let structures = super::plan::evaluated(&*model, &evaluation.structures)?;
+            let max_queries =
+                if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
+            let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
+            let options = QueryOptions { structures, max_queries, max_answers, seed };
+            query_set(graph, split, &options, cache, observer)
+        }
+        Queries::Given(mut set) => {
+            let mut left_out = Vec::new();
+            set.groups.retain(|group| {
+                let name = group.structure.to_string();
+                let fits = model::check_expressible(&*model, &name, &group.structure);
+                left_out.extend(fits.as_ref().err().map(|e| format!("{name} is left out: {e}")));
+                fits.is_ok()
+            });
+            set.notes.extend(left_out);
+            set
+        }
+    };
     let scorer = ModelScorer::new(backend, &*model, &weights);
     observer.stage(&format!("evaluating on {}", split.name()));
     let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
