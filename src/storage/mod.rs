@@ -1,12 +1,14 @@
 //! Files: memory maps, atomic writes, and a container of checksummed sections.
 //!
 //! Reading order: [`mmap`] (the only call that maps memory), [`atomic`] (a file is there whole or not
-//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table).
+//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table),
+//! [`pickle`] (plain data written by Python).
 
 pub mod atomic;
 pub mod checksum;
 pub mod container;
 pub mod mmap;
+pub mod pickle;
 
 #[cfg(target_endian = "big")]
 compile_error!(

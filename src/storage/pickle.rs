@@ -1,0 +1,563 @@
+//! Reads Python pickles that hold nothing but containers, numbers and strings.
+//!
+//! A pickle is a program for a stack machine. This machine has the instructions that build plain data
+//! (protocols 0 to 5) and no way to call anything: of all globals it knows `set`, `frozenset`, `list`, `dict`,
+//! `defaultdict` and `OrderedDict`, whose default factories and orders it drops. Everything else is an error
+//! that names the byte.
+//!
+//! A hostile file cannot take more than it is worth: nesting is limited to [`MAX_DEPTH`], cycles are
+//! errors, memory is proportional to the file, and so is the value with all shared parts written out
+//! ([`MAX_EXPANSION`]), so that whoever walks or copies it is safe too.
+
+use crate::error::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Deepest nesting of containers. Queries and answers need 8.
+pub const MAX_DEPTH: usize = 64;
+
+/// Most values and bytes of text, shared ones counted as often as they are used, per byte of the file.
+pub const MAX_EXPANSION: u64 = 256;
+
+/// What a pickle holds. Clones share their parts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// `None`.
+    None,
+    /// `True` or `False`.
+    Bool(bool),
+    /// An `int` of 64 bits; a longer one is an error.
+    Int(i64),
+    /// A `float`.
+    Float(f64),
+    /// A `str`, and a Python 2 `str` that is UTF-8.
+    Str(Arc<str>),
+    /// `bytes` or a `bytearray`.
+    Bytes(Arc<[u8]>),
+    /// A `list`.
+    List(Arc<[Value]>),
+    /// A `tuple`.
+    Tuple(Arc<[Value]>),
+    /// A `dict`, `defaultdict` or `OrderedDict` in the order of the file. Of two equal keys Python keeps
+    /// the later value; here both are there.
+    Dict(Arc<[(Value, Value)]>),
+    /// A `set` in the order of the file; equal items are not merged.
+    Set(Arc<[Value]>),
+    /// A `frozenset`, likewise.
+    FrozenSet(Arc<[Value]>),
+}
+
+impl Value {
+    /// The items of a list, tuple, set or frozenset.
+    pub fn items(&self) -> Option<&[Value]> {
+        match self {
+            Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
+                Some(items)
+            }
+            _ => None,
+        }
+    }
+
+    /// The pairs of a dict.
+    pub fn pairs(&self) -> Option<&[(Value, Value)]> {
+        if let Value::Dict(pairs) = self { Some(pairs) } else { None }
+    }
+
+    /// The number, where it is an `int`.
+    pub fn int(&self) -> Option<i64> {
+        if let Value::Int(number) = self { Some(*number) } else { None }
+    }
+
+    /// The text of a `str`.
+    pub fn str(&self) -> Option<&str> {
+        if let Value::Str(text) = self { Some(text) } else { None }
+    }
+}
+
+/// Why bytes are no pickle of plain data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("byte {offset}: {message}")]
+pub struct PickleError {
+    /// Where the instruction begins that cannot be carried out.
+    pub offset: usize,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Reads the pickle in `path`. Memory: the file, and up to about 100 bytes for each of its bytes.
+pub fn read(path: &Path) -> Result<Value> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    parse(&bytes)
+        .map_err(|e| Error::file(path, format!("is no pickle of plain containers, numbers and strings: {e}")))
+}
+
+/// Reads the pickle that `bytes` are, from the first byte to the last. O(bytes).
+pub fn parse(bytes: &[u8]) -> Result<Value, PickleError> {
+    let mut machine = Machine { bytes, ..Machine::default() };
+    loop {
+        let start = machine.position;
+        let at = |message| PickleError { offset: start, message };
+        if machine.step().map_err(at)? {
+            let rest = bytes.len() - machine.position;
+            if rest > 0 {
+                return Err(at(format!("the pickle ends here, but {rest} more bytes follow")));
+            }
+            return machine.finish().map_err(at);
+        }
+    }
+}
+
+type Step<T> = Result<T, String>;
+
+/// What is on the stack: a value without parts, or the number of a container.
+#[derive(Clone, Debug)]
+enum Slot {
+    Plain(Value),
+    Container(usize),
+    Global(Global),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Global {
+    Set,
+    FrozenSet,
+    Dict,
+    List,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    List,
+    Tuple,
+    /// Keys and values in turn.
+    Dict,
+    Set,
+    FrozenSet,
+    /// Has one item: the container whose items are its own.
+    SetOf,
+    FrozenSetOf,
+}
+
+#[derive(Debug)]
+struct Container {
+    kind: Kind,
+    items: Vec<Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Machine<'b> {
+    bytes: &'b [u8],
+    position: usize,
+    stack: Vec<Slot>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: Vec<Option<Slot>>,
+    containers: Vec<Container>,
+}
+
+impl<'b> Machine<'b> {
+    fn take(&mut self, count: usize) -> Step<&'b [u8]> {
+        let rest = &self.bytes[self.position..];
+        let found =
+            rest.get(..count).ok_or_else(|| format!("needs {count} more bytes, found {}", rest.len()))?;
+        self.position += count;
+        Ok(found)
+    }
+
+    /// An unsigned little-endian number of `width` bytes, at most 8.
+    fn number(&mut self, width: usize) -> Step<u64> {
+        Ok(self.take(width)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
+    /// What a length of `width` bytes is followed by.
+    fn counted(&mut self, width: usize) -> Step<&'b [u8]> {
+        let length = self.number(width)?;
+        self.take(usize::try_from(length).map_err(|_| format!("needs {length} more bytes"))?)
+    }
+
+    fn raw_line(&mut self) -> Step<&'b [u8]> {
+        let rest = &self.bytes[self.position..];
+        let end = memchr::memchr(b'\n', rest).ok_or("the line does not end")?;
+        self.position += end + 1;
+        Ok(&rest[..end])
+    }
+
+    fn line(&mut self) -> Step<&'b str> {
+        std::str::from_utf8(self.raw_line()?).map_err(|_| "the line is no UTF-8".into())
+    }
+
+    fn push(&mut self, value: Value) -> Step<()> {
+        self.stack.push(Slot::Plain(value));
+        Ok(())
+    }
+
+    fn push_container(&mut self, kind: Kind, items: Vec<Slot>) -> Step<()> {
+        self.stack.push(Slot::Container(self.containers.len()));
+        self.containers.push(Container { kind, items });
+        Ok(())
+    }
+
+    fn push_int(&mut self, text: &str) -> Step<()> {
+        let number = text.parse().map_err(|_| format!("{:?} is no integer of 64 bits", shortened(text)))?;
+        self.push(Value::Int(number))
+    }
+
+    /// A little-endian number in two's complement.
+    fn push_long(&mut self, bytes: &[u8]) -> Step<()> {
+        let negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
+        let mut wide = [if negative { 0xff } else { 0 }; 8];
+        let place = wide.get_mut(..bytes.len()).ok_or("an integer of more than 64 bits")?;
+        place.copy_from_slice(bytes);
+        self.push(Value::Int(i64::from_le_bytes(wide)))
+    }
+
+    fn push_text(&mut self, bytes: &[u8]) -> Step<()> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "a text is no UTF-8")?;
+        self.push(Value::Str(text.into()))
+    }
+
+    /// A `str` of Python 2: text where it is UTF-8.
+    fn push_old_text(&mut self, bytes: &[u8]) -> Step<()> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.push(Value::Str(text.into())),
+            Err(_) => self.push(Value::Bytes(bytes.into())),
+        }
+    }
+
+    fn pop(&mut self) -> Step<Slot> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err("the stack is empty".into());
+        }
+        self.stack.pop().ok_or_else(|| "the stack is empty".into())
+    }
+
+    fn top(&self) -> Step<&Slot> {
+        self.stack.last().ok_or_else(|| "the stack is empty".into())
+    }
+
+    fn pop_many(&mut self, count: usize) -> Step<Vec<Slot>> {
+        let mut items = (0..count).map(|_| self.pop()).collect::<Step<Vec<Slot>>>()?;
+        items.reverse();
+        Ok(items)
+    }
+
+    fn pop_to_mark(&mut self) -> Step<Vec<Slot>> {
+        let mark = self.marks.pop().ok_or("there is no mark on the stack")?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    /// Appends `items` to the container on top of the stack, which has one of the `kinds`.
+    fn extend(&mut self, kinds: &[Kind], mut items: Vec<Slot>) -> Step<()> {
+        let Slot::Container(number) = *self.top()? else { return Err("expected a container".into()) };
+        let container = &mut self.containers[number];
+        if !kinds.contains(&container.kind) {
+            return Err(format!("expected {kinds:?}, found {:?}", container.kind));
+        }
+        if container.kind == Kind::Dict && items.len() % 2 == 1 {
+            return Err("a key without a value".into());
+        }
+        container.items.append(&mut items);
+        Ok(())
+    }
+
+    fn remember(&mut self, place: u64) -> Step<()> {
+        let slot = self.top()?.clone();
+        // Python numbers them from 0, and each takes at least a byte.
+        let place = usize::try_from(place).ok().filter(|&place| place <= self.bytes.len());
+        let place = place.ok_or("the number of a memo is larger than the file")?;
+        if self.memo.len() <= place {
+            self.memo.resize(place + 1, None);
+        }
+        self.memo[place] = Some(slot);
+        Ok(())
+    }
+
+    fn recall(&mut self, place: u64) -> Step<()> {
+        let slot = usize::try_from(place).ok().and_then(|place| self.memo.get(place)?.clone());
+        self.stack.push(slot.ok_or_else(|| format!("memo {place} is not there"))?);
+        Ok(())
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Step<()> {
+        let global = match (module, name) {
+            ("builtins" | "__builtin__", "set") => Global::Set,
+            ("builtins" | "__builtin__", "frozenset") => Global::FrozenSet,
+            ("builtins" | "__builtin__", "list") => Global::List,
+            ("builtins" | "__builtin__", "dict") => Global::Dict,
+            ("collections", "defaultdict" | "OrderedDict") => Global::Dict,
+            _ => {
+                return Err(format!(
+                    "refuses the global {}.{}: it is no plain container",
+                    shortened(module),
+                    shortened(name)
+                ));
+            }
+        };
+        self.stack.push(Slot::Global(global));
+        Ok(())
+    }
+
+    /// Calls a container's constructor.
+    fn reduce(&mut self) -> Step<()> {
+        let (Slot::Container(arguments), Slot::Global(global)) = (self.pop()?, self.pop()?) else {
+            return Err("expected a container's constructor and its arguments".into());
+        };
+        let Container { kind: Kind::Tuple, items } = &self.containers[arguments] else {
+            return Err("expected a tuple of arguments".into());
+        };
+        let (kind, items) = match (global, items.as_slice()) {
+            (Global::Set, []) => (Kind::Set, Vec::new()),
+            (Global::FrozenSet, []) => (Kind::FrozenSet, Vec::new()),
+            (Global::List, []) => (Kind::List, Vec::new()),
+            // A defaultdict's factory, which only matters to who adds to it.
+            (Global::Dict, [] | [Slot::Global(_) | Slot::Plain(Value::None)]) => (Kind::Dict, Vec::new()),
+            (Global::Set, [Slot::Container(_)]) => (Kind::SetOf, items.clone()),
+            (Global::FrozenSet, [Slot::Container(_)]) => (Kind::FrozenSetOf, items.clone()),
+            _ => return Err(format!("refuses these arguments of {global:?}")),
+        };
+        self.push_container(kind, items)
+    }
+
+    /// Carries out one instruction; true at the last.
+    fn step(&mut self) -> Step<bool> {
+        let [instruction] = *self.take(1)? else { return Err("the file ends before the pickle does".into()) };
+        match instruction {
+            b'.' => return Ok(true),
+            0x80 => {
+                let protocol = self.number(1)?;
+                return if protocol <= 5 {
+                    Ok(false)
+                } else {
+                    Err(format!("protocol {protocol} is unknown"))
+                };
+            }
+            0x95 => self.take(8).map(|_| ())?,
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'I' => match self.line()? {
+                "00" => self.push(Value::Bool(false))?,
+                "01" => self.push(Value::Bool(true))?,
+                text => self.push_int(text)?,
+            },
+            b'L' => self.line().and_then(|text| self.push_int(text.trim_end_matches('L')))?,
+            b'J' => self.take(4).and_then(|bytes| self.push_long(bytes))?,
+            b'K' => self.number(1).and_then(|n| self.push(Value::Int(n as i64)))?,
+            b'M' => self.number(2).and_then(|n| self.push(Value::Int(n as i64)))?,
+            0x8a => self.counted(1).and_then(|bytes| self.push_long(bytes))?,
+            0x8b => self.counted(4).and_then(|bytes| self.push_long(bytes))?,
+            b'F' => {
+                let text = self.line()?;
+                let number = text.parse().map_err(|_| format!("{:?} is no number", shortened(text)))?;
+                self.push(Value::Float(number))?;
+            }
+            b'G' => self.number(8).and_then(|n| self.push(Value::Float(f64::from_bits(n.swap_bytes()))))?,
+            0x8c => self.counted(1).and_then(|bytes| self.push_text(bytes))?,
+            b'X' => self.counted(4).and_then(|bytes| self.push_text(bytes))?,
+            0x8d => self.counted(8).and_then(|bytes| self.push_text(bytes))?,
+            b'V' => {
+                self.raw_line().and_then(unescape_unicode).and_then(|text| self.push_text(text.as_bytes()))?
+            }
+            b'S' => self.line().and_then(unquote).and_then(|bytes| self.push_old_text(&bytes))?,
+            b'U' => self.counted(1).and_then(|bytes| self.push_old_text(bytes))?,
+            b'T' => self.counted(4).and_then(|bytes| self.push_old_text(bytes))?,
+            b'C' => self.counted(1).and_then(|bytes| self.push(Value::Bytes(bytes.into())))?,
+            b'B' => self.counted(4).and_then(|bytes| self.push(Value::Bytes(bytes.into())))?,
+            0x8e | 0x96 => self.counted(8).and_then(|bytes| self.push(Value::Bytes(bytes.into())))?,
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' if self.marks.last() == Some(&self.stack.len()) => self.marks.truncate(self.marks.len() - 1),
+            b'0' => self.pop().map(|_| ())?,
+            b'1' => self.pop_to_mark().map(|_| ())?,
+            b'2' => self.stack.push(self.top()?.clone()),
+            b')' => self.push_container(Kind::Tuple, Vec::new())?,
+            0x85..=0x87 => {
+                self.pop_many(usize::from(instruction - 0x84))
+                    .and_then(|i| self.push_container(Kind::Tuple, i))?;
+            }
+            b't' => self.pop_to_mark().and_then(|items| self.push_container(Kind::Tuple, items))?,
+            b']' => self.push_container(Kind::List, Vec::new())?,
+            b'l' => self.pop_to_mark().and_then(|items| self.push_container(Kind::List, items))?,
+            b'}' => self.push_container(Kind::Dict, Vec::new())?,
+            b'd' => {
+                let items = self.pop_to_mark()?;
+                self.push_container(Kind::Dict, Vec::new())?;
+                self.extend(&[Kind::Dict], items)?;
+            }
+            0x8f => self.push_container(Kind::Set, Vec::new())?,
+            0x91 => self.pop_to_mark().and_then(|items| self.push_container(Kind::FrozenSet, items))?,
+            b'a' => self.pop_many(1).and_then(|items| self.extend(&[Kind::List], items))?,
+            b'e' => self.pop_to_mark().and_then(|items| self.extend(&[Kind::List], items))?,
+            b's' => self.pop_many(2).and_then(|items| self.extend(&[Kind::Dict], items))?,
+            b'u' => self.pop_to_mark().and_then(|items| self.extend(&[Kind::Dict], items))?,
+            0x90 => self.pop_to_mark().and_then(|items| self.extend(&[Kind::Set], items))?,
+            b'q' => self.number(1).and_then(|place| self.remember(place))?,
+            b'r' => self.number(4).and_then(|place| self.remember(place))?,
+            b'p' => self.line().and_then(place).and_then(|place| self.remember(place))?,
+            0x94 => self.remember(self.memo.len() as u64)?,
+            b'h' => self.number(1).and_then(|place| self.recall(place))?,
+            b'j' => self.number(4).and_then(|place| self.recall(place))?,
+            b'g' => self.line().and_then(place).and_then(|place| self.recall(place))?,
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.global(module, name)?;
+            }
+            0x93 => match (self.pop()?, self.pop()?) {
+                (Slot::Plain(Value::Str(name)), Slot::Plain(Value::Str(module))) => {
+                    self.global(&module, &name)?
+                }
+                _ => return Err("expected the names of a module and a global".into()),
+            },
+            b'R' => self.reduce()?,
+            other => return Err(format!("refuses instruction 0x{other:02x}: it builds no plain data")),
+        }
+        Ok(false)
+    }
+
+    fn finish(mut self) -> Step<Value> {
+        let result = self.pop()?;
+        if !self.stack.is_empty() || !self.marks.is_empty() {
+            return Err("the pickle ends with more than one value".into());
+        }
+        let budget = MAX_EXPANSION * self.bytes.len() as u64;
+        let frozen = vec![Frozen::Not; self.containers.len()];
+        Freezer { containers: self.containers, frozen, budget }
+            .value(result, MAX_DEPTH)
+            .map(|(value, _)| value)
+    }
+}
+
+#[derive(Clone)]
+enum Frozen {
+    Not,
+    /// Being frozen: who meets it again has found a cycle.
+    Open,
+    Done(Value, u64),
+}
+
+/// Turns containers, which may still grow while the pickle is read, into values, each once.
+struct Freezer {
+    containers: Vec<Container>,
+    frozen: Vec<Frozen>,
+    budget: u64,
+}
+
+impl Freezer {
+    /// The value and its size with all shared parts written out.
+    fn value(&mut self, slot: Slot, depth: usize) -> Step<(Value, u64)> {
+        let number = match slot {
+            Slot::Global(global) => return Err(format!("{global:?} is a type and no value")),
+            Slot::Plain(value) => {
+                let size = match &value {
+                    Value::Str(text) => text.len(),
+                    Value::Bytes(bytes) => bytes.len(),
+                    _ => 0,
+                };
+                return Ok((value, 1 + size as u64));
+            }
+            Slot::Container(number) => number,
+        };
+        match std::mem::replace(&mut self.frozen[number], Frozen::Open) {
+            Frozen::Not => (),
+            Frozen::Open => return Err("a container holds itself".into()),
+            Frozen::Done(value, size) => {
+                self.frozen[number] = Frozen::Done(value.clone(), size);
+                return Ok((value, size));
+            }
+        }
+        let depth = depth.checked_sub(1).ok_or_else(|| format!("nested deeper than {MAX_DEPTH}"))?;
+        let Container { kind, items } = &mut self.containers[number];
+        let (kind, slots) = (*kind, std::mem::take(items));
+        let mut size = 1u64;
+        let mut items = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let (value, part) = self.value(slot, depth)?;
+            size = size.saturating_add(part);
+            if size > self.budget {
+                return Err(format!(
+                    "its shared parts written out take more than {MAX_EXPANSION} times the file"
+                ));
+            }
+            items.push(value);
+        }
+        let value = match (kind, items.as_slice()) {
+            (Kind::SetOf, [Value::List(all) | Value::Tuple(all) | Value::Set(all)]) => {
+                Value::Set(all.clone())
+            }
+            (Kind::FrozenSetOf, [Value::List(all) | Value::Tuple(all) | Value::Set(all)]) => {
+                Value::FrozenSet(all.clone())
+            }
+            (Kind::SetOf | Kind::FrozenSetOf, _) => return Err("expected a list of a set's items".into()),
+            (Kind::List, _) => Value::List(items.into()),
+            (Kind::Tuple, _) => Value::Tuple(items.into()),
+            (Kind::Set, _) => Value::Set(items.into()),
+            (Kind::FrozenSet, _) => Value::FrozenSet(items.into()),
+            (Kind::Dict, _) => {
+                let mut items = items.into_iter();
+                let pair = || Some((items.next()?, items.next()?));
+                Value::Dict(std::iter::from_fn(pair).collect())
+            }
+        };
+        self.frozen[number] = Frozen::Done(value.clone(), size);
+        Ok((value, size))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+fn place(text: &str) -> Step<u64> {
+    text.parse().map_err(|_| format!("{:?} is no number of a memo", shortened(text)))
+}
+
+/// Latin-1 with `\uXXXX` and `\UXXXXXXXX`: how protocol 0 writes texts.
+fn unescape_unicode(bytes: &[u8]) -> Step<String> {
+    let text: String = bytes.iter().copied().map(char::from).collect();
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find('\\') {
+        plain += &rest[..start];
+        let width = match rest.as_bytes().get(start + 1) {
+            Some(b'u') => 4,
+            Some(b'U') => 8,
+            _ => 0,
+        };
+        let code = rest.get(start + 2..start + 2 + width).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        match (width, code) {
+            (0, _) => plain.push('\\'),
+            (_, code) => plain.push(code.and_then(char::from_u32).ok_or("an escape is no character")?),
+        }
+        rest = &rest[start + if width == 0 { 1 } else { 2 + width }..];
+    }
+    Ok(plain + rest)
+}
+
+/// The bytes of a quoted `str` of Python 2.
+fn unquote(text: &str) -> Step<Vec<u8>> {
+    let quoted = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+    let inner = quoted('\'').or_else(|| quoted('"')).ok_or("a text has no quotes")?;
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner.as_bytes().iter().copied();
+    while let Some(byte) = rest.next() {
+        bytes.push(match (byte, if byte == b'\\' { rest.next() } else { None }) {
+            (b'\\', Some(b'n')) => b'\n',
+            (b'\\', Some(b'r')) => b'\r',
+            (b'\\', Some(b't')) => b'\t',
+            (b'\\', Some(quote @ (b'\\' | b'\'' | b'"'))) => quote,
+            (b'\\', Some(b'x')) => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                let (Some(high), Some(low)) = (digit(), digit()) else {
+                    return Err("an escape is no byte".into());
+                };
+                (high << 4 | low) as u8
+            }
+            (b'\\', _) => return Err("an unknown escape".into()),
+            (byte, _) => byte,
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
