@@ -5,6 +5,7 @@ use smore::dataset::resolve::import_as;
 use smore::dataset::{ImportReport, ResolveOptions, resolve};
 use smore::graph::{KnowledgeGraph, Split};
 use smore::ids::{EntityId, RelationId, Triple};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 mod common;
@@ -119,6 +120,35 @@ fn csv_tsv_and_crlf_give_the_same_graph() {
     ]);
     assert_eq!(open(&text).unwrap().0.fingerprint(), open(&other).unwrap().0.fingerprint());
 }
+
+#[test]
+fn compressed_files_give_the_same_graph() {
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let files = [("train.txt", TRAIN), ("valid.txt", "a\tr\tb\n"), ("test.csv", "\"a\",r,a\n"), TEXTS];
+    let plain = Folder::with(&files);
+    let other = Folder::with(&[("text/keep", "")]);
+    let write = |name: &str, bytes: &[u8]| std::fs::write(other.data().join(name), bytes).unwrap();
+    // Compression is told by content, so a name without the ending is read too.
+    write("train.txt", &[gzip(&TRAIN[..3]), gzip(&TRAIN[3..])].concat());
+    write("valid.txt.zst", &zstd::encode_all(files[1].1.as_bytes(), 0).unwrap());
+    write("test.csv.gz", &gzip(files[2].1));
+    write("text/entity2text.txt.gz", &gzip(TEXTS.1));
+    let graph = open(&other).unwrap().0;
+    assert_eq!(graph.fingerprint(), open(&plain).unwrap().0.fingerprint());
+    assert_eq!(graph.entities().label(1), Some("Apple"));
+    let source = &graph.metadata().sources[1];
+    let stored = std::fs::read(other.data().join("valid.txt.zst")).unwrap();
+    assert_eq!((source.bytes, source.name.as_str()), (stored.len() as u64, "valid.txt.zst"));
+
+    write("train.txt", &gzip(TRAIN)[..10]);
+    assert!(error(&other).contains("train.txt: cannot be decompressed as gzip: it is cut short"));
+}
+
+const TEXTS: (&str, &str) = ("text/entity2text.txt", "a\tApple\n");
 
 #[test]
 fn a_data_folder_is_not_written_to_and_its_graph_is_cached_by_content() {

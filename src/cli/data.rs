@@ -38,7 +38,8 @@ enum DataCommand {
 /// Arguments of `smore data import`.
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// Folder with train, valid and test as .txt, .tsv or .csv; or a CoDEx checkout
+    /// Folder with train, valid and test as .txt, .tsv, .csv or .nt (also .gz, .zst); or a folder of N-Triples;
+    /// or one file, all of it train; or a CoDEx checkout
     path: PathBuf,
     /// The dataset's name from now on [default: the folder's name]
     #[arg(long, value_name = "NAME")]
@@ -106,6 +107,7 @@ pub(super) fn show_made(
                 "test": graph.hard_negatives(Split::Test).len(),
             },
             "skipped_lines": skipped,
+            "skipped_statements": graph.metadata().skipped_statements(),
             "findings": graph.metadata().findings,
             "generated": graph.metadata().generated,
             "warnings": report.warnings,
@@ -125,6 +127,9 @@ pub(super) fn show_made(
     row("entities", count(counts.entities));
     row("relations", count(counts.relations));
     row("triples", splits(&counts));
+    for (reason, statements) in graph.metadata().skipped_statements() {
+        row("skipped statements", format!("{} ({reason})", count(statements)));
+    }
     print(table)
 }
 

@@ -1,10 +1,12 @@
 //! Input files -> graph file.
 
 use super::format::lines::BadLines;
+use super::format::ntriples::{self, Reason};
 use super::format::triples::TripleFormat;
 use super::format::{aligned, codex, csv, texts, triples};
-use super::inventory::{Input, Inventory, Role};
+use super::inventory::{Format, Input, Inventory, Role, file_stem};
 use super::registry::Manifest;
+use super::source::{Blocks, Source};
 use crate::error::{Error, Result};
 use crate::graph::builder::check_dataset_name;
 use crate::graph::layout::VERSION;
@@ -49,11 +51,15 @@ pub struct Fingerprinted {
 impl Fingerprinted {
     /// Reads every file once. O(bytes).
     pub fn new(inventory: Inventory) -> Result<Self> {
-        let source = |input: &Input| {
+        let mut sources: Vec<SourceFile> = Vec::with_capacity(inventory.inputs.len());
+        for (place, input) in inventory.inputs.iter().enumerate() {
+            if let Some(same) = inventory.inputs[..place].iter().position(|i| i.path == input.path) {
+                sources.push(sources[same].clone());
+                continue;
+            }
             let (bytes, xxh128) = input.checksum()?;
-            Ok(SourceFile { name: input.name.clone(), bytes, xxh128, skipped_lines: 0 })
-        };
-        let sources = inventory.inputs.iter().map(source).collect::<Result<_>>()?;
+            sources.push(SourceFile { name: input.name.clone(), bytes, xxh128, ..SourceFile::default() });
+        }
         Ok(Fingerprinted { inventory, sources })
     }
 
@@ -76,7 +82,8 @@ impl Fingerprinted {
         let mut text =
             format!("{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{delimiter}\n{columns:?}\n");
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
-            text += &format!("{:?}\t{}\t{}\n", input.role, input.name, source.xxh128);
+            let Input { role, name, format, .. } = input;
+            text += &format!("{role:?}\t{name}\t{format:?}\t{}\n", source.xxh128);
         }
         format!("{:016x}", checksum::section(text.as_bytes()))
     }
@@ -94,71 +101,138 @@ impl Fingerprinted {
         })?;
         let mut examples = Vec::new();
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
-            let bytes = input.read()?;
-            if checksum::hex(&bytes) != source.xxh128 {
+            let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
+            let mut skipped = [0; Reason::ALL.len()];
+            let read = self.read(input, Source::open(input)?, &mut bad, &mut skipped, &mut builder)?;
+            if read.finish()?.1 != source.xxh128 {
                 return Err(Error::file(&input.path, "changed while it was read; import again"));
             }
-            let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
-            self.read(input, &bytes, &mut bad, &mut builder)?;
-            let source = SourceFile { skipped_lines: bad.skipped, ..source.clone() };
-            builder.metadata_mut().sources.push(source);
+            let sources = &mut builder.metadata_mut().sources;
+            // A file that is read for a second purpose is listed once.
+            let place = sources.iter().position(|s| s.name == source.name).unwrap_or_else(|| {
+                sources.push(source.clone());
+                sources.len() - 1
+            });
+            sources[place].skipped_lines += bad.skipped;
+            for (reason, count) in Reason::ALL.into_iter().zip(skipped).filter(|(_, count)| *count > 0) {
+                *sources[place].skipped_statements.entry(reason.name().to_owned()).or_default() += count;
+            }
             examples.append(&mut bad.examples);
         }
-        builder.write(path, options.language)?;
-        Ok(examples)
+        let skipped = builder.metadata_mut().skipped_statements();
+        let skipped: Vec<String> =
+            skipped.iter().map(|(reason, count)| format!("{count} ({reason})")).collect();
+        match builder.write(path, options.language) {
+            // A file of statements that has no edge: say what it has.
+            Err(Error::Invalid(message)) if !skipped.is_empty() => {
+                Err(Error::Invalid(format!("{message}; skipped statements: {}", skipped.join(", "))))
+            }
+            written => written.map(|()| examples),
+        }
     }
 
+    /// Feeds one file to the builder, as a stream. Only labels as JSON and readable copies are read whole.
     fn read(
         &self,
         input: &Input,
-        bytes: &[u8],
+        mut source: Source,
         bad: &mut BadLines,
+        skipped: &mut [u64; Reason::ALL.len()],
         builder: &mut GraphBuilder,
-    ) -> Result<()> {
+    ) -> Result<Source> {
         match &input.role {
-            Role::Triples(split) => self.triples(bytes, bad, |h, r, t| builder.add(*split, h, r, t)),
-            Role::HardNegatives(split) => {
-                self.triples(bytes, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
+            Role::Triples(split) if input.format == Format::NTriples => {
+                let mut blocks = Blocks::new(source);
+                ntriples::read(&mut blocks, ntriples::edges, |parsed| {
+                    parsed.report(bad)?;
+                    skipped.iter_mut().zip(parsed.skipped).for_each(|(all, here)| *all += here);
+                    parsed.items().try_for_each(|[h, r, t]| builder.add(*split, h, r, t))
+                })?;
+                Ok(blocks.into_source())
             }
-            Role::Texts(subject) => texts::read(bytes, bad, |name, text| {
-                builder.add_label(*subject, "en", name, text);
-            }),
-            Role::CodexLabels(subject, language) => codex::read(&input.path, bytes, |name, label| {
-                builder.add_label(*subject, language, name, label);
-            }),
+            Role::RdfLabels => {
+                let mut blocks = Blocks::new(source);
+                ntriples::read(&mut blocks, ntriples::labels, |parsed| {
+                    for [name, language, label] in parsed.items() {
+                        let mut add = |subject| builder.add_label(subject, language, name, label);
+                        // A predicate can be a subject too.
+                        if !(add(Subject::Entity) | add(Subject::Relation)) {
+                            skipped[Reason::UnusedLabel as usize] += 1;
+                        }
+                    }
+                    Ok(())
+                })?;
+                Ok(blocks.into_source())
+            }
+            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| builder.add(*split, h, r, t)),
+            Role::HardNegatives(split) => {
+                self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
+            }
+            Role::Texts(subject) => {
+                let mut blocks = Blocks::new(source);
+                while let Some(block) = blocks.next()? {
+                    texts::read(block, bad, |name, text| {
+                        builder.add_label(*subject, "en", name, text);
+                    })?;
+                }
+                Ok(blocks.into_source())
+            }
+            Role::CodexLabels(subject, language) => {
+                codex::read(&input.path, &source.read_all()?, |name, label| {
+                    builder.add_label(*subject, language, name, label);
+                })?;
+                Ok(source)
+            }
             Role::ReadableCopy(split) => {
                 let original = self.inventory.inputs.iter().find(|i| i.role == Role::Triples(*split));
                 let original = original.expect("an inventory has all splits");
-                let (path, triples) = (original.path.as_path(), original.read()?);
-                aligned::read((path, &triples), bytes, self.inventory.format, bad, |triple, labels| {
+                let triples = Source::open(original)?.read_all()?;
+                let (path, format) = (original.path.as_path(), self.inventory.format);
+                aligned::read((path, &triples), &source.read_all()?, format, bad, |triple, labels| {
                     let [head, relation, tail] = labels;
                     builder.add_label(Subject::Entity, "en", triple[0], head);
                     builder.add_label(Subject::Relation, "en", triple[1], relation);
                     builder.add_label(Subject::Entity, "en", triple[2], tail);
-                })
+                })?;
+                Ok(source)
             }
         }
     }
 
     fn triples(
         &self,
-        bytes: &[u8],
+        input: &Input,
+        mut source: Source,
         bad: &mut BadLines,
-        take: impl FnMut(&str, &str, &str) -> Result<()>,
-    ) -> Result<()> {
-        if bad.path().extension().is_some_and(|extension| extension == "csv") {
+        mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+    ) -> Result<Source> {
+        let mut empty = true;
+        if input.format == Format::Csv {
             let format = TripleFormat { delimiter: b',', ..self.inventory.format };
-            csv::read(bytes, format, bad, take)
+            empty = !csv::read(&mut source, format, bad, take)?;
         } else {
-            triples::read(bytes, self.inventory.format, bad, take)
+            let mut blocks = Blocks::new(source);
+            while let Some(block) = blocks.next()? {
+                triples::read(block, self.inventory.format, bad, &mut take)?;
+                empty = false;
+            }
+            source = blocks.into_source();
         }
+        if empty {
+            let message = "is empty; expected one triple per line: head, relation, tail";
+            return Err(Error::file(bad.path(), message));
+        }
+        Ok(source)
     }
 }
 
-/// The name of a folder's dataset: the folder's own, with `-` for what a name cannot have.
+/// The name of a folder's or a file's dataset: its own without endings, with `-` for what a name cannot have.
 pub fn name_of_folder(folder: &Path) -> Result<String> {
     let real = folder.canonicalize().map_err(Error::io(folder))?;
-    let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = match real.is_dir() {
+        true => real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        false => file_stem(&real),
+    };
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).take(crate::storage::container::MAX_NAME).collect();
     let name = name.trim_start_matches(['.', '-']).to_owned();

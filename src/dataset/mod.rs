@@ -1,7 +1,7 @@
 //! Datasets: from a name, a folder or a graph file to an opened graph.
 //!
 //! Reading order: [`registry`] (the public datasets we know), [`inventory`] (which files of a folder
-//! are what), [`format`](mod@format) (one file per format), [`import`] (files -> graph file),
+//! are what), [`source`] (a file as a decompressed stream), [`format`](mod@format) (one file per format), [`import`] (files -> graph file),
 //! [`generate`](mod@generate) (a synthetic graph instead), [`cache`] (where graphs are kept),
 //! [`resolve`](mod@resolve) (the way from an argument to a graph).
 //!
@@ -14,6 +14,7 @@ pub mod import;
 pub mod inventory;
 pub mod registry;
 pub mod resolve;
+pub mod source;
 
 pub use cache::Cache;
 pub use import::ImportReport;

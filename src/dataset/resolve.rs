@@ -77,7 +77,7 @@ pub fn resolve(argument: &str, options: &ResolveOptions) -> Result<(KnowledgeGra
     }
 }
 
-/// Imports `path` (a folder of triples, or a dataset's checkout) under `name` and remembers the name.
+/// Imports `path` (a folder of triples, one file of them, or a dataset's checkout) under `name` and remembers the name.
 ///
 /// Where `name` is a known dataset's, its folders are looked for in `path` first. The graph goes to
 /// `output`, or to the cache.
@@ -185,8 +185,11 @@ fn folder_in(parent: &Path, manifest: &Manifest) -> Option<PathBuf> {
     manifest.folders.iter().map(|folder| parent.join(folder)).find(|folder| has_triples(folder))
 }
 
-/// The files of a folder, and the known dataset that they are, by the folder's name and all checksums.
+/// The files of a folder (or a file alone), and the known dataset that they are, by the folder's name and all checksums.
 fn recognise(folder: &Path) -> Result<(Fingerprinted, Option<&'static Manifest>)> {
+    if folder.is_file() {
+        return Ok((Fingerprinted::new(Inventory::of_file(folder)?)?, None));
+    }
     let name = folder.canonicalize().map_err(Error::io(folder))?;
     let name = name.file_name().unwrap_or_default();
     let called = |manifest: &&Manifest| {

@@ -1,0 +1,124 @@
+//! Input formats as a user meets them: files -> `smore data import` -> a graph.
+
+use assert_cmd::Command;
+use predicates::str::contains;
+use serde_json::{Value, json};
+use smore::dataset::resolve;
+use smore::dataset::resolve::import_as;
+use smore::graph::{KnowledgeGraph, Split};
+use std::path::Path;
+
+mod common;
+use common::{Folder, public_data};
+
+fn import(folder: &Folder, path: &Path) -> smore::Result<KnowledgeGraph> {
+    import_as(path, None, None, &folder.options()).map(|(graph, _)| graph)
+}
+
+/// The JSON of a command, with the folder's cache and nothing of the caller's environment.
+fn smore(folder: &Folder, arguments: &[&str]) -> Value {
+    let mut command = Command::cargo_bin("smore").unwrap();
+    command.env_remove("SMORE_DATA").env("SMORE_CACHE", folder.cache()).current_dir(folder.path());
+    let output = command.args(arguments).arg("--json").assert().success().get_output().clone();
+    serde_json::from_slice(&output.stdout).expect("one JSON document")
+}
+
+/// Names of the triples of a split, forward, in any order.
+fn triples(graph: &KnowledgeGraph, split: Split) -> Vec<[String; 3]> {
+    let (entities, relations) = (graph.entities(), graph.relations());
+    let forward = graph.split(split).triples().filter(|t| t.relation.0 % 2 == 0);
+    let mut named: Vec<[String; 3]> = forward
+        .map(|t| {
+            [
+                entities.name(t.head.0).to_owned(),
+                relations.name(t.relation.0 / 2).to_owned(),
+                entities.name(t.tail.0).to_owned(),
+            ]
+        })
+        .collect();
+    named.sort();
+    named
+}
+
+#[test]
+fn the_freebase_sample_has_the_published_counts() {
+    let Some(data) = public_data() else { return };
+    let folder = Folder::with(&[]);
+    let file = |name: &str| data.join("freebase-rdf").join(name).display().to_string();
+    for name in ["freebase-sample.nt", "freebase-sample.gz"] {
+        let report = smore(&folder, &["data", "import", &file(name), "--name", "freebase"]);
+        assert_eq!(
+            report["counts"],
+            json!({ "entities": 25_710, "relations": 99, "train": 25_713, "valid": 0, "test": 0 })
+        );
+        let info = smore(&folder, &["data", "info", "freebase"]);
+        let skipped = json!({
+            "object is a literal": 1_385,
+            "object is no m. or g. entity": 334,
+            "rdfs:label beside type.object.name": 69,
+        });
+        assert_eq!((&info["skipped_statements"], &report["skipped_statements"]), (&skipped, &skipped));
+        let labels = info["labels"]["entities"].as_object().unwrap().values();
+        assert_eq!(labels.map(|count| count.as_u64().unwrap()).sum::<u64>(), 73);
+        let sources = info["sources"].as_array().unwrap();
+        assert_eq!((sources.len(), &sources[0]["name"]), (1, &name.into()));
+    }
+    let report = smore(&folder, &["data", "import", &file("freebase-subject-obama.gz")]);
+    assert_eq!(
+        (&report["dataset"], &report["counts"]["train"]),
+        (&"freebase-subject-obama".into(), &1952.into())
+    );
+    let graph = resolve("freebase-subject-obama", &folder.options()).unwrap().0;
+    let obama = graph.entities().find("/m/02mjmr").unwrap();
+    assert_eq!(graph.entities().label(obama), Some("Barack Obama"));
+    assert!(graph.relations().find("/people/person/nationality").is_some());
+
+    let head = import(&folder, &data.join("freebase-rdf/freebase-rdf-head100.nt")).unwrap_err().to_string();
+    assert!(head.starts_with("freebase-rdf-head100: train has no triple; skipped statements: "), "{head}");
+}
+
+const NT: &str = "<http://a/x> <http://a/r> <http://a/y> .\n";
+
+#[test]
+fn a_folder_of_statements_is_one_graph_and_named_splits_are_kept_apart() {
+    let second = "<http://a/y> <http://a/r> <http://a/x> .\n\
+                  <http://a/x> <http://www.w3.org/2000/01/rdf-schema#label> \"X\"@en .\n\
+                  <http://a/r> <http://www.w3.org/2000/01/rdf-schema#label> \"R\"@en .\n\
+                  <http://a/z> <http://www.w3.org/2000/01/rdf-schema#label> \"no edge\"@en .\n";
+    let dump = Folder::with(&[("b.nt", second), ("a.nt", NT), ("readme.md", "")]);
+    let graph = import(&dump, &dump.data()).unwrap();
+    assert_eq!(triples(&graph, Split::Train).len(), 2);
+    assert_eq!((graph.entities().label(0), graph.relations().label(0)), (Some("X"), Some("R")));
+    let skipped = graph.metadata().skipped_statements();
+    assert_eq!(
+        skipped.into_iter().collect::<Vec<_>>(),
+        [("label without an edge, or a second one in its language", 1)]
+    );
+
+    let splits = Folder::with(&[("train.nt", NT), ("valid.nt", second), ("test.txt", "http://a/x\tr\tq\n")]);
+    let graph = import(&splits, &splits.data()).unwrap();
+    assert_eq!(Split::ALL.map(|split| triples(&graph, split).len()), [1, 1, 1]);
+    let partly = Folder::with(&[("train.nt", NT), ("other.nt", NT)]);
+    let error = import(&partly, &partly.data()).unwrap_err().to_string();
+    assert!(error.contains("valid.txt and test.txt are missing"), "{error}");
+}
+
+#[test]
+fn malformed_statements_stop_the_import_or_are_counted() {
+    // The bad line lies beyond the first block.
+    let text = NT.repeat(60_000) + "<http://a/x> <http://a/r> oops .\n" + NT;
+    let folder = Folder::with(&[("dump.nt", &text)]);
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("dump.nt:60001: expected an N-Triples statement: "), "{error}");
+    let report = smore(&folder, &["data", "import", "data", "--skip-bad-lines"]);
+    assert_eq!((&report["skipped_lines"], &report["counts"]["train"]), (&1.into(), &1.into()));
+    assert_eq!(report["findings"]["duplicates"][0], 60_000);
+    Command::cargo_bin("smore")
+        .unwrap()
+        .env("SMORE_CACHE", folder.cache())
+        .args(["data", "import"])
+        .arg(folder.data())
+        .assert()
+        .code(1)
+        .stderr(contains("--skip-bad-lines"));
+}
