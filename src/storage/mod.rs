@@ -1,12 +1,16 @@
 //! Files: memory maps, atomic writes, and a container of checksummed sections.
 //!
 //! Reading order: [`mmap`] (the only call that maps memory), [`atomic`] (a file is there whole or not
-//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table).
+//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table), [`scratch`]
+//! (temporary bytes), [`sort`] and [`sort_records`] (more than memory holds, in order).
 
 pub mod atomic;
 pub mod checksum;
 pub mod container;
 pub mod mmap;
+pub mod scratch;
+pub mod sort;
+pub mod sort_records;
 
 #[cfg(target_endian = "big")]
 compile_error!(
