@@ -379,3 +379,61 @@ fn a_frozen_file_of_version_1_opens() {
     assert_eq!(graph.hard_negatives(Split::Test), [triple(3, 2, 1)]);
     assert_eq!(graph.fingerprint(), 0x51c6_ffcc_d0c5_a39c);
 }
+
+/// The graph file of `folder`, imported with `memory` bytes.
+fn bytes_with(folder: &Path, memory: u64) -> Vec<u8> {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("out").join("graph.smore");
+    let options = ResolveOptions {
+        cache_dir: Some(scratch.path().join("cache")),
+        memory: Some(memory),
+        ..ResolveOptions::default()
+    };
+    let (graph, _) = import_as(folder, Some("same"), Some(&output), &options).unwrap();
+    graph.verify().unwrap();
+    let left: Vec<_> = std::fs::read_dir(output.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing but the graph is left: {left:?}");
+    std::fs::read(&output).unwrap()
+}
+
+#[test]
+fn the_file_does_not_depend_on_the_memory_it_was_made_with() {
+    let mut files = [
+        ("train.txt", String::new()),
+        ("valid.txt", String::new()),
+        ("test.txt", String::new()),
+        ("valid_negatives.txt", String::new()),
+        ("test_negatives.txt", String::new()),
+    ];
+    // Skewed names, duplicates within and across splits, negatives with new names and false ones.
+    let mut state = 1u64;
+    let mut draw = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let x = (state >> 33) % (n * n);
+        (x as f64).sqrt() as u64
+    };
+    for (split, lines) in [(0, 3_000), (1, 400), (2, 400), (3, 100), (4, 100)] {
+        for _ in 0..lines {
+            let line = format!("é{}\tr{}\té{}\n", draw(600), draw(5), draw(600));
+            files[split].1 += &line;
+            if draw(10) == 3 {
+                files[split].1 += &line;
+            }
+        }
+    }
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let folder = Folder::with(&files);
+    let whole = bytes_with(&folder.data(), 1 << 30);
+    for memory in [0, 1 << 10, 20_000, 100_000] {
+        assert!(bytes_with(&folder.data(), memory) == whole, "{memory} bytes of memory");
+    }
+}
+
+#[test]
+fn public_graphs_do_not_depend_on_the_memory_they_were_made_with() {
+    let Some(data) = public_data() else { return };
+    for name in ["umls", "WN18RR", "FB15k-237", "codex/data/triples/codex-s"] {
+        let whole = bytes_with(&data.join(name), 1 << 30);
+        assert!(bytes_with(&data.join(name), 300_000) == whole, "{name}");
+    }
+}

@@ -2,7 +2,8 @@
 
 use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
-use super::{Global, note, note_warnings, print, print_json};
+use super::options::parse_bytes;
+use super::{Global, note, note_warnings, print, print_json, progress};
 use crate::dataset::inventory::missing_splits;
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, import_as, locate_known};
@@ -50,6 +51,10 @@ struct ImportArgs {
     /// Language of the labels to show [default: en, or the first there is]
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
+    /// Memory to build the graph in, for example 4G; what does not fit is sorted on disk, beside the graph
+    /// file [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
     /// Write the graph file here instead of into the cache
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -77,10 +82,14 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     let options = ResolveOptions {
         skip_bad_lines: args.skip_bad_lines,
         language: args.lang,
+        memory: args.memory,
+        progress: progress::printer(),
         ..global.resolve_options()
     };
     let start = Instant::now();
     let (graph, report) = import_as(&args.path, args.name.as_deref(), args.output.as_deref(), &options)?;
+    // Takes the line of progress off the screen.
+    drop(options);
     show_made(&graph, &report, start.elapsed().as_secs_f64(), global)
 }
 

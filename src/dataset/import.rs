@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::graph::builder::check_dataset_name;
 use crate::graph::layout::VERSION;
 use crate::graph::metadata::{BySplit, Findings, SourceFile};
-use crate::graph::{GraphBuilder, KnowledgeGraph, Metadata, Split, Subject};
+use crate::graph::{GraphBuilder, KnowledgeGraph, Metadata, Resources, Split, Subject};
+use crate::progress::Progress;
 use crate::storage::checksum;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,18 @@ pub struct ImportOptions<'o> {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<&'o str>,
+    /// Bytes of memory that the builder takes, which the file does not depend on; `None` is a quarter of the
+    /// machine's.
+    pub memory: Option<u64>,
+    /// Who is told how far the import is.
+    pub progress: Progress,
+}
+
+impl ImportOptions<'_> {
+    /// What the builder of the graph file `path` may use; temporary files lie beside it.
+    pub fn resources(&self, path: &Path) -> Resources {
+        Resources::beside(path, self.memory, self.progress.clone())
+    }
 }
 
 /// What a user should know of an import.
@@ -77,7 +90,7 @@ impl Fingerprinted {
 
     /// Names the graph that these files give with these options: 16 hexadecimal digits.
     pub fn key(&self, options: &ImportOptions) -> String {
-        let ImportOptions { name, skip_bad_lines, language } = options;
+        let ImportOptions { name, skip_bad_lines, language, .. } = options;
         let TripleFormat { delimiter, columns } = self.inventory.format;
         let mut text =
             format!("{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{delimiter}\n{columns:?}\n");
@@ -94,16 +107,24 @@ impl Fingerprinted {
     /// Fails at the first bad line (unless they are skipped), at an empty or missing file, and where a
     /// file changes while it is read.
     pub fn import(&self, options: &ImportOptions, path: &Path) -> Result<Vec<String>> {
-        let mut builder = GraphBuilder::new(Metadata {
+        let metadata = Metadata {
             dataset: options.name.to_owned(),
             skip_bad_lines: options.skip_bad_lines,
             ..Metadata::default()
-        })?;
+        };
+        let mut builder = GraphBuilder::with_resources(metadata, options.resources(path))?;
         let mut examples = Vec::new();
+        let all: u64 = self.sources.iter().map(|source| source.bytes).sum();
+        let mut done = 0;
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
+            options.progress.report("reading", done, all);
+            let (progress, before) = (options.progress.clone(), done);
+            let watch = move |read| progress.report("reading", before + read, all);
+            done += source.bytes;
             let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
             let mut skipped = [0; Reason::ALL.len()];
-            let read = self.read(input, Source::open(input)?, &mut bad, &mut skipped, &mut builder)?;
+            let read = Source::open(input)?.watched(watch);
+            let read = self.read(input, read, &mut bad, &mut skipped, &mut builder)?;
             if read.finish()?.1 != source.xxh128 {
                 return Err(Error::file(&input.path, "changed while it was read; import again"));
             }

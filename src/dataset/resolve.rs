@@ -8,6 +8,7 @@ use super::registry::{self, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::graph::builder::check_dataset_name;
+use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 
 /// Where to look for datasets and how to import them.
@@ -21,6 +22,10 @@ pub struct ResolveOptions {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<String>,
+    /// Bytes of memory that an import takes; `None` is a quarter of the machine's.
+    pub memory: Option<u64>,
+    /// Who is told how far an import is.
+    pub progress: Progress,
 }
 
 /// What an argument turned out to be.
@@ -272,7 +277,13 @@ fn make(
 }
 
 fn import_options<'o>(name: &'o str, options: &'o ResolveOptions) -> ImportOptions<'o> {
-    ImportOptions { name, skip_bad_lines: options.skip_bad_lines, language: options.language.as_deref() }
+    ImportOptions {
+        name,
+        skip_bad_lines: options.skip_bad_lines,
+        language: options.language.as_deref(),
+        memory: options.memory,
+        progress: options.progress.clone(),
+    }
 }
 
 fn not_here(manifest: &Manifest, data_dir: Option<&Path>) -> Error {

@@ -21,6 +21,9 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 /// Bytes that a decoder asks for at once.
 const READ: usize = 1 << 17;
 
+/// Bytes on disk between two reports to who watches.
+const WATCH: u64 = 4 << 20;
+
 /// Bytes of a block, where no line is longer.
 const BLOCK: usize = 1 << 20;
 
@@ -32,13 +35,19 @@ struct Raw {
     from: Box<dyn Read + Send>,
     hash: Xxh3Default,
     length: u64,
+    /// Is told the length now and then.
+    watch: Option<Box<dyn FnMut(u64) + Send>>,
 }
 
 impl Read for Raw {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(into)?;
         self.hash.update(&into[..read]);
+        let before = self.length;
         self.length += read as u64;
+        if let Some(watch) = self.watch.as_mut().filter(|_| before / WATCH != self.length / WATCH) {
+            watch(self.length);
+        }
         Ok(read)
     }
 }
@@ -66,7 +75,7 @@ impl Source {
             Some(bytes) => Box::new(bytes),
             None => Box::new(File::open(path).map_err(Error::io(path))?),
         };
-        let mut raw = Raw { from, hash: Xxh3Default::new(), length: 0 };
+        let mut raw = Raw { from, hash: Xxh3Default::new(), length: 0, watch: None };
         let mut first = Vec::new();
         raw.by_ref().take(4).read_to_end(&mut first).map_err(Error::io(path))?;
         let (gzip, zstd) = (first.starts_with(GZIP), first.starts_with(ZSTD));
@@ -81,6 +90,17 @@ impl Source {
             Decoder::Plain(start)
         };
         Ok(Source { path: path.clone(), decoder })
+    }
+
+    /// Tells `watch` after every few MiB how many bytes of the file on disk were read.
+    pub fn watched(mut self, watch: impl FnMut(u64) + Send + 'static) -> Self {
+        let raw = match &mut self.decoder {
+            Decoder::Plain(start) => start.get_mut().1,
+            Decoder::Gzip(decoder) => decoder.get_mut().get_mut().get_mut().1,
+            Decoder::Zstd(decoder) => decoder.get_mut().get_mut().get_mut().1,
+        };
+        raw.watch = Some(Box::new(watch));
+        self
     }
 
     /// The file, for messages.
