@@ -122,3 +122,96 @@ fn malformed_statements_stop_the_import_or_are_counted() {
         .code(1)
         .stderr(contains("--skip-bad-lines"));
 }
+
+fn put(folder: &Folder, name: &str, bytes: &[u8]) {
+    std::fs::write(folder.data().join(name), bytes).unwrap();
+}
+
+fn named(triples: &[[&str; 3]]) -> Vec<[String; 3]> {
+    triples.iter().map(|triple| triple.map(str::to_owned)).collect()
+}
+
+#[test]
+fn dgl_kes_freebase_has_head_tail_relation_and_keeps_its_ids() {
+    let folder = Folder::with(&[
+        ("entity2id.txt", "3\n/m/c\t2\n/m/a\t0\n/m/b\t1\n"),
+        ("relation2id.txt", "2\nr\t0\ns\t1\n"),
+        ("train.txt", "2\t0\t1\n0\t1\t0\n"),
+        ("valid.txt", "1\t2\t0\n"),
+        ("test.txt", "1\t1\t1\n"),
+    ]);
+    let graph = import(&folder, &folder.data()).unwrap();
+    let entities = graph.entities();
+    assert_eq!([0, 1, 2].map(|id| entities.name(id)), ["/m/a", "/m/b", "/m/c"]);
+    assert_eq!(triples(&graph, Split::Train), named(&[["/m/a", "r", "/m/b"], ["/m/c", "s", "/m/a"]]));
+    assert_eq!(triples(&graph, Split::Valid), named(&[["/m/b", "r", "/m/c"]]));
+    graph.verify().unwrap();
+
+    put(&folder, "valid.txt", b"1\t2\t0\n1\t3\t0\n");
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("valid.txt:2: id 3 has no name: there are 3 entities"), "{error}");
+    put(&folder, "entity2id.txt", b"4\n/m/c\t2\n/m/a\t0\n/m/b\t1\n");
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("entity2id.txt: its first line says 4 names, found 3"), "{error}");
+}
+
+#[test]
+fn dict_folders_keep_their_ids() {
+    let folder = Folder::with(&[
+        ("entities.dict", "0\tz\n1\ty\n2\tlonely\n"),
+        ("relations.dict", "0\ts\n1\tr\n"),
+        ("train.txt", "y\tr\tz\n"),
+        ("valid.txt", "y\ts\tz\n"),
+        ("test.txt", "z\tr\ty\n"),
+    ]);
+    let graph = import(&folder, &folder.data()).unwrap();
+    assert_eq!(
+        (graph.entities().find("z"), graph.relations().find("r"), graph.num_entities()),
+        (Some(0), Some(1), 3)
+    );
+    assert_eq!(triples(&graph, Split::Train), named(&[["y", "r", "z"]]));
+    put(&folder, "test.txt", b"z\tr\tx\n");
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("\"x\""), "{error}");
+}
+
+/// `pickle.dumps(dict(enumerate(names)), 2)`, by hand.
+fn pickled(names: &[&str]) -> Vec<u8> {
+    let mut bytes = b"\x80\x02}(".to_vec();
+    for (id, name) in (0u8..).zip(names) {
+        bytes.extend([b"K", &[id][..], b"X", &(name.len() as u32).to_le_bytes(), name.as_bytes()].concat());
+    }
+    bytes.extend(b"u.");
+    bytes
+}
+
+#[test]
+fn triples_that_hold_their_inverses_are_not_doubled_again() {
+    let folder = Folder::with(&[
+        ("train.txt", "0\t0\t1\n1\t1\t0\n2\t3\t1\n1\t2\t2\n"),
+        ("valid.txt", "2\t0\t0\n0\t1\t2\n"),
+        ("test.txt", "0\t2\t0\n0\t3\t0\n"),
+    ]);
+    put(&folder, "id2ent.pkl", &pickled(&["a", "b", "c"]));
+    put(&folder, "id2rel.pkl", &pickled(&["+r", "-r", "s", "s_reverse"]));
+    let graph = import(&folder, &folder.data()).unwrap();
+    assert_eq!(
+        (graph.num_relations(), graph.relations().find("r"), graph.relations().find("s")),
+        (4, Some(0), Some(1))
+    );
+    assert_eq!(triples(&graph, Split::Train), named(&[["a", "r", "b"], ["b", "s", "c"]]));
+    assert_eq!(Split::ALL.map(|split| triples(&graph, split).len()), [2, 1, 1]);
+
+    put(&folder, "valid.txt", b"2\t0\t0\n");
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("valid.txt: has facts without their inverse"), "{error}");
+
+    // One fact that is not doubled: four relations of their own.
+    put(&folder, "train.txt", b"0\t0\t1\n1\t1\t0\n2\t3\t1\n");
+    let graph = import(&folder, &folder.data()).unwrap();
+    assert_eq!((graph.num_relations(), graph.relations().find("-r")), (8, Some(1)));
+
+    put(&folder, "id2ent.pkl", b"cos\nsystem\n(S'id'\ntR.");
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("id2ent.pkl: ") && error.contains("refuses the global os.system"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! Input files -> graph file.
 
+use super::format::ids::{self, InOrder, MapFormat, Mirror};
 use super::format::lines::BadLines;
 use super::format::ntriples::{self, Reason};
 use super::format::triples::TripleFormat;
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::graph::builder::check_dataset_name;
 use crate::graph::layout::VERSION;
 use crate::graph::metadata::{BySplit, Findings, SourceFile};
+use crate::graph::vocabulary::Vocabulary;
 use crate::graph::{GraphBuilder, KnowledgeGraph, Metadata, Resources, Split, Subject};
 use crate::progress::Progress;
 use crate::storage::checksum;
@@ -113,6 +115,7 @@ impl Fingerprinted {
             ..Metadata::default()
         };
         let mut builder = GraphBuilder::with_resources(metadata, options.resources(path))?;
+        let mut ids = Ids::default();
         let mut examples = Vec::new();
         let all: u64 = self.sources.iter().map(|source| source.bytes).sum();
         let mut done = 0;
@@ -124,7 +127,7 @@ impl Fingerprinted {
             let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
             let mut skipped = [0; Reason::ALL.len()];
             let read = Source::open(input)?.watched(watch);
-            let read = self.read(input, read, &mut bad, &mut skipped, &mut builder)?;
+            let read = self.read(input, read, &mut bad, &mut skipped, &mut ids, &mut builder)?;
             if read.finish()?.1 != source.xxh128 {
                 return Err(Error::file(&input.path, "changed while it was read; import again"));
             }
@@ -159,9 +162,29 @@ impl Fingerprinted {
         mut source: Source,
         bad: &mut BadLines,
         skipped: &mut [u64; Reason::ALL.len()],
+        ids: &mut Ids,
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
         match &input.role {
+            Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
+            Role::Triples(split) if input.format == Format::Ids => {
+                self.numbers(source, bad, ids, |h, r, t| builder.add_ids(*split, h, r, t))
+            }
+            Role::HardNegatives(split) if input.format == Format::Ids => {
+                self.numbers(source, bad, ids, |h, r, t| builder.add_hard_negative_ids(*split, h, r, t))
+            }
+            Role::Triples(split) if !ids.names[0].is_empty() => {
+                self.triples(input, source, bad, |h, r, t| {
+                    let [h, r, t] = ids.find([h, r, t])?;
+                    builder.add_ids(*split, h, r, t)
+                })
+            }
+            Role::HardNegatives(split) if !ids.names[0].is_empty() => {
+                self.triples(input, source, bad, |h, r, t| {
+                    let [h, r, t] = ids.find([h, r, t])?;
+                    builder.add_hard_negative_ids(*split, h, r, t)
+                })
+            }
             Role::Triples(split) if input.format == Format::NTriples => {
                 let mut blocks = Blocks::new(source);
                 ntriples::read(&mut blocks, ntriples::edges, |parsed| {
@@ -220,6 +243,104 @@ impl Fingerprinted {
         }
     }
 
+    /// Declares the names of a map, in the order of their ids.
+    fn ids(
+        &self,
+        subject: Subject,
+        format: MapFormat,
+        mut source: Source,
+        ids: &mut Ids,
+        builder: &mut GraphBuilder,
+    ) -> Result<Source> {
+        let path = source.path().to_path_buf();
+        let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled()?;
+        let mut before = String::new();
+        let mut number = 0u32;
+        let mut in_order = InOrder::new(|name: &str| {
+            number += 1;
+            if doubled && number % 2 == 1 {
+                before = name.to_owned();
+                return Ok(());
+            }
+            let forward = before.strip_prefix('+').filter(|f| name.strip_prefix('-') == Some(f));
+            let name = if doubled { forward.unwrap_or(&before) } else { name };
+            if format == MapFormat::IdName {
+                ids.names[subject as usize].intern(name)?;
+            }
+            builder.declare(subject, name).map(|_| ())
+        });
+        let mut stated = None;
+        if format == MapFormat::Pickle {
+            in_order.pickle(&path, &source.read_all()?)?;
+        } else {
+            let mut blocks = Blocks::new(source);
+            while let Some(block) = blocks.next()? {
+                in_order.lines(block, format, &path, &mut stated)?;
+            }
+            source = blocks.into_source();
+        }
+        let count = in_order.finish(&path)?;
+        if let Some(stated) = stated.filter(|&stated| stated != count) {
+            return Err(Error::file(&path, format!("its first line says {stated} names, found {count}")));
+        }
+        if doubled && count % 2 == 1 {
+            let message =
+                format!("train has each fact in both directions, but {count} relations are no pairs");
+            return Err(Error::file(&path, message));
+        }
+        ids.counts[subject as usize] = count;
+        ids.doubled |= doubled;
+        Ok(source)
+    }
+
+    /// Whether the numbers of train hold each fact in both directions. Reads train once. O(1) memory.
+    fn is_doubled(&self) -> Result<bool> {
+        let train = self.inventory.inputs.iter().find(|input| input.role == Role::Triples(Split::Train));
+        let Some(train) = train else { return Ok(false) };
+        let mut mirror = Mirror::default();
+        // Its own import reports bad lines.
+        let mut passed_over = BadLines::new(&train.path, true);
+        let mut blocks = Blocks::new(Source::open(train)?);
+        while let Some(block) = blocks.next()? {
+            ids::triples(block, self.inventory.format, [u32::MAX; 2], &mut passed_over, |triple| {
+                mirror.see(triple);
+                Ok(())
+            })?;
+        }
+        Ok(mirror.is_whole())
+    }
+
+    /// Triples of numbers. Where train has each fact in both directions, so must this file, and the inverse is
+    /// dropped.
+    fn numbers(
+        &self,
+        source: Source,
+        bad: &mut BadLines,
+        ids: &Ids,
+        mut take: impl FnMut(u32, u32, u32) -> Result<()>,
+    ) -> Result<Source> {
+        let mut mirror = Mirror::default();
+        let mut blocks = Blocks::new(source);
+        while let Some(block) = blocks.next()? {
+            ids::triples(block, self.inventory.format, ids.counts, bad, |triple| {
+                if !ids.doubled {
+                    return take(triple[0], triple[1], triple[2]);
+                }
+                mirror.see(triple);
+                match triple[1] % 2 {
+                    0 => take(triple[0], triple[1] / 2, triple[2]),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        if ids.doubled && !mirror.is_whole() && !mirror.is_empty() {
+            let message = "has facts without their inverse, although train has each in both directions; \
+                           give both or none";
+            return Err(Error::file(bad.path(), message));
+        }
+        Ok(blocks.into_source())
+    }
+
     fn triples(
         &self,
         input: &Input,
@@ -244,6 +365,27 @@ impl Fingerprinted {
             return Err(Error::file(bad.path(), message));
         }
         Ok(source)
+    }
+}
+
+/// What is known of a dataset that has its own ids.
+#[derive(Debug, Default)]
+struct Ids {
+    /// Numbers of entities and relations, by [`Subject`].
+    counts: [u32; 2],
+    /// Whether relations 2k and 2k + 1 are each other's inverses.
+    doubled: bool,
+    /// The names, where triples are written with them.
+    names: [Vocabulary; 2],
+}
+
+impl Ids {
+    fn find(&self, [head, relation, tail]: [&str; 3]) -> Result<[u32; 3]> {
+        let find = |subject: Subject, name: &str| {
+            let unknown = || Error::invalid(format!("{name:?} of a triple has no id: its map lacks it"));
+            self.names[subject as usize].get(name).ok_or_else(unknown)
+        };
+        Ok([find(Subject::Entity, head)?, find(Subject::Relation, relation)?, find(Subject::Entity, tail)?])
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | is |
 //! | --- | --- |
 //! | `train`, `valid`, `test` with `.txt`, `.tsv`, `.csv` or `.nt` | triples; all three are needed |
+//! | `entity2id.txt`, `entities.dict`, `id2ent.pkl`, and as many for relations | ids ([`ids`](super::format::ids)) |
 //! | any `.nt`, where there is none of these | triples of train |
 //! | `valid_negatives`, `test_negatives`, same endings | hard negatives |
 //! | `../../{entities,relations}/LANG/*.json`, where the folder lies in `triples` | CoDEx's labels |
@@ -12,8 +13,9 @@
 //! Any of them may be compressed ([`source`](super::source)); `.gz` or `.zst` then follows the ending of
 //! triples.
 
+use super::format::ids::{MapFormat, are_ids};
 use super::format::lines::lines;
-use super::format::triples::TripleFormat;
+use super::format::triples::{Column, TripleFormat};
 use super::registry::Manifest;
 use super::source::{Blocks, COMPRESSED, Source};
 use crate::error::{Error, Result};
@@ -36,6 +38,8 @@ pub enum Role {
     ReadableCopy(Split),
     /// The labels among the statements of an N-Triples file whose facts were read before.
     RdfLabels,
+    /// Ids with their names.
+    Ids(Subject, MapFormat),
 }
 
 /// How the triples of a file are written.
@@ -47,6 +51,8 @@ pub enum Format {
     Csv,
     /// RDF statements.
     NTriples,
+    /// Numbers, whose names are in files of their own.
+    Ids,
 }
 
 impl Format {
@@ -62,16 +68,22 @@ impl Format {
 
     /// By the first line that is no comment: N-Triples begin with an IRI or a blank node and end with a dot.
     fn of_content(input: &Input) -> Result<Self> {
-        let mut blocks = Blocks::new(Source::open(input)?);
-        while let Some(block) = blocks.next()? {
-            let mut text = lines(block).map(|(_, line)| line.trim_ascii());
-            if let Some(line) = text.find(|line| !line.is_empty() && !line.starts_with(b"#")) {
-                let rdf = (line.starts_with(b"<") || line.starts_with(b"_:")) && line.ends_with(b".");
-                return Ok(if rdf { Format::NTriples } else { Format::Delimited });
-            }
-        }
-        Ok(Format::Delimited)
+        let line = first_line(input)?;
+        let rdf = (line.starts_with(b"<") || line.starts_with(b"_:")) && line.ends_with(b".");
+        Ok(if rdf { Format::NTriples } else { Format::Delimited })
     }
+}
+
+/// The first line that is not blank and no comment; empty where there is none.
+fn first_line(input: &Input) -> Result<Vec<u8>> {
+    let mut blocks = Blocks::new(Source::open(input)?);
+    while let Some(block) = blocks.next()? {
+        let mut text = lines(block).map(|(_, line)| line.trim_ascii());
+        if let Some(line) = text.find(|line| !line.is_empty() && !line.starts_with(b"#")) {
+            return Ok(line.to_vec());
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// A file's name without the ending of its compression.
@@ -101,7 +113,7 @@ pub struct Inventory {
     pub folder: PathBuf,
     /// Layout of the `.txt` and `.tsv` files of triples.
     pub format: TripleFormat,
-    /// Triples, then hard negatives, then labels.
+    /// Ids, then triples, then hard negatives, then labels.
     pub inputs: Vec<Input>,
 }
 
@@ -197,7 +209,14 @@ impl Inventory {
                 path.is_file().then(|| Input::new(Role::ReadableCopy(split), name, path))
             }));
         }
-        let format = manifest.map(Manifest::format).unwrap_or_default();
+        let mut format = manifest.map(Manifest::format).unwrap_or_default();
+        if manifest.is_none() {
+            let maps = id_maps(folder, &mut inputs)?;
+            if maps.first().is_some_and(|map| matches!(map.role, Role::Ids(_, MapFormat::NameId))) {
+                format.columns = [Column::Head, Column::Tail, Column::Relation];
+            }
+            inputs.splice(..0, maps);
+        }
         Ok(Inventory { folder: folder.to_path_buf(), format, inputs })
     }
 
@@ -271,6 +290,40 @@ fn rdf_labels(inputs: &[Input]) -> Vec<Input> {
         .iter()
         .filter(|input| input.format == Format::NTriples && matches!(input.role, Role::Triples(_)));
     rdf.map(|input| Input { role: Role::RdfLabels, ..input.clone() }).collect()
+}
+
+/// The maps between ids and names, where `folder` has both; marks the triples that are numbers then.
+fn id_maps(folder: &Path, inputs: &mut [Input]) -> Result<Vec<Input>> {
+    let kinds = [
+        ("entity2id.txt", "relation2id.txt", MapFormat::NameId),
+        ("id2ent.pkl", "id2rel.pkl", MapFormat::Pickle),
+        ("entities.dict", "relations.dict", MapFormat::IdName),
+    ];
+    for (entities, relations, format) in kinds {
+        let map = |subject, name: &str| {
+            let name = COMPRESSED
+                .map(|ending| format!("{name}{ending}"))
+                .into_iter()
+                .find(|name| folder.join(name).is_file())?;
+            let path = folder.join(&name);
+            Some(Input::new(Role::Ids(subject, format), name, path))
+        };
+        let (Some(entities), Some(relations)) =
+            (map(Subject::Entity, entities), map(Subject::Relation, relations))
+        else {
+            continue;
+        };
+        let is_triples = |input: &Input| matches!(input.role, Role::Triples(_) | Role::HardNegatives(_));
+        if format != MapFormat::IdName {
+            // Folders of names may have such maps too: for other programs.
+            if !inputs.first().map_or(Ok(false), |input| first_line(input).map(|line| are_ids(&line)))? {
+                continue;
+            }
+            inputs.iter_mut().filter(|input| is_triples(input)).for_each(|input| input.format = Format::Ids);
+        }
+        return Ok(vec![entities, relations]);
+    }
+    Ok(Vec::new())
 }
 
 fn texts(folder: &Path) -> impl Iterator<Item = Input> {
