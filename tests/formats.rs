@@ -215,3 +215,59 @@ fn triples_that_hold_their_inverses_are_not_doubled_again() {
     let error = import(&folder, &folder.data()).unwrap_err().to_string();
     assert!(error.contains("id2ent.pkl: ") && error.contains("refuses the global os.system"), "{error}");
 }
+
+#[test]
+fn wikidata5m_is_read_with_the_first_alias_as_label() {
+    let folder = Folder::with(&[
+        ("wikidata5m_transductive_train.txt", "Q1\tP1\tQ2\n"),
+        ("wikidata5m_transductive_valid.txt", "Q2\tP1\tQ1\n"),
+        ("wikidata5m_transductive_test.txt", "Q2\tP1\tQ2\n"),
+        ("wikidata5m_alias/wikidata5m_entity.txt", "Q1\tfirst alias\tsecond\nQ9\tunknown\n"),
+        ("wikidata5m_relation.txt", "P1\tknows\n"),
+    ]);
+    let graph = import(&folder, &folder.data()).unwrap();
+    assert_eq!(Split::ALL.map(|split| triples(&graph, split).len()), [1, 1, 1]);
+    assert_eq!((graph.entities().label(0), graph.relations().label(0)), (Some("first alias"), Some("knows")));
+    put(&folder, "wikidata5m_inductive_train.txt", b"Q1\tP1\tQ2\n");
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(
+        error.contains("has both wikidata5m_transductive_train.txt and wikidata5m_inductive_train.txt"),
+        "{error}"
+    );
+}
+
+#[test]
+fn order_and_delimiter_of_columns_can_be_given() {
+    let folder = Folder::with(&[("train.txt", "b|a|r\n"), ("valid.txt", "a|b|r\n"), ("test.txt", "a|a|r\n")]);
+    let arguments = ["data", "import", "data", "--columns", "thr", "--delimiter", "|"];
+    let report = smore(&folder, &arguments);
+    let counts = json!({ "entities": 2, "relations": 1, "train": 1, "valid": 1, "test": 1 });
+    assert_eq!(report["counts"], counts);
+    let graph = resolve("data", &folder.options()).unwrap().0;
+    assert_eq!(triples(&graph, Split::Train), named(&[["a", "r", "b"]]));
+    for wrong in [["--columns", "hrr"], ["--columns", "hr"], ["--delimiter", "ab"], ["--hold-out", "0.5"]] {
+        let mut command = Command::cargo_bin("smore").unwrap();
+        command.args(["data", "import", "data"]).args(wrong).assert().code(2);
+    }
+}
+
+#[test]
+fn a_share_of_one_file_can_be_held_out() {
+    let text: String = (0..20_000).map(|i| format!("{}\tr{}\t{}\n", i % 500, i % 7, i % 499)).collect();
+    let folder = Folder::with(&[("all.tsv", &text)]);
+    let report = smore(&folder, &["data", "import", "data/all.tsv", "--hold-out", "0.1"]);
+    let count = |split: &str| report["counts"][split].as_u64().unwrap();
+    assert_eq!(count("train") + count("valid") + count("test"), 20_000);
+    assert!([count("valid"), count("test")].iter().all(|share| (1_800..2_200).contains(share)), "{report}");
+    // Neither the order of lines nor duplicates matter.
+    let turned: String = text.lines().rev().chain(text.lines()).map(|line| format!("{line}\n")).collect();
+    put(&folder, "turned.tsv", turned.as_bytes());
+    let again = smore(&folder, &["data", "import", "data/turned.tsv", "--hold-out", "0.1"]);
+    assert_eq!(again["counts"], report["counts"]);
+
+    let split =
+        Folder::with(&[("train.txt", "a\tr\tb\n"), ("valid.txt", "a\tr\ta\n"), ("test.txt", "b\tr\tb\n")]);
+    let options = smore::dataset::ResolveOptions { hold_out: 0.1, ..split.options() };
+    let error = import_as(&split.data(), None, None, &options).unwrap_err().to_string();
+    assert!(error.contains("only where there are none"), "{error}");
+}

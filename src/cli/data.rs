@@ -4,6 +4,7 @@ use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
 use super::options::parse_bytes;
 use super::{Global, note, note_warnings, print, print_json, progress};
+use crate::dataset::format::triples::Column;
 use crate::dataset::inventory::missing_splits;
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, import_as, locate_known};
@@ -51,6 +52,15 @@ struct ImportArgs {
     /// Language of the labels to show [default: en, or the first there is]
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
+    /// Order of the columns of triples: h, r and t [default: hrt; htr for DGL-KE's Freebase]
+    #[arg(long, value_name = "ORDER", value_parser = parse_columns)]
+    columns: Option<Columns>,
+    /// Character between the columns of .txt and .tsv triples, \t is a tab [default: a tab]
+    #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
+    delimiter: Option<u8>,
+    /// Hold out this share of train for valid, and as much for test, where there are no files of them
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    hold_out: f64,
     /// Memory to build the graph in, for example 4G; what does not fit is sorted on disk, beside the graph
     /// file [default: a quarter of the machine's]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
@@ -58,6 +68,36 @@ struct ImportArgs {
     /// Write the graph file here instead of into the cache
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// Each column once.
+#[derive(Clone, Copy, Debug)]
+struct Columns([Column; 3]);
+
+fn parse_columns(text: &str) -> Result<Columns, String> {
+    let column = |letter| match letter {
+        'h' => Some(Column::Head),
+        'r' => Some(Column::Relation),
+        't' => Some(Column::Tail),
+        _ => None,
+    };
+    let columns: Option<Vec<Column>> = text.chars().map(column).collect();
+    let columns: Option<[Column; 3]> = columns.and_then(|columns| columns.try_into().ok());
+    let each_once = |c: &[Column; 3]| c[0] != c[1] && c[1] != c[2] && c[0] != c[2];
+    columns.filter(each_once).map(Columns).ok_or_else(|| "expected each of h, r and t once, as in htr".into())
+}
+
+fn parse_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [character @ (b'\t' | b' '..=b'~')] => Ok(*character),
+        _ => Err("expected one ASCII character, or \\t".into()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..0.5).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to below 0.5".into())
 }
 
 /// Arguments of `smore data verify`.
@@ -82,6 +122,9 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     let options = ResolveOptions {
         skip_bad_lines: args.skip_bad_lines,
         language: args.lang,
+        columns: args.columns.map(|Columns(columns)| columns),
+        delimiter: args.delimiter,
+        hold_out: args.hold_out,
         memory: args.memory,
         progress: progress::printer(),
         ..global.resolve_options()

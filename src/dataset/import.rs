@@ -3,7 +3,7 @@
 use super::format::ids::{self, InOrder, MapFormat, Mirror};
 use super::format::lines::BadLines;
 use super::format::ntriples::{self, Reason};
-use super::format::triples::TripleFormat;
+use super::format::triples::{Column, TripleFormat};
 use super::format::{aligned, codex, csv, texts, triples};
 use super::inventory::{Format, Input, Inventory, Role, file_stem};
 use super::registry::Manifest;
@@ -27,6 +27,8 @@ pub struct ImportOptions<'o> {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<&'o str>,
+    /// Share of train that goes to valid, and as much again to test; 0 where there are files of these splits.
+    pub hold_out: f64,
     /// Bytes of memory that the builder takes, which the file does not depend on; `None` is a quarter of the
     /// machine's.
     pub memory: Option<u64>,
@@ -78,6 +80,14 @@ impl Fingerprinted {
         Ok(Fingerprinted { inventory, sources })
     }
 
+    /// Reads columns in this order and with this delimiter, where given, instead of the usual ones.
+    pub fn with_layout(mut self, columns: Option<[Column; 3]>, delimiter: Option<u8>) -> Self {
+        let format = &mut self.inventory.format;
+        format.columns = columns.unwrap_or(format.columns);
+        format.delimiter = delimiter.unwrap_or(format.delimiter);
+        self
+    }
+
     /// The files.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
@@ -92,10 +102,11 @@ impl Fingerprinted {
 
     /// Names the graph that these files give with these options: 16 hexadecimal digits.
     pub fn key(&self, options: &ImportOptions) -> String {
-        let ImportOptions { name, skip_bad_lines, language, .. } = options;
+        let ImportOptions { name, skip_bad_lines, language, hold_out, .. } = options;
         let TripleFormat { delimiter, columns } = self.inventory.format;
-        let mut text =
-            format!("{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{delimiter}\n{columns:?}\n");
+        let mut text = format!(
+            "{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{hold_out}\n{delimiter}\n{columns:?}\n"
+        );
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
             let Input { role, name, format, .. } = input;
             text += &format!("{role:?}\t{name}\t{format:?}\t{}\n", source.xxh128);
@@ -115,7 +126,13 @@ impl Fingerprinted {
             ..Metadata::default()
         };
         let mut builder = GraphBuilder::with_resources(metadata, options.resources(path))?;
-        let mut ids = Ids::default();
+        let is_held_out = |i: &Input| matches!(i.role, Role::Triples(Split::Valid | Split::Test));
+        if options.hold_out > 0.0 && self.inventory.inputs.iter().any(is_held_out) {
+            let message =
+                "has files of valid or test: a share of train is held out only where there are none";
+            return Err(Error::file(&self.inventory.folder, message));
+        }
+        let mut state = State { hold_out: options.hold_out, ..State::default() };
         let mut examples = Vec::new();
         let all: u64 = self.sources.iter().map(|source| source.bytes).sum();
         let mut done = 0;
@@ -125,9 +142,8 @@ impl Fingerprinted {
             let watch = move |read| progress.report("reading", before + read, all);
             done += source.bytes;
             let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
-            let mut skipped = [0; Reason::ALL.len()];
             let read = Source::open(input)?.watched(watch);
-            let read = self.read(input, read, &mut bad, &mut skipped, &mut ids, &mut builder)?;
+            let read = self.read(input, read, &mut bad, &mut state, &mut builder)?;
             if read.finish()?.1 != source.xxh128 {
                 return Err(Error::file(&input.path, "changed while it was read; import again"));
             }
@@ -138,7 +154,11 @@ impl Fingerprinted {
                 sources.len() - 1
             });
             sources[place].skipped_lines += bad.skipped;
-            for (reason, count) in Reason::ALL.into_iter().zip(skipped).filter(|(_, count)| *count > 0) {
+            for (reason, count) in Reason::ALL
+                .into_iter()
+                .zip(std::mem::take(&mut state.skipped))
+                .filter(|(_, count)| *count > 0)
+            {
                 *sources[place].skipped_statements.entry(reason.name().to_owned()).or_default() += count;
             }
             examples.append(&mut bad.examples);
@@ -161,10 +181,11 @@ impl Fingerprinted {
         input: &Input,
         mut source: Source,
         bad: &mut BadLines,
-        skipped: &mut [u64; Reason::ALL.len()],
-        ids: &mut Ids,
+        state: &mut State,
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
+        let State { skipped, ids, hold_out } = state;
+        let hold_out = *hold_out;
         match &input.role {
             Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
             Role::Triples(split) if input.format == Format::Ids => {
@@ -190,7 +211,9 @@ impl Fingerprinted {
                 ntriples::read(&mut blocks, ntriples::edges, |parsed| {
                     parsed.report(bad)?;
                     skipped.iter_mut().zip(parsed.skipped).for_each(|(all, here)| *all += here);
-                    parsed.items().try_for_each(|[h, r, t]| builder.add(*split, h, r, t))
+                    parsed
+                        .items()
+                        .try_for_each(|[h, r, t]| builder.add(held_out(*split, hold_out, [h, r, t]), h, r, t))
                 })?;
                 Ok(blocks.into_source())
             }
@@ -208,7 +231,9 @@ impl Fingerprinted {
                 })?;
                 Ok(blocks.into_source())
             }
-            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| builder.add(*split, h, r, t)),
+            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
+                builder.add(held_out(*split, hold_out, [h, r, t]), h, r, t)
+            }),
             Role::HardNegatives(split) => {
                 self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
             }
@@ -217,6 +242,16 @@ impl Fingerprinted {
                 while let Some(block) = blocks.next()? {
                     texts::read(block, bad, |name, text| {
                         builder.add_label(*subject, "en", name, text);
+                    })?;
+                }
+                Ok(blocks.into_source())
+            }
+            Role::Aliases(subject) => {
+                let mut blocks = Blocks::new(source);
+                while let Some(block) = blocks.next()? {
+                    texts::read(block, bad, |name, aliases| {
+                        let label = aliases.split('\t').next().unwrap_or_default();
+                        builder.add_label(*subject, "en", name, label);
                     })?;
                 }
                 Ok(blocks.into_source())
@@ -366,6 +401,30 @@ impl Fingerprinted {
         }
         Ok(source)
     }
+}
+
+/// The split of a triple of train of which `share` is held out for valid, and as much for test: by a hash of
+/// its names, so that neither the order nor duplicates matter.
+fn held_out(split: Split, share: f64, triple: [&str; 3]) -> Split {
+    if share == 0.0 || split != Split::Train {
+        return split;
+    }
+    let hash = checksum::section(triple.join("\t").as_bytes());
+    match (hash >> 11) as f64 / (1u64 << 53) as f64 {
+        place if place < share => Split::Valid,
+        place if place < 2.0 * share => Split::Test,
+        _ => Split::Train,
+    }
+}
+
+/// What outlives a file while a dataset is read.
+#[derive(Debug, Default)]
+struct State {
+    /// See [`ImportOptions::hold_out`].
+    hold_out: f64,
+    /// Statements of the file at hand, by [`Reason`].
+    skipped: [u64; Reason::ALL.len()],
+    ids: Ids,
 }
 
 /// What is known of a dataset that has its own ids.

@@ -5,6 +5,8 @@
 //! | `train`, `valid`, `test` with `.txt`, `.tsv`, `.csv` or `.nt` | triples; all three are needed |
 //! | `entity2id.txt`, `entities.dict`, `id2ent.pkl`, and as many for relations | ids ([`ids`](super::format::ids)) |
 //! | any `.nt`, where there is none of these | triples of train |
+//! | the same after `wikidata5m_transductive_` or `wikidata5m_inductive_` | the same |
+//! | `wikidata5m_entity.txt`, `wikidata5m_relation.txt`, here or in `wikidata5m_alias` | labels: the first alias |
 //! | `valid_negatives`, `test_negatives`, same endings | hard negatives |
 //! | `../../{entities,relations}/LANG/*.json`, where the folder lies in `triples` | CoDEx's labels |
 //! | `entity2text.txt`, `relation2text.txt`, here or in `text` | English labels |
@@ -32,6 +34,8 @@ pub enum Role {
     HardNegatives(Split),
     /// `name<TAB>text`.
     Texts(Subject),
+    /// `name<TAB>alias<TAB>alias...`, of which the first is the label.
+    Aliases(Subject),
     /// CoDEx's JSON of a language.
     CodexLabels(Subject, String),
     /// The facts of a split again, line by line, with readable names.
@@ -140,9 +144,17 @@ fn names_of(stem: &str) -> impl Iterator<Item = String> {
     ENDINGS.iter().flat_map(move |e| COMPRESSED.iter().map(move |c| format!("{stem}.{e}{c}")))
 }
 
-/// The one file called `stem` by [`names_of`]; two are an error.
-fn one_of(folder: &Path, stem: &str) -> Result<Option<Input>> {
-    let mut found = names_of(stem).filter(|name| folder.join(name).is_file());
+/// What a split's file of triples can be called, also in Wikidata5M.
+fn names_of_split(split: Split) -> impl Iterator<Item = String> {
+    let prefixes = ["", "wikidata5m_transductive_", "wikidata5m_inductive_"];
+    prefixes
+        .into_iter()
+        .flat_map(move |prefix| names_of(&format!("{prefix}{}", split.name())).collect::<Vec<_>>())
+}
+
+/// The one file with one of `names`; two are an error.
+fn one_of(folder: &Path, names: impl Iterator<Item = String>) -> Result<Option<Input>> {
+    let mut found = names.filter(|name| folder.join(name).is_file());
     let Some(name) = found.next() else { return Ok(None) };
     if let Some(other) = found.next() {
         return Err(Error::file(folder, format!("has both {name} and {other}; keep one of them")));
@@ -153,7 +165,7 @@ fn one_of(folder: &Path, stem: &str) -> Result<Option<Input>> {
 
 /// The splits whose triples `folder` lacks.
 pub fn missing_splits(folder: &Path) -> Vec<Split> {
-    let is_there = |split: Split| names_of(split.name()).any(|name| folder.join(name).is_file());
+    let is_there = |split: Split| names_of_split(split).any(|name| folder.join(name).is_file());
     Split::ALL.into_iter().filter(|&split| !is_there(split)).collect()
 }
 
@@ -181,7 +193,7 @@ impl Inventory {
         let mut inputs = Vec::new();
         let mut missing = Vec::new();
         for split in Split::ALL {
-            match one_of(folder, split.name())? {
+            match one_of(folder, names_of_split(split))? {
                 Some(input) => inputs.push(Input { role: Role::Triples(split), ..input }),
                 None => missing.push(split.name()),
             }
@@ -195,7 +207,7 @@ impl Inventory {
             return Err(Error::file(folder, explain_missing(folder, &missing, &inputs, manifest)));
         }
         for split in Split::ALL {
-            if let Some(input) = one_of(folder, &format!("{}_negatives", split.name()))? {
+            if let Some(input) = one_of(folder, names_of(&format!("{}_negatives", split.name())))? {
                 inputs.push(Input { role: Role::HardNegatives(split), ..input });
             }
         }
@@ -327,15 +339,19 @@ fn id_maps(folder: &Path, inputs: &mut [Input]) -> Result<Vec<Input>> {
 }
 
 fn texts(folder: &Path) -> impl Iterator<Item = Input> {
-    [("entity2text.txt", Subject::Entity), ("relation2text.txt", Subject::Relation)].into_iter().filter_map(
-        move |(file, subject)| {
-            let names = ["", "text/"].into_iter().flat_map(|f| COMPRESSED.map(|c| format!("{f}{file}{c}")));
-            names.into_iter().find_map(|name| {
-                let path = folder.join(&name);
-                path.is_file().then(|| Input::new(Role::Texts(subject), name, path))
-            })
-        },
-    )
+    let kinds = [
+        (["", "text/"], "entity2text.txt", Role::Texts(Subject::Entity)),
+        (["", "text/"], "relation2text.txt", Role::Texts(Subject::Relation)),
+        (["", "wikidata5m_alias/"], "wikidata5m_entity.txt", Role::Aliases(Subject::Entity)),
+        (["", "wikidata5m_alias/"], "wikidata5m_relation.txt", Role::Aliases(Subject::Relation)),
+    ];
+    kinds.into_iter().filter_map(move |(folders, file, role)| {
+        let names = folders.into_iter().flat_map(|f| COMPRESSED.map(|c| format!("{f}{file}{c}")));
+        names.into_iter().find_map(|name| {
+            let path = folder.join(&name);
+            path.is_file().then(|| Input::new(role.clone(), name, path))
+        })
+    })
 }
 
 /// Labels beside the triples in a CoDEx checkout, language by language.

@@ -1,6 +1,7 @@
 //! From what a user typed to an opened graph.
 
 use super::cache::{Cache, NamedGraph};
+use super::format::triples::Column;
 use super::generate::{self, Synthetic};
 use super::import::{Fingerprinted, ImportOptions, ImportReport, name_of_folder, warnings};
 use super::inventory::{Inventory, has_triples};
@@ -22,6 +23,12 @@ pub struct ResolveOptions {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<String>,
+    /// Order of the columns of delimited triples, for [`import_as`]; `None` is the format's own.
+    pub columns: Option<[Column; 3]>,
+    /// Delimiter of `.txt` and `.tsv` triples, an ASCII character, for [`import_as`]; `None` is the format's own.
+    pub delimiter: Option<u8>,
+    /// Share of train that goes to valid, and as much again to test, where there are no files of these.
+    pub hold_out: f64,
     /// Bytes of memory that an import takes; `None` is a quarter of the machine's.
     pub memory: Option<u64>,
     /// Who is told how far an import is.
@@ -100,6 +107,7 @@ pub fn import_as(
         }
         None => recognise(path)?,
     };
+    let files = files.with_layout(options.columns, options.delimiter);
     let name = match (name, manifest) {
         (Some(name), _) => name.to_owned(),
         (None, Some(manifest)) => manifest.name.clone(),
@@ -281,6 +289,7 @@ fn import_options<'o>(name: &'o str, options: &'o ResolveOptions) -> ImportOptio
         name,
         skip_bad_lines: options.skip_bad_lines,
         language: options.language.as_deref(),
+        hold_out: options.hold_out,
         memory: options.memory,
         progress: options.progress.clone(),
     }
