@@ -16,7 +16,7 @@
 //! | [`eval`] | filtered ranks, metrics, query sets, link prediction |
 //! | [`cli`] | arguments -> one library call -> printing |
 //!
-//! [`ids`], [`error`], [`rng`], [`config`], [`process`] and [`table`] are used throughout.
+//! [`ids`], [`error`], [`rng`], [`config`], [`process`], [`progress`] and [`table`] are used throughout.
 
 pub mod backend;
 pub mod cli;
@@ -29,6 +29,7 @@ pub mod ids;
 pub mod model;
 pub mod pipeline;
 pub mod process;
+pub mod progress;
 pub mod query;
 pub mod rng;
 pub mod sampler;

@@ -5,6 +5,7 @@ use smore::dataset::resolve::import_as;
 use smore::dataset::{ImportReport, ResolveOptions, resolve};
 use smore::graph::{KnowledgeGraph, Split};
 use smore::ids::{EntityId, RelationId, Triple};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 mod common;
@@ -119,6 +120,35 @@ fn csv_tsv_and_crlf_give_the_same_graph() {
     ]);
     assert_eq!(open(&text).unwrap().0.fingerprint(), open(&other).unwrap().0.fingerprint());
 }
+
+#[test]
+fn compressed_files_give_the_same_graph() {
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let files = [("train.txt", TRAIN), ("valid.txt", "a\tr\tb\n"), ("test.csv", "\"a\",r,a\n"), TEXTS];
+    let plain = Folder::with(&files);
+    let other = Folder::with(&[("text/keep", "")]);
+    let write = |name: &str, bytes: &[u8]| std::fs::write(other.data().join(name), bytes).unwrap();
+    // Compression is told by content, so a name without the ending is read too.
+    write("train.txt", &[gzip(&TRAIN[..3]), gzip(&TRAIN[3..])].concat());
+    write("valid.txt.zst", &zstd::encode_all(files[1].1.as_bytes(), 0).unwrap());
+    write("test.csv.gz", &gzip(files[2].1));
+    write("text/entity2text.txt.gz", &gzip(TEXTS.1));
+    let graph = open(&other).unwrap().0;
+    assert_eq!(graph.fingerprint(), open(&plain).unwrap().0.fingerprint());
+    assert_eq!(graph.entities().label(1), Some("Apple"));
+    let source = &graph.metadata().sources[1];
+    let stored = std::fs::read(other.data().join("valid.txt.zst")).unwrap();
+    assert_eq!((source.bytes, source.name.as_str()), (stored.len() as u64, "valid.txt.zst"));
+
+    write("train.txt", &gzip(TRAIN)[..10]);
+    assert!(error(&other).contains("train.txt: cannot be decompressed as gzip: it is cut short"));
+}
+
+const TEXTS: (&str, &str) = ("text/entity2text.txt", "a\tApple\n");
 
 #[test]
 fn a_data_folder_is_not_written_to_and_its_graph_is_cached_by_content() {
@@ -348,4 +378,62 @@ fn a_frozen_file_of_version_1_opens() {
     assert_eq!(facts(Split::Test), [triple(3, 2, 0)]);
     assert_eq!(graph.hard_negatives(Split::Test), [triple(3, 2, 1)]);
     assert_eq!(graph.fingerprint(), 0x51c6_ffcc_d0c5_a39c);
+}
+
+/// The graph file of `folder`, imported with `memory` bytes.
+fn bytes_with(folder: &Path, memory: u64) -> Vec<u8> {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("out").join("graph.smore");
+    let options = ResolveOptions {
+        cache_dir: Some(scratch.path().join("cache")),
+        memory: Some(memory),
+        ..ResolveOptions::default()
+    };
+    let (graph, _) = import_as(folder, Some("same"), Some(&output), &options).unwrap();
+    graph.verify().unwrap();
+    let left: Vec<_> = std::fs::read_dir(output.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing but the graph is left: {left:?}");
+    std::fs::read(&output).unwrap()
+}
+
+#[test]
+fn the_file_does_not_depend_on_the_memory_it_was_made_with() {
+    let mut files = [
+        ("train.txt", String::new()),
+        ("valid.txt", String::new()),
+        ("test.txt", String::new()),
+        ("valid_negatives.txt", String::new()),
+        ("test_negatives.txt", String::new()),
+    ];
+    // Skewed names, duplicates within and across splits, negatives with new names and false ones.
+    let mut state = 1u64;
+    let mut draw = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let x = (state >> 33) % (n * n);
+        (x as f64).sqrt() as u64
+    };
+    for (split, lines) in [(0, 3_000), (1, 400), (2, 400), (3, 100), (4, 100)] {
+        for _ in 0..lines {
+            let line = format!("é{}\tr{}\té{}\n", draw(600), draw(5), draw(600));
+            files[split].1 += &line;
+            if draw(10) == 3 {
+                files[split].1 += &line;
+            }
+        }
+    }
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let folder = Folder::with(&files);
+    let whole = bytes_with(&folder.data(), 1 << 30);
+    for memory in [0, 1 << 10, 20_000, 100_000] {
+        assert!(bytes_with(&folder.data(), memory) == whole, "{memory} bytes of memory");
+    }
+}
+
+#[test]
+fn public_graphs_do_not_depend_on_the_memory_they_were_made_with() {
+    let Some(data) = public_data() else { return };
+    for name in ["umls", "WN18RR", "FB15k-237", "codex/data/triples/codex-s"] {
+        let whole = bytes_with(&data.join(name), 1 << 30);
+        assert!(bytes_with(&data.join(name), 300_000) == whole, "{name}");
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
-use super::{Global, note, note_warnings, print, print_json};
+use super::options::parse_bytes;
+use super::{Global, note, note_warnings, print, print_json, progress};
+use crate::dataset::format::triples::Column;
 use crate::dataset::inventory::missing_splits;
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, import_as, locate_known};
@@ -38,7 +40,8 @@ enum DataCommand {
 /// Arguments of `smore data import`.
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// Folder with train, valid and test as .txt, .tsv or .csv; or a CoDEx checkout
+    /// Folder with train, valid and test as .txt, .tsv, .csv or .nt (also .gz, .zst); or a folder of N-Triples;
+    /// or one file, all of it train; or a CoDEx checkout
     path: PathBuf,
     /// The dataset's name from now on [default: the folder's name]
     #[arg(long, value_name = "NAME")]
@@ -49,9 +52,52 @@ struct ImportArgs {
     /// Language of the labels to show [default: en, or the first there is]
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
+    /// Order of the columns of triples: h, r and t [default: hrt; htr for DGL-KE's Freebase]
+    #[arg(long, value_name = "ORDER", value_parser = parse_columns)]
+    columns: Option<Columns>,
+    /// Character between the columns of .txt and .tsv triples, \t is a tab [default: a tab]
+    #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
+    delimiter: Option<u8>,
+    /// Hold out this share of train for valid, and as much for test, where there are no files of them
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    hold_out: f64,
+    /// Memory to build the graph in, for example 4G; what does not fit is sorted on disk, beside the graph
+    /// file [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
     /// Write the graph file here instead of into the cache
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// Each column once.
+#[derive(Clone, Copy, Debug)]
+struct Columns([Column; 3]);
+
+fn parse_columns(text: &str) -> Result<Columns, String> {
+    let column = |letter| match letter {
+        'h' => Some(Column::Head),
+        'r' => Some(Column::Relation),
+        't' => Some(Column::Tail),
+        _ => None,
+    };
+    let columns: Option<Vec<Column>> = text.chars().map(column).collect();
+    let columns: Option<[Column; 3]> = columns.and_then(|columns| columns.try_into().ok());
+    let each_once = |c: &[Column; 3]| c[0] != c[1] && c[1] != c[2] && c[0] != c[2];
+    columns.filter(each_once).map(Columns).ok_or_else(|| "expected each of h, r and t once, as in htr".into())
+}
+
+fn parse_delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [character @ (b'\t' | b' '..=b'~')] => Ok(*character),
+        _ => Err("expected one ASCII character, or \\t".into()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..0.5).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to below 0.5".into())
 }
 
 /// Arguments of `smore data verify`.
@@ -76,10 +122,17 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     let options = ResolveOptions {
         skip_bad_lines: args.skip_bad_lines,
         language: args.lang,
+        columns: args.columns.map(|Columns(columns)| columns),
+        delimiter: args.delimiter,
+        hold_out: args.hold_out,
+        memory: args.memory,
+        progress: progress::printer(),
         ..global.resolve_options()
     };
     let start = Instant::now();
     let (graph, report) = import_as(&args.path, args.name.as_deref(), args.output.as_deref(), &options)?;
+    // Takes the line of progress off the screen.
+    drop(options);
     show_made(&graph, &report, start.elapsed().as_secs_f64(), global)
 }
 
@@ -106,6 +159,7 @@ pub(super) fn show_made(
                 "test": graph.hard_negatives(Split::Test).len(),
             },
             "skipped_lines": skipped,
+            "skipped_statements": graph.metadata().skipped_statements(),
             "findings": graph.metadata().findings,
             "generated": graph.metadata().generated,
             "warnings": report.warnings,
@@ -125,6 +179,9 @@ pub(super) fn show_made(
     row("entities", count(counts.entities));
     row("relations", count(counts.relations));
     row("triples", splits(&counts));
+    for (reason, statements) in graph.metadata().skipped_statements() {
+        row("skipped statements", format!("{} ({reason})", count(statements)));
+    }
     print(table)
 }
 

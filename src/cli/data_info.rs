@@ -129,6 +129,7 @@ impl Info<'_> {
             "file_bytes": graph.size_in_bytes(),
             "section_bytes": pairs(graph.sections().collect()),
             "sources": graph.metadata().sources,
+            "skipped_statements": graph.metadata().skipped_statements(),
             "generated": graph.metadata().generated,
         })
     }
@@ -192,6 +193,14 @@ impl Info<'_> {
                 count(names.languages().find(|(l, _)| l == language).map_or(0, |(_, labels)| labels))
             };
             table.row([language.clone(), number(&entities), number(&relations)]);
+        }
+        if !table.is_empty() {
+            text += &format!("{table}\n");
+        }
+
+        let mut table = Table::new().left("skipped statements").right("number");
+        for (reason, number) in graph.metadata().skipped_statements() {
+            table.row([reason.into(), count(number)]);
         }
         if !table.is_empty() {
             text += &format!("{table}\n");

@@ -14,6 +14,7 @@ pub mod data_info;
 pub mod devices;
 pub mod eval;
 pub mod options;
+pub mod progress;
 pub mod query;
 pub mod sample;
 pub mod train;

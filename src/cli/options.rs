@@ -137,6 +137,23 @@ macro_rules! on {
 }
 pub(super) use on;
 
+/// `4G`, `500M`, `1.5GB`, `2GiB`, or a plain number of bytes. `K`, `M`, `G`, `T` are powers of 1,000, with `i`
+/// of 1,024.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[digits.len()..].to_ascii_lowercase();
+    let (unit, base) = match unit.strip_suffix("ib") {
+        Some(unit) => (unit, 1024f64),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1000f64),
+    };
+    let power = ["", "k", "m", "g", "t"].iter().position(|known| *known == unit);
+    let number = digits.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    match (number, power) {
+        (Some(number), Some(power)) => Ok((number * base.powi(power as i32)) as u64),
+        _ => Err("expected a size such as 4G, 500M or 2GiB".into()),
+    }
+}
+
 fn parse_device(text: &str) -> Result<Device, String> {
     match text.split_once(':') {
         None if text == "auto" => Ok(Device::Auto),
@@ -152,6 +169,15 @@ fn parse_device(text: &str) -> Result<Device, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let known = ["4G", "500m", "1.5GB", "2GiB", "1024", "0"].map(|text| parse_bytes(text).unwrap());
+        assert_eq!(known, [4_000_000_000, 500_000_000, 1_500_000_000, 2 << 30, 1024, 0]);
+        for wrong in ["", "G", "4X", "-1G", "4 G", "nanG", "4iG", "1e400"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn devices_are_told_by_name_and_number() {

@@ -1,15 +1,18 @@
 //! Input files -> graph file.
 
+use super::feed::State;
 use super::format::lines::BadLines;
-use super::format::triples::TripleFormat;
-use super::format::{aligned, codex, csv, texts, triples};
-use super::inventory::{Input, Inventory, Role};
+use super::format::ntriples::Reason;
+use super::format::triples::{Column, TripleFormat};
+use super::inventory::{Input, Inventory, Role, file_stem};
 use super::registry::Manifest;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::graph::builder::check_dataset_name;
 use crate::graph::layout::VERSION;
 use crate::graph::metadata::{BySplit, Findings, SourceFile};
-use crate::graph::{GraphBuilder, KnowledgeGraph, Metadata, Split, Subject};
+use crate::graph::{GraphBuilder, KnowledgeGraph, Metadata, Resources, Split};
+use crate::progress::Progress;
 use crate::storage::checksum;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +25,20 @@ pub struct ImportOptions<'o> {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<&'o str>,
+    /// Share of train that goes to valid, and as much again to test; 0 where there are files of these splits.
+    pub hold_out: f64,
+    /// Bytes of memory that the builder takes, which the file does not depend on; `None` is a quarter of the
+    /// machine's.
+    pub memory: Option<u64>,
+    /// Who is told how far the import is.
+    pub progress: Progress,
+}
+
+impl ImportOptions<'_> {
+    /// What the builder of the graph file `path` may use; temporary files lie beside it.
+    pub fn resources(&self, path: &Path) -> Resources {
+        Resources::beside(path, self.memory, self.progress.clone())
+    }
 }
 
 /// What a user should know of an import.
@@ -49,12 +66,24 @@ pub struct Fingerprinted {
 impl Fingerprinted {
     /// Reads every file once. O(bytes).
     pub fn new(inventory: Inventory) -> Result<Self> {
-        let source = |input: &Input| {
+        let mut sources: Vec<SourceFile> = Vec::with_capacity(inventory.inputs.len());
+        for (place, input) in inventory.inputs.iter().enumerate() {
+            if let Some(same) = inventory.inputs[..place].iter().position(|i| i.path == input.path) {
+                sources.push(sources[same].clone());
+                continue;
+            }
             let (bytes, xxh128) = input.checksum()?;
-            Ok(SourceFile { name: input.name.clone(), bytes, xxh128, skipped_lines: 0 })
-        };
-        let sources = inventory.inputs.iter().map(source).collect::<Result<_>>()?;
+            sources.push(SourceFile { name: input.name.clone(), bytes, xxh128, ..SourceFile::default() });
+        }
         Ok(Fingerprinted { inventory, sources })
+    }
+
+    /// Reads columns in this order and with this delimiter, where given, instead of the usual ones.
+    pub fn with_layout(mut self, columns: Option<[Column; 3]>, delimiter: Option<u8>) -> Self {
+        let format = &mut self.inventory.format;
+        format.columns = columns.unwrap_or(format.columns);
+        format.delimiter = delimiter.unwrap_or(format.delimiter);
+        self
     }
 
     /// The files.
@@ -71,12 +100,14 @@ impl Fingerprinted {
 
     /// Names the graph that these files give with these options: 16 hexadecimal digits.
     pub fn key(&self, options: &ImportOptions) -> String {
-        let ImportOptions { name, skip_bad_lines, language } = options;
+        let ImportOptions { name, skip_bad_lines, language, hold_out, .. } = options;
         let TripleFormat { delimiter, columns } = self.inventory.format;
-        let mut text =
-            format!("{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{delimiter}\n{columns:?}\n");
+        let mut text = format!(
+            "{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{hold_out}\n{delimiter}\n{columns:?}\n"
+        );
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
-            text += &format!("{:?}\t{}\t{}\n", input.role, input.name, source.xxh128);
+            let Input { role, name, format, .. } = input;
+            text += &format!("{role:?}\t{name}\t{format:?}\t{}\n", source.xxh128);
         }
         format!("{:016x}", checksum::section(text.as_bytes()))
     }
@@ -87,78 +118,69 @@ impl Fingerprinted {
     /// Fails at the first bad line (unless they are skipped), at an empty or missing file, and where a
     /// file changes while it is read.
     pub fn import(&self, options: &ImportOptions, path: &Path) -> Result<Vec<String>> {
-        let mut builder = GraphBuilder::new(Metadata {
+        let metadata = Metadata {
             dataset: options.name.to_owned(),
             skip_bad_lines: options.skip_bad_lines,
             ..Metadata::default()
-        })?;
+        };
+        let mut builder = GraphBuilder::with_resources(metadata, options.resources(path))?;
+        let is_held_out = |i: &Input| matches!(i.role, Role::Triples(Split::Valid | Split::Test));
+        if options.hold_out > 0.0 && self.inventory.inputs.iter().any(is_held_out) {
+            let message =
+                "has files of valid or test: a share of train is held out only where there are none";
+            return Err(Error::file(&self.inventory.folder, message));
+        }
+        let mut state = State::new(options.hold_out);
         let mut examples = Vec::new();
+        let all: u64 = self.sources.iter().map(|source| source.bytes).sum();
+        let mut done = 0;
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
-            let bytes = input.read()?;
-            if checksum::hex(&bytes) != source.xxh128 {
+            options.progress.report("reading", done, all);
+            let (progress, before) = (options.progress.clone(), done);
+            let watch = move |read| progress.report("reading", before + read, all);
+            done += source.bytes;
+            let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
+            let read = Source::open(input)?.watched(watch);
+            let read = self.inventory.feed(input, read, &mut bad, &mut state, &mut builder)?;
+            if read.finish()?.1 != source.xxh128 {
                 return Err(Error::file(&input.path, "changed while it was read; import again"));
             }
-            let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
-            self.read(input, &bytes, &mut bad, &mut builder)?;
-            let source = SourceFile { skipped_lines: bad.skipped, ..source.clone() };
-            builder.metadata_mut().sources.push(source);
+            let sources = &mut builder.metadata_mut().sources;
+            // A file that is read for a second purpose is listed once.
+            let place = sources.iter().position(|s| s.name == source.name).unwrap_or_else(|| {
+                sources.push(source.clone());
+                sources.len() - 1
+            });
+            sources[place].skipped_lines += bad.skipped;
+            for (reason, count) in Reason::ALL
+                .into_iter()
+                .zip(std::mem::take(&mut state.skipped))
+                .filter(|(_, count)| *count > 0)
+            {
+                *sources[place].skipped_statements.entry(reason.name().to_owned()).or_default() += count;
+            }
             examples.append(&mut bad.examples);
         }
-        builder.write(path, options.language)?;
-        Ok(examples)
-    }
-
-    fn read(
-        &self,
-        input: &Input,
-        bytes: &[u8],
-        bad: &mut BadLines,
-        builder: &mut GraphBuilder,
-    ) -> Result<()> {
-        match &input.role {
-            Role::Triples(split) => self.triples(bytes, bad, |h, r, t| builder.add(*split, h, r, t)),
-            Role::HardNegatives(split) => {
-                self.triples(bytes, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
+        let skipped = builder.metadata_mut().skipped_statements();
+        let skipped: Vec<String> =
+            skipped.iter().map(|(reason, count)| format!("{count} ({reason})")).collect();
+        match builder.write(path, options.language) {
+            // A file of statements that has no edge: say what it has.
+            Err(Error::Invalid(message)) if !skipped.is_empty() => {
+                Err(Error::Invalid(format!("{message}; skipped statements: {}", skipped.join(", "))))
             }
-            Role::Texts(subject) => texts::read(bytes, bad, |name, text| {
-                builder.add_label(*subject, "en", name, text);
-            }),
-            Role::CodexLabels(subject, language) => codex::read(&input.path, bytes, |name, label| {
-                builder.add_label(*subject, language, name, label);
-            }),
-            Role::ReadableCopy(split) => {
-                let original = self.inventory.inputs.iter().find(|i| i.role == Role::Triples(*split));
-                let original = original.expect("an inventory has all splits");
-                let (path, triples) = (original.path.as_path(), original.read()?);
-                aligned::read((path, &triples), bytes, self.inventory.format, bad, |triple, labels| {
-                    let [head, relation, tail] = labels;
-                    builder.add_label(Subject::Entity, "en", triple[0], head);
-                    builder.add_label(Subject::Relation, "en", triple[1], relation);
-                    builder.add_label(Subject::Entity, "en", triple[2], tail);
-                })
-            }
-        }
-    }
-
-    fn triples(
-        &self,
-        bytes: &[u8],
-        bad: &mut BadLines,
-        take: impl FnMut(&str, &str, &str) -> Result<()>,
-    ) -> Result<()> {
-        if bad.path().extension().is_some_and(|extension| extension == "csv") {
-            let format = TripleFormat { delimiter: b',', ..self.inventory.format };
-            csv::read(bytes, format, bad, take)
-        } else {
-            triples::read(bytes, self.inventory.format, bad, take)
+            written => written.map(|()| examples),
         }
     }
 }
 
-/// The name of a folder's dataset: the folder's own, with `-` for what a name cannot have.
+/// The name of a folder's or a file's dataset: its own without endings, with `-` for what a name cannot have.
 pub fn name_of_folder(folder: &Path) -> Result<String> {
     let real = folder.canonicalize().map_err(Error::io(folder))?;
-    let name = real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = match real.is_dir() {
+        true => real.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        false => file_stem(&real),
+    };
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).take(crate::storage::container::MAX_NAME).collect();
     let name = name.trim_start_matches(['.', '-']).to_owned();

@@ -1,19 +1,21 @@
 //! Datasets: from a name, a folder or a graph file to an opened graph.
 //!
 //! Reading order: [`registry`] (the public datasets we know), [`inventory`] (which files of a folder
-//! are what), [`format`](mod@format) (one file per format), [`import`] (files -> graph file),
+//! are what), [`source`] (a file as a decompressed stream), [`format`](mod@format) (one file per format), [`import`] (files -> graph file; `feed` reads one),
 //! [`generate`](mod@generate) (a synthetic graph instead), [`cache`] (where graphs are kept),
 //! [`resolve`](mod@resolve) (the way from an argument to a graph).
 //!
 //! CoDEx's entity types are not imported yet.
 
 pub mod cache;
+mod feed;
 pub mod format;
 pub mod generate;
 pub mod import;
 pub mod inventory;
 pub mod registry;
 pub mod resolve;
+pub mod source;
 
 pub use cache::Cache;
 pub use import::ImportReport;

@@ -1,6 +1,7 @@
 //! From what a user typed to an opened graph.
 
 use super::cache::{Cache, NamedGraph};
+use super::format::triples::Column;
 use super::generate::{self, Synthetic};
 use super::import::{Fingerprinted, ImportOptions, ImportReport, name_of_folder, warnings};
 use super::inventory::{Inventory, has_triples};
@@ -8,6 +9,7 @@ use super::registry::{self, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::graph::builder::check_dataset_name;
+use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 
 /// Where to look for datasets and how to import them.
@@ -21,6 +23,16 @@ pub struct ResolveOptions {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<String>,
+    /// Order of the columns of delimited triples, for [`import_as`]; `None` is the format's own.
+    pub columns: Option<[Column; 3]>,
+    /// Delimiter of `.txt` and `.tsv` triples, an ASCII character, for [`import_as`]; `None` is the format's own.
+    pub delimiter: Option<u8>,
+    /// Share of train that goes to valid, and as much again to test, where there are no files of these.
+    pub hold_out: f64,
+    /// Bytes of memory that an import takes; `None` is a quarter of the machine's.
+    pub memory: Option<u64>,
+    /// Who is told how far an import is.
+    pub progress: Progress,
 }
 
 /// What an argument turned out to be.
@@ -77,7 +89,7 @@ pub fn resolve(argument: &str, options: &ResolveOptions) -> Result<(KnowledgeGra
     }
 }
 
-/// Imports `path` (a folder of triples, or a dataset's checkout) under `name` and remembers the name.
+/// Imports `path` (a folder of triples, one file of them, or a dataset's checkout) under `name` and remembers the name.
 ///
 /// Where `name` is a known dataset's, its folders are looked for in `path` first. The graph goes to
 /// `output`, or to the cache.
@@ -95,6 +107,7 @@ pub fn import_as(
         }
         None => recognise(path)?,
     };
+    let files = files.with_layout(options.columns, options.delimiter);
     let name = match (name, manifest) {
         (Some(name), _) => name.to_owned(),
         (None, Some(manifest)) => manifest.name.clone(),
@@ -185,8 +198,11 @@ fn folder_in(parent: &Path, manifest: &Manifest) -> Option<PathBuf> {
     manifest.folders.iter().map(|folder| parent.join(folder)).find(|folder| has_triples(folder))
 }
 
-/// The files of a folder, and the known dataset that they are, by the folder's name and all checksums.
+/// The files of a folder (or a file alone), and the known dataset that they are, by the folder's name and all checksums.
 fn recognise(folder: &Path) -> Result<(Fingerprinted, Option<&'static Manifest>)> {
+    if folder.is_file() {
+        return Ok((Fingerprinted::new(Inventory::of_file(folder)?)?, None));
+    }
     let name = folder.canonicalize().map_err(Error::io(folder))?;
     let name = name.file_name().unwrap_or_default();
     let called = |manifest: &&Manifest| {
@@ -269,7 +285,14 @@ fn make(
 }
 
 fn import_options<'o>(name: &'o str, options: &'o ResolveOptions) -> ImportOptions<'o> {
-    ImportOptions { name, skip_bad_lines: options.skip_bad_lines, language: options.language.as_deref() }
+    ImportOptions {
+        name,
+        skip_bad_lines: options.skip_bad_lines,
+        language: options.language.as_deref(),
+        hold_out: options.hold_out,
+        memory: options.memory,
+        progress: options.progress.clone(),
+    }
 }
 
 fn not_here(manifest: &Manifest, data_dir: Option<&Path>) -> Error {

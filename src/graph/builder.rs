@@ -1,34 +1,108 @@
-//! From a stream of triples and labels to a graph file.
+//! From a stream of triples and labels to a graph file, in bounded memory.
+//!
+//! Names become ids ([`naming`](super::naming)); the triples of each split are sorted, on disk where memory
+//! does not hold them ([`sort`](crate::storage::sort)); duplicates are dropped while the sorted streams are
+//! read side by side; the inverses are sorted once more, and both directions together are the arrays of the
+//! file ([`edges`](super::edges)).
 
+use super::Split;
+use super::edges::{EdgeWriter, merge};
+use super::labels::{LabelTables, Labels};
 use super::layout::{Kind, MAGIC, Subject, VERSION};
-use super::metadata::{Findings, Metadata};
-use super::text::TextTableBuf;
+use super::metadata::Metadata;
+use super::naming::{AllNames, Naming};
+use super::texts::TextWriter;
+use super::tidy::{STEP, Tidied, memory_of, tidy};
 use super::vocabulary::Vocabulary;
-use super::{CsrBuf, Split};
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId, Triple};
+use crate::process::total_memory;
+use crate::progress::Progress;
 use crate::storage::atomic;
 use crate::storage::container::{MAX_NAME, Writer};
-use std::collections::BTreeMap;
-use std::path::Path;
+use crate::storage::scratch::{Scratch, Spool};
+use crate::storage::sort::{Sorted, Sorter};
+use crate::storage::sort_records::Record;
+use bytemuck::{Pod, Zeroable};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a builder may use.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Bytes of memory. Names of relations come on top, and in the end one bit an entity.
+    pub memory: u64,
+    /// Where temporary files are made: up to 48 bytes a triple and 40 an entity.
+    pub folder: PathBuf,
+    /// Who is told how far the work is.
+    pub progress: Progress,
+}
+
+impl Default for Resources {
+    /// A quarter of the machine's memory, and the system's folder for temporary files.
+    fn default() -> Self {
+        let memory = total_memory().map_or(1 << 30, |bytes| bytes / 4);
+        Resources { memory, folder: std::env::temp_dir(), progress: Progress::default() }
+    }
+}
+
+impl Resources {
+    /// What the builder of the graph file `path` may use: temporary files lie beside it. `None` is a quarter of
+    /// the machine's memory.
+    pub fn beside(path: &Path, memory: Option<u64>, progress: Progress) -> Self {
+        let default = Resources::default();
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        Resources { memory: memory.unwrap_or(default.memory), folder, progress }
+    }
+}
 
 /// Collects triples, hard negatives and labels, then writes the file.
 ///
-/// Ids are given in the order in which names are first met, so the caller feeds train first, then
-/// valid, test, and hard negatives last. Holds everything in memory: 12 bytes a triple, the names once,
-/// and, while writing, 48 bytes a triple of the largest split.
+/// Two ways to name things. With [`GraphBuilder::add`], ids are given in the order in which names are first
+/// met, so the caller feeds train first, then valid, test, and hard negatives last. With
+/// [`GraphBuilder::add_ids`], the source has ids already; [`GraphBuilder::declare`] tells their names.
+///
+/// Takes [`Resources::memory`]; what does not fit is sorted on disk. The file does not depend on it. Each
+/// triple is written and read up to three times; O(n log n) comparisons.
 #[derive(Debug)]
 pub struct GraphBuilder {
-    entities: Vocabulary,
+    resources: Resources,
+    scratch: Arc<Scratch>,
+    entities: Naming,
     relations: Vocabulary,
-    triples: [Vec<Triple>; 3],
-    hard_negatives: [Vec<Triple>; 3],
-    /// Numbers of entities and relations when the last triple of train had been added.
-    seen: (usize, usize),
-    /// By language: labels of entities, labels of relations.
-    labels: BTreeMap<String, [BTreeMap<u32, String>; 2]>,
+    /// Entities' names where their ids are given.
+    declared: Option<TextWriter>,
+    /// Whether triples came with ids, and the numbers of entities and relations that these ids ask for.
+    by_ids: bool,
+    needed: [u32; 2],
+    triples: [Sorter<Triple>; 3],
+    hard_negatives: [Spool; 3],
+    /// Triples with an entity whose id is not known yet.
+    open: Spool,
+    num_open: u64,
+    labels: Labels,
     metadata: Metadata,
+    /// The error of a call that returns none.
+    error: Option<Error>,
 }
+
+/// A triple with an entity whose id is not known yet, which is [`OPEN`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+struct OpenTriple {
+    triple: Triple,
+    /// The split; of a hard negative the split plus 3.
+    kind: u32,
+}
+
+const OPEN: u32 = u32::MAX;
+
+/// Ids end here, so that directed relations fit 32 bits.
+const MAX_ID: u32 = (1 << 31) - 1;
 
 /// Checks that `name` can name a dataset: 1 to 64 bytes, ASCII letters, digits, `.`, `_`, `-`, and no
 /// leading dot or dash, so that it is a file name and never an option.
@@ -46,58 +120,171 @@ pub fn check_dataset_name(name: &str) -> Result<()> {
 impl GraphBuilder {
     /// An empty graph of the dataset that `metadata` describes; its findings are filled in at the end.
     pub fn new(metadata: Metadata) -> Result<Self> {
+        Self::with_resources(metadata, Resources::default())
+    }
+
+    /// As [`GraphBuilder::new`], with bounds.
+    pub fn with_resources(metadata: Metadata, resources: Resources) -> Result<Self> {
         check_dataset_name(&metadata.dataset)?;
+        let memory = usize::try_from(resources.memory).unwrap_or(usize::MAX);
+        let scratch = Scratch::new(&resources.folder);
+        let small = (memory / 64).min(1 << 20);
         Ok(GraphBuilder {
-            entities: Vocabulary::default(),
+            entities: Naming::new(&scratch, memory / 2),
             relations: Vocabulary::default(),
-            triples: Default::default(),
-            hard_negatives: Default::default(),
-            seen: (0, 0),
-            labels: BTreeMap::new(),
+            declared: None,
+            by_ids: false,
+            needed: [0; 2],
+            triples: Split::ALL.map(|split| Sorter::new(&scratch, memory_of(split, memory))),
+            hard_negatives: std::array::from_fn(|_| Spool::new(&scratch, small)),
+            open: Spool::new(&scratch, small),
+            num_open: 0,
+            labels: Labels::new(&scratch, memory / 8),
             metadata,
+            error: None,
+            resources,
+            scratch,
         })
     }
 
-    fn intern(&mut self, head: &str, relation: &str, tail: &str) -> Result<Triple> {
-        Ok(Triple {
-            head: EntityId(self.entities.intern(head)?),
-            relation: RelationId(2 * self.relations.intern(relation)?),
-            tail: EntityId(self.entities.intern(tail)?),
-        })
+    /// Numbers the names; `None` where the triple was put aside.
+    fn intern(&mut self, kind: u32, head: &str, relation: &str, tail: &str) -> Result<Option<Triple>> {
+        if self.by_ids || self.declared.is_some() {
+            return Err(Error::invalid("a graph's triples come all with ids or all with names"));
+        }
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let position = 2 * self.num_open;
+        let head = self.entities.intern(head, position)?;
+        let relation = RelationId(2 * self.relations.intern(relation)?);
+        let tail = self.entities.intern(tail, position + 1)?;
+        // Hard negatives keep their order, so all follow the first that was put aside.
+        if let (Some(head), Some(tail), false) = (head, tail, kind >= 3 && self.entities.is_open()) {
+            return Ok(Some(Triple { head: EntityId(head), relation, tail: EntityId(tail) }));
+        }
+        let [head, tail] = [head, tail].map(|id| EntityId(id.unwrap_or(OPEN)));
+        self.open.push(OpenTriple { triple: Triple { head, relation, tail }, kind })?;
+        self.num_open += 1;
+        Ok(None)
     }
 
     /// Adds a fact of `split`. Splits come in order.
     pub fn add(&mut self, split: Split, head: &str, relation: &str, tail: &str) -> Result<()> {
-        let triple = self.intern(head, relation, tail)?;
-        self.triples[split as usize].push(triple);
-        if split == Split::Train {
-            self.seen = (self.entities.len(), self.relations.len());
+        match self.intern(split as u32, head, relation, tail)? {
+            Some(triple) => self.push(split, triple),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn push(&mut self, split: Split, triple: Triple) -> Result<()> {
+        let triples = &mut self.triples[split as usize];
+        if triples.len().is_multiple_of(1 << 20) {
+            let all: u64 = self.triples.iter().map(Sorter::len).sum();
+            self.need(all);
+        }
+        self.triples[split as usize].push(triple)
+    }
+
+    /// States how many triples there will be, for the message of a full disk.
+    pub fn expect_triples(&mut self, triples: u64) {
+        self.need(triples);
+    }
+
+    fn need(&self, triples: u64) {
+        self.scratch
+            .set_needed(48 * triples + 40 * u64::from(self.needed[0]).max(self.entities.num_known() as u64));
     }
 
     /// Adds a hard negative of `split`, after all facts.
     pub fn add_hard_negative(&mut self, split: Split, head: &str, relation: &str, tail: &str) -> Result<()> {
-        let triple = self.intern(head, relation, tail)?;
-        self.hard_negatives[split as usize].push(triple);
-        Ok(())
+        match self.intern(split as u32 + 3, head, relation, tail)? {
+            Some(triple) => self.hard_negatives[split as usize].push(triple),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the next id (0, 1, 2...) of a source that has its own ids to `name`; returns the id.
+    ///
+    /// Where nothing is declared, names are the ids in decimal. Names are all different; an entity's that is
+    /// not is reported by [`GraphBuilder::write`].
+    pub fn declare(&mut self, subject: Subject, name: &str) -> Result<u32> {
+        match subject {
+            Subject::Entity => {
+                let memory = self.resources.memory as usize / 4;
+                let writer = match &mut self.declared {
+                    Some(writer) => writer,
+                    none => none.insert(TextWriter::new(&self.scratch, true, memory)?),
+                };
+                let id = writer.num_texts();
+                if id > MAX_ID {
+                    return Err(Error::invalid("more than 2^31 entities"));
+                }
+                writer.push(id, name.as_bytes())?;
+                Ok(id)
+            }
+            Subject::Relation => match self.relations.get(name) {
+                Some(id) => Err(Error::invalid(format!(
+                    "relation {name:?} has the ids {id} and {}",
+                    self.relations.len()
+                ))),
+                None => self.relations.intern(name),
+            },
+        }
+    }
+
+    /// Adds a fact of `split` by ids. `relation` is a number of the dataset, undirected. Splits may come in any
+    /// order.
+    pub fn add_ids(&mut self, split: Split, head: u32, relation: u32, tail: u32) -> Result<()> {
+        let triple = self.triple_of_ids(head, relation, tail)?;
+        self.push(split, triple)
+    }
+
+    /// Adds a hard negative of `split` by ids.
+    pub fn add_hard_negative_ids(&mut self, split: Split, head: u32, relation: u32, tail: u32) -> Result<()> {
+        let triple = self.triple_of_ids(head, relation, tail)?;
+        self.hard_negatives[split as usize].push(triple)
+    }
+
+    fn triple_of_ids(&mut self, head: u32, relation: u32, tail: u32) -> Result<Triple> {
+        if !self.by_ids {
+            if self.entities.num_known() > 0 || self.num_open > 0 {
+                return Err(Error::invalid("a graph's triples come all with ids or all with names"));
+            }
+            self.by_ids = true;
+        }
+        let largest = head.max(tail);
+        if largest.max(relation) > MAX_ID {
+            return Err(Error::invalid(format!(
+                "id {} is too large: ids are below 2^31",
+                largest.max(relation)
+            )));
+        }
+        self.needed = [self.needed[0].max(largest + 1), self.needed[1].max(relation + 1)];
+        Ok(Triple { head: EntityId(head), relation: RelationId(2 * relation), tail: EntityId(tail) })
     }
 
     /// Gives the entity or relation `name` a label. Of several labels in one language the first stays;
-    /// an unknown name and an empty label are passed over. Returns whether the label was taken.
+    /// an unknown name and an empty label are passed over.
+    ///
+    /// Returns whether the label was taken, as far as that is known: a later label of the same thing is
+    /// dropped in the end, and so is one of a name that was put aside and turns out to be unknown. An
+    /// error is told by the next call that returns one.
     pub fn add_label(&mut self, subject: Subject, language: &str, name: &str, label: &str) -> bool {
-        let names = match subject {
-            Subject::Entity => &self.entities,
-            Subject::Relation => &self.relations,
-        };
-        let Some(id) = names.get(name).filter(|_| !label.is_empty()) else { return false };
-        if !self.labels.contains_key(language) {
-            self.labels.insert(language.to_owned(), Default::default());
+        if label.is_empty() {
+            return false;
         }
-        let labels = &mut self.labels.get_mut(language).expect("inserted above")[subject as usize];
-        let std::collections::btree_map::Entry::Vacant(entry) = labels.entry(id) else { return false };
-        entry.insert(label.to_owned());
-        true
+        let id = match subject {
+            Subject::Entity => self.entities.get(name),
+            Subject::Relation => self.relations.get(name),
+        };
+        let open = subject == Subject::Entity && (self.entities.is_open() || self.declared.is_some());
+        let added = match id {
+            Some(id) => self.labels.add(subject, language, id, label),
+            None if open => self.labels.add_by_name(language, name, label),
+            None => return false,
+        };
+        added.map_err(|error| self.error = Some(error)).is_ok()
     }
 
     /// What the file will say about its making; the importer adds the files that it reads.
@@ -108,87 +295,269 @@ impl GraphBuilder {
     /// Writes the graph to `path`, atomically. `language` is the one whose labels are shown (`None`:
     /// English, or the first there is).
     ///
-    /// Fails where there is no triple in train, where labels in `language` are missing, and where the
-    /// file cannot be written.
+    /// Fails where there is no triple in train, where labels in `language` are missing, where an id has no
+    /// name or two have the same, and where the file cannot be written.
     pub fn write(mut self, path: &Path, language: Option<&str>) -> Result<()> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let memory = usize::try_from(self.resources.memory).unwrap_or(usize::MAX);
+        let empty = Naming::new(&self.scratch, 0);
+        let (names, by_position) = std::mem::replace(&mut self.entities, empty).finish()?;
+        self.close(&by_position)?;
+        drop(by_position);
         if self.triples[Split::Train as usize].is_empty() {
             return Err(Error::invalid(format!("{}: train has no triple", self.metadata.dataset)));
         }
-        self.metadata.languages = self.labels.keys().cloned().collect();
+        let mut entities = self.entity_names(&names, memory)?;
+        drop(names);
+        let num_entities = entities.num_texts() as usize;
+        self.name_relations()?;
+        self.resources.progress.report("sorting names", 0, 0);
+        let sorted = entities.sort()?;
+        if let (Some(sorted), true) = (&sorted, self.by_ids) {
+            check_unique(sorted.iter()?)?;
+        }
+        let labels = std::mem::replace(&mut self.labels, Labels::new(&self.scratch, 0));
+        let labels = labels.finish(sorted.as_ref())?;
+        drop(sorted);
+        self.metadata.languages = labels.languages.clone();
         self.metadata.set_language(language)?;
         self.metadata.smore_version = env!("CARGO_PKG_VERSION").to_owned();
-        self.metadata.findings = self.tidy();
-        atomic::write(path, |file| self.write_sections(Writer::new(file, path)?))
+        let sizes = (num_entities, self.relations.len());
+        let empty = std::array::from_fn(|_| Sorter::new(&self.scratch, 0));
+        let triples = std::mem::replace(&mut self.triples, empty);
+        let Tidied { splits, findings } =
+            tidy(triples, &self.hard_negatives, sizes, &self.scratch, &self.resources)?;
+        self.metadata.findings = findings;
+
+        let written = atomic::write(path, |file| {
+            let mut writer = Writer::new(file, path)?;
+            self.write_sections(&mut writer, splits, entities, labels)?;
+            let counts = [num_entities as u64, 2 * self.relations.len() as u64, 0];
+            writer.finish(MAGIC, VERSION, counts, &self.metadata.dataset)
+        });
+        written.map_err(|error| match error {
+            Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull => self.scratch.error(source),
+            other => other,
+        })
     }
 
-    /// Sorts the triples, drops duplicates (within a split, then across splits) and counts.
-    fn tidy(&mut self) -> Findings {
-        let mut findings = Findings::default();
-        for split in 0..3 {
-            let (earlier, rest) = self.triples.split_at_mut(split);
-            let here = &mut rest[0];
-            let before = here.len();
-            here.sort_unstable();
-            here.dedup();
-            findings.duplicates[split] = (before - here.len()) as u64;
-            let unique = here.len();
-            here.retain(|triple| earlier.iter().all(|e| e.binary_search(triple).is_err()));
-            findings.duplicates_of_earlier_splits[split] = (unique - here.len()) as u64;
-            findings.triples[split] = here.len() as u64;
-            let unseen = here.iter().filter(|t| {
-                self.seen.0 <= t.head.index().max(t.tail.index()) || self.seen.1 <= t.relation.index() / 2
-            });
-            findings.unseen_triples[split] = unseen.count() as u64;
-            let negatives = &self.hard_negatives[split];
-            findings.hard_negatives[split] = negatives.len() as u64;
+    /// Sorts in the triples that were put aside; `[position, id]` tells their entities.
+    fn close(&mut self, by_position: &Sorted<[u64; 2]>) -> Result<()> {
+        let mut ids = by_position.iter()?;
+        let mut fill = |entity: &mut EntityId| -> Result<()> {
+            if entity.0 == OPEN {
+                let [_, id] = ids.next().transpose()?.expect("each occurrence put aside has an id");
+                *entity = EntityId(id as u32);
+            }
+            Ok(())
+        };
+        for (index, entry) in self.open.values::<OpenTriple>(1 << 18).enumerate() {
+            let OpenTriple { mut triple, kind } = entry?;
+            fill(&mut triple.head)?;
+            fill(&mut triple.tail)?;
+            match kind {
+                0..3 => self.triples[kind as usize].push(triple)?,
+                _ => self.hard_negatives[kind as usize - 3].push(triple)?,
+            }
+            if index.is_multiple_of(STEP) {
+                self.resources.progress.report("numbering names", index as u64, self.num_open);
+            }
         }
-        for (split, negatives) in self.hard_negatives.iter().enumerate() {
-            let facts = negatives.iter().filter(|n| self.triples.iter().any(|t| t.binary_search(n).is_ok()));
-            findings.false_hard_negatives[split] = facts.count() as u64;
-        }
-        findings.unseen_entities = (self.entities.len() - self.seen.0) as u64;
-        findings.unseen_relations = (self.relations.len() - self.seen.1) as u64;
-        findings
+        self.open = Spool::new(&self.scratch, 0);
+        Ok(())
     }
 
-    fn write_sections(self, mut writer: Writer) -> Result<()> {
+    fn entity_names(&mut self, names: &AllNames, memory: usize) -> Result<TextWriter> {
+        let declared = self.declared.take();
+        if let Some(declared) = declared {
+            if declared.num_texts() < self.needed[0] {
+                return Err(Error::invalid(format!(
+                    "entity {} has no name: the names of {} were given",
+                    self.needed[0] - 1,
+                    declared.num_texts()
+                )));
+            }
+            return Ok(declared);
+        }
+        let mut writer = TextWriter::new(&self.scratch, true, memory / 4)?;
+        if self.by_ids {
+            (0..self.needed[0]).try_for_each(|id| writer.push(id, id.to_string().as_bytes()))?;
+        }
+        names.for_each(|name| writer.push(writer.num_texts(), name))?;
+        Ok(writer)
+    }
+
+    fn name_relations(&mut self) -> Result<()> {
+        let (named, needed) = (self.relations.len(), self.needed[1]);
+        if named == 0 {
+            (0..needed).try_for_each(|id| self.relations.intern(&id.to_string()).map(drop))?;
+        }
+        match self.relations.len() < needed as usize {
+            true => Err(Error::invalid(format!(
+                "relation {} has no name: the names of {named} were given",
+                needed - 1
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn write_sections(
+        &self,
+        writer: &mut Writer,
+        splits: [(Spool, Sorted<Triple>); 3],
+        entities: TextWriter,
+        mut labels: LabelTables,
+    ) -> Result<()> {
         let metadata = serde_json::to_vec(&self.metadata).expect("metadata is plain data");
         writer.section(Kind::Metadata as u32, 0, &metadata)?;
-        for (tag, triples) in (0..).zip(&self.triples) {
-            let csr = CsrBuf::from_triples(self.entities.len(), triples);
-            let (sources, rows, fragments, tails) = csr.view().parts();
-            writer.section(Kind::Sources as u32, tag, bytemuck::cast_slice(sources))?;
-            writer.section(Kind::Rows as u32, tag, bytemuck::cast_slice(rows))?;
-            writer.section(Kind::Fragments as u32, tag, bytemuck::cast_slice(fragments))?;
-            writer.section(Kind::Tails as u32, tag, bytemuck::cast_slice(tails))?;
+        let num_entities = entities.num_texts() as usize;
+        for (split, (facts, inverses)) in Split::ALL.into_iter().zip(splits) {
+            let (number, stage) =
+                (facts.len() / size_of::<Triple>() as u64, format!("writing {}", split.name()));
+            let mut edges = EdgeWriter::new(&self.scratch, (self.resources.memory / 64) as usize);
+            let both = merge(facts.values::<Triple>(1 << 20), inverses.iter()?);
+            for (index, edge) in (0..).zip(both) {
+                edges.push(edge?)?;
+                if index % (2 * STEP as u64) == 0 {
+                    self.resources.progress.report(&stage, index / 2, number);
+                }
+            }
+            drop((facts, inverses));
+            edges.write(writer, split as u32, num_entities)?;
         }
         for (tag, negatives) in (0..).zip(&self.hard_negatives) {
             if !negatives.is_empty() {
-                writer.section(Kind::HardNegatives as u32, tag, bytemuck::cast_slice(negatives))?;
+                writer.stream(Kind::HardNegatives as u32, tag, |section| {
+                    negatives.for_each_block(|block| section.append(block))
+                })?;
             }
         }
-        for (subject, names) in [(Subject::Entity, &self.entities), (Subject::Relation, &self.relations)] {
-            write_texts(&mut writer, subject.names(), &TextTableBuf::dense(names.iter()))?;
-            for (number, labels) in self.labels.values().enumerate() {
-                let labels = &labels[subject as usize];
-                if !labels.is_empty() {
-                    let table = TextTableBuf::sparse(labels.iter().map(|(&id, label)| (id, label.as_str())));
-                    write_texts(&mut writer, subject.labels(number), &table)?;
-                }
-            }
-        }
-        let counts = [self.entities.len() as u64, 2 * self.relations.len() as u64, 0];
-        writer.finish(MAGIC, VERSION, counts, &self.metadata.dataset)
+        self.resources.progress.report("writing names", 0, 0);
+        entities.write(writer, Subject::Entity.names())?;
+        labels.write(writer, Subject::Entity)?;
+        let mut relations = TextWriter::new(&self.scratch, true, 1 << 24)?;
+        self.relations.iter().try_for_each(|name| relations.push(relations.num_texts(), name.as_bytes()))?;
+        relations.write(writer, Subject::Relation.names())?;
+        labels.write(writer, Subject::Relation)
     }
 }
 
-fn write_texts(writer: &mut Writer, tag: u32, table: &TextTableBuf) -> Result<()> {
-    let table = table.view();
-    let (offsets, bytes, order) = table.arrays();
-    if let Some(owners) = table.owners() {
-        writer.section(Kind::TextOwners as u32, tag, bytemuck::cast_slice(owners))?;
+/// Fails where a text occurs twice.
+fn check_unique(names: impl Iterator<Item = Result<Record>>) -> Result<()> {
+    let mut last: Option<Record> = None;
+    for name in names {
+        let name = name?;
+        if let Some(last) = last.filter(|last| last.key() == name.key()) {
+            return Err(Error::invalid(format!(
+                "entities {} and {} have the same name {:?}",
+                last.number,
+                name.number,
+                String::from_utf8_lossy(name.key())
+            )));
+        }
+        last = Some(name);
     }
-    writer.section(Kind::TextOffsets as u32, tag, bytemuck::cast_slice(offsets))?;
-    writer.section(Kind::TextBytes as u32, tag, bytes)?;
-    writer.section(Kind::TextOrder as u32, tag, bytemuck::cast_slice(order))
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::KnowledgeGraph;
+
+    fn builder(memory: u64, folder: &Path) -> GraphBuilder {
+        let metadata = Metadata { dataset: "test".into(), ..Metadata::default() };
+        let resources =
+            Resources { memory, ..Resources::beside(&folder.join("graph"), None, Progress::default()) };
+        GraphBuilder::with_resources(metadata, resources).unwrap()
+    }
+
+    fn written(builder: GraphBuilder, folder: &Path) -> Vec<u8> {
+        let path = folder.join("graph");
+        builder.write(&path, None).unwrap();
+        KnowledgeGraph::open(&path).unwrap().verify().unwrap();
+        std::fs::read(&path).unwrap()
+    }
+
+    #[test]
+    fn given_ids_and_their_names_give_the_graph_of_the_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let triple = |i: u32| (i * 7 % 50, i % 3, i * i % 50);
+        for memory in [0, 1 << 20] {
+            let mut by_name = builder(memory, folder.path());
+            let mut by_id = builder(memory, folder.path());
+            // The names in the order in which the first graph meets them.
+            let mut ids = [Vocabulary::default(), Vocabulary::default()];
+            let mut triples = Vec::new();
+            for i in 0..200 {
+                let (h, r, t) = triple(i);
+                let [head, relation, tail] = [format!("e{h}"), format!("r{r}"), format!("e{t}")];
+                by_name.add(Split::Train, &head, &relation, &tail).unwrap();
+                triples.push([
+                    ids[0].intern(&head).unwrap(),
+                    ids[1].intern(&relation).unwrap(),
+                    ids[0].intern(&tail).unwrap(),
+                ]);
+            }
+            for (subject, names) in [(Subject::Entity, &ids[0]), (Subject::Relation, &ids[1])] {
+                for (id, name) in (0..).zip(names.iter()) {
+                    assert_eq!(by_id.declare(subject, name).unwrap(), id);
+                }
+            }
+            // Ids need no order.
+            triples.reverse();
+            triples.iter().try_for_each(|&[h, r, t]| by_id.add_ids(Split::Train, h, r, t)).unwrap();
+            for graph in [&mut by_name, &mut by_id] {
+                assert!(graph.add_label(Subject::Entity, "en", "e7", "seven"));
+                assert!(graph.add_label(Subject::Relation, "de", "r1", "eins"));
+                graph.add_label(Subject::Entity, "en", "nobody", "x");
+                assert!(!graph.add_label(Subject::Relation, "en", "nobody", "x"));
+            }
+            assert!(written(by_name, folder.path()) == written(by_id, folder.path()));
+            let graph = KnowledgeGraph::open(&folder.path().join("graph")).unwrap();
+            assert_eq!(graph.metadata().languages, ["de", "en"]);
+        }
+    }
+
+    #[test]
+    fn ids_without_names_are_named_by_their_numbers_and_gaps_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut graph = builder(1 << 20, folder.path());
+        graph.add_ids(Split::Train, 11, 1, 3).unwrap();
+        graph.add_ids(Split::Test, 3, 0, 12).unwrap();
+        written(graph, folder.path());
+        let graph = KnowledgeGraph::open(&folder.path().join("graph")).unwrap();
+        assert_eq!((graph.num_entities(), graph.num_relations()), (13, 4));
+        assert_eq!((graph.entities().name(11), graph.entities().find("3")), ("11", Some(3)));
+        assert_eq!(graph.metadata().findings.unseen_entities, 11);
+    }
+
+    #[test]
+    fn ids_that_contradict_their_names_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |fill: &dyn Fn(&mut GraphBuilder) -> Result<()>| {
+            let mut graph = builder(1 << 20, folder.path());
+            let result = fill(&mut graph).and_then(|()| graph.write(&folder.path().join("graph"), None));
+            result.unwrap_err().to_string()
+        };
+        let unnamed = error(&|graph| {
+            graph.declare(Subject::Entity, "a")?;
+            graph.add_ids(Split::Train, 0, 0, 1)
+        });
+        assert_eq!(unnamed, "entity 1 has no name: the names of 1 were given");
+        let same = error(&|graph| {
+            ["a", "b", "a"].iter().try_for_each(|name| graph.declare(Subject::Entity, name).map(drop))?;
+            graph.add_ids(Split::Train, 0, 0, 1)
+        });
+        assert_eq!(same, "entities 0 and 2 have the same name \"a\"");
+        let mixed = error(&|graph| {
+            graph.add(Split::Train, "a", "r", "b")?;
+            graph.add_ids(Split::Train, 0, 0, 1)
+        });
+        assert!(mixed.contains("all with ids or all with names"), "{mixed}");
+        assert!(error(&|graph| graph.add_ids(Split::Train, 1 << 31, 0, 1)).contains("too large"));
+        assert!(!folder.path().join("graph").exists());
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a graph file came to be. No paths of the machine and no time, so that the same input gives the
 /// same bytes.
@@ -39,6 +40,9 @@ pub struct SourceFile {
     pub xxh128: String,
     /// Number of bad lines that were skipped.
     pub skipped_lines: u64,
+    /// Statements that are neither edges nor labels, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped_statements: BTreeMap<String, u64>,
 }
 
 /// What a synthetic graph is generated from; see [`crate::dataset::generate`].
@@ -104,6 +108,15 @@ pub struct Findings {
 }
 
 impl Metadata {
+    /// Statements of all files that are neither edges nor labels, by reason.
+    pub fn skipped_statements(&self) -> BTreeMap<&str, u64> {
+        let mut all = BTreeMap::new();
+        for (reason, count) in self.sources.iter().flat_map(|source| &source.skipped_statements) {
+            *all.entry(reason.as_str()).or_default() += count;
+        }
+        all
+    }
+
     /// Chooses the language whose labels are shown; `None` is English, or the first there is.
     ///
     /// Fails where there are labels, but none in `wanted`. Without any labels every language is the same.

@@ -2,20 +2,26 @@
 //!
 //! Reading order: [`csr`] (the index everything else walks), [`text`] (names and labels as
 //! memory-mapped tables), [`layout`] (the sections of a graph file), [`metadata`] (what it says about
-//! its making), [`vocabulary`] and [`builder`] (from triples to a file), [`file`](mod@file) and
-//! [`names`] (an opened one), [`stats`] (what `data info` tells of it).
+//! its making); from triples to a file in bounded memory: [`builder`], with [`vocabulary`] and [`naming`]
+//! (names to ids), [`edges`], [`texts`] and [`labels`] (arrays as streams); [`file`](mod@file) and [`names`]
+//! (an opened one), [`stats`] (what `data info` tells of it).
 
 pub mod builder;
 pub mod csr;
+pub mod edges;
 pub mod file;
+pub mod labels;
 pub mod layout;
 pub mod metadata;
 pub mod names;
+pub mod naming;
 pub mod stats;
 pub mod text;
+pub mod texts;
+mod tidy;
 pub mod vocabulary;
 
-pub use builder::GraphBuilder;
+pub use builder::{GraphBuilder, Resources};
 pub use csr::{Csr, CsrBuf, View, Walk};
 pub use file::KnowledgeGraph;
 pub use layout::Subject;

@@ -25,6 +25,11 @@ impl Vocabulary {
         self.ends.is_empty()
     }
 
+    /// Bytes of memory that the names take, about.
+    pub fn size_in_bytes(&self) -> usize {
+        self.texts.len() + 8 * self.ends.len() + 5 * self.ids.capacity()
+    }
+
     /// The name of `id`; panics where there is none.
     pub fn name(&self, id: u32) -> &str {
         name(&self.texts, &self.ends, id)

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 const PREFIX: &str = ".smore-";
 const SUFFIX: &str = ".tmp";
@@ -14,7 +15,45 @@ pub fn is_temporary(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
 }
 
+/// Removes the temporary files of `folder` whose writers are gone.
+///
+/// A writer holds a lock on its file for as long as it lives, so what can be locked was left behind by a
+/// killed process. Where that cannot be told, the file stays.
+pub fn sweep(folder: &Path) {
+    if cfg!(not(unix)) {
+        return;
+    }
+    let Ok(files) = std::fs::read_dir(folder) else { return };
+    for path in files.flatten().map(|file| file.path()).filter(|path| is_temporary(path)) {
+        let free = |file: File| file.try_lock().is_ok();
+        if File::open(&path).is_ok_and(free) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// A new temporary file in `folder`, locked.
+fn create(folder: &Path) -> Result<NamedTempFile> {
+    let mut options = tempfile::Builder::new();
+    options.prefix(PREFIX).suffix(SUFFIX);
+    // The default of temporary files is private to the user; graph files are shared. The umask still applies.
+    #[cfg(unix)]
+    options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    loop {
+        let temporary = options.tempfile_in(folder).map_err(Error::io(folder))?;
+        // Elsewhere a lock would keep `write_by_path` from opening the file again. Some file systems know
+        // no locks; then leftovers stay.
+        #[cfg(unix)]
+        let _ = temporary.as_file().lock();
+        // Another process may have swept it away before it was locked.
+        if temporary.path().exists() {
+            return Ok(temporary);
+        }
+    }
+}
+
 /// Writes `path` through `fill`: temporary name in the same folder, sync, rename, sync of the folder.
+/// Leftovers of killed processes are removed from the folder first.
 ///
 /// Missing parent folders are created. Where anything fails, or `fill` panics, the temporary file is
 /// removed and what `path` was before stays. The file gets the permissions of any new file.
@@ -35,12 +74,8 @@ pub fn write_by_path<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> R
         _ => Path::new("."),
     };
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let mut options = tempfile::Builder::new();
-    options.prefix(PREFIX).suffix(SUFFIX);
-    // The default of temporary files is private to the user; graph files are shared. The umask still applies.
-    #[cfg(unix)]
-    options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = options.tempfile_in(folder).map_err(Error::io(folder))?;
+    sweep(folder);
+    let temporary = create(folder)?;
 
     let value = fill(temporary.path())?;
     temporary.as_file().sync_all().map_err(Error::io(path))?;
@@ -95,6 +130,23 @@ mod tests {
         assert!(panicked.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn leftovers_of_dead_writers_are_swept_and_files_of_living_ones_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(folder.path().join(".smore-dead.tmp"), b"half").unwrap();
+        write(&path, |file| {
+            file.write_all(b"first").unwrap();
+            assert_eq!(names(folder.path()).len(), 1, "the leftover is gone");
+            // Another writer, while this one is at work.
+            write_bytes(&folder.path().join("other"), b"second")
+        })
+        .unwrap();
+        assert_eq!(names(folder.path()), ["file", "other"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
     }
 
     #[cfg(unix)]

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// Sections start at multiples of this: a cache line, and enough for every element type.
 pub const ALIGNMENT: u64 = 64;
@@ -199,10 +200,24 @@ impl<'f> Writer<'f> {
 
     /// Adds a section.
     pub fn section(&mut self, kind: u32, tag: u32, bytes: &[u8]) -> Result<()> {
+        self.stream(kind, tag, |section| section.append(bytes))
+    }
+
+    /// Adds a section that `fill` appends piece by piece.
+    pub fn stream(
+        &mut self,
+        kind: u32,
+        tag: u32,
+        fill: impl FnOnce(&mut Stream<'_, 'f>) -> Result<()>,
+    ) -> Result<()> {
         self.align()?;
-        let (offset, length) = (self.position, bytes.len() as u64);
-        self.sections.push(Section { kind, tag, offset, length, checksum: checksum::section(bytes) });
-        self.append(bytes)
+        let offset = self.position;
+        let mut stream = Stream { writer: self, hash: Xxh3Default::new() };
+        fill(&mut stream)?;
+        let checksum = stream.hash.digest();
+        let length = self.position - offset;
+        self.sections.push(Section { kind, tag, offset, length, checksum });
+        Ok(())
     }
 
     /// Completes the file. `name` has at most [`MAX_NAME`] bytes.
@@ -228,6 +243,20 @@ impl<'f> Writer<'f> {
         self.append(table)?;
         self.file.seek(SeekFrom::Start(0)).map_err(Error::io(self.path))?;
         self.file.write_all(bytemuck::bytes_of(&header)).map_err(Error::io(self.path))
+    }
+}
+
+/// A section that is being written.
+pub struct Stream<'w, 'f> {
+    writer: &'w mut Writer<'f>,
+    hash: Xxh3Default,
+}
+
+impl Stream<'_, '_> {
+    /// Appends bytes to the section.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hash.update(bytes);
+        self.writer.append(bytes)
     }
 }
 
@@ -267,6 +296,26 @@ mod tests {
         assert_eq!(directory.find(3, 1), None);
         assert!(directory.sections.iter().all(|s| s.offset % ALIGNMENT == 0));
         assert!(directory.damaged(&bytes).is_empty());
+    }
+
+    #[test]
+    fn a_streamed_section_is_like_one_of_a_piece() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..1_000u32).map(|i| (i % 251) as u8).collect();
+        let write = |piece: usize| {
+            let path = folder.path().join("file");
+            atomic::write(&path, |file| {
+                let mut writer = Writer::new(file, &path)?;
+                writer.stream(1, 0, |s| bytes.chunks(piece).try_for_each(|p| s.append(p)))?;
+                writer.section(2, 0, b"next")?;
+                writer.finish(MAGIC, 3, [0; 3], "example")
+            })
+            .unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        let whole = write(1_000);
+        assert!(parse(&whole).unwrap().damaged(&whole).is_empty());
+        assert!([1, 7, 256].iter().all(|&piece| write(piece) == whole));
     }
 
     #[test]

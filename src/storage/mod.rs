@@ -1,8 +1,9 @@
 //! Files: memory maps, atomic writes, and a container of checksummed sections.
 //!
 //! Reading order: [`mmap`] (the only call that maps memory), [`atomic`] (a file is there whole or not
-//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table),
-//! [`pickle`] (plain data written by Python), [`pickle_write`] (and for it).
+//! at all), [`checksum`] (one hash for everything), [`container`] (header and section table), [`scratch`]
+//! (temporary bytes), [`sort`] and [`sort_records`] (more than memory holds, in order), [`pickle`] (plain data
+//! written by Python), [`pickle_write`] (and for it).
 
 pub mod atomic;
 pub mod checksum;
@@ -10,6 +11,9 @@ pub mod container;
 pub mod mmap;
 pub mod pickle;
 pub mod pickle_write;
+pub mod scratch;
+pub mod sort;
+pub mod sort_records;
 
 #[cfg(target_endian = "big")]
 compile_error!(

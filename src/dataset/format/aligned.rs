@@ -16,14 +16,14 @@ pub fn read(
     bad: &mut BadLines,
     mut take: impl FnMut([&str; 3], [&str; 3]),
 ) -> Result<()> {
-    let (here, there) = (lines(labels).count(), lines(triples.1).count());
+    let (here, there) = (lines(labels.into()).count(), lines(triples.1.into()).count());
     if here != there {
         let message =
             format!("expected a line for each line of {}: {there}, found {here}", triples.0.display());
         return Err(Error::file(bad.path(), message));
     }
     let mut passed_over = BadLines::new(triples.0, true);
-    for ((number, triple), (_, label)) in lines(triples.1).zip(lines(labels)) {
+    for ((number, triple), (_, label)) in lines(triples.1.into()).zip(lines(labels.into())) {
         let triple = split(number, triple, format, &mut passed_over)?;
         let label = split(number, label, format, bad)?;
         if let (Some(triple), Some(label)) = (triple, label) {

@@ -3,37 +3,37 @@
 //! Blank lines are no records. A first record that reads `head,relation,tail` or
 //! `subject,predicate,object` is a header.
 
-use super::lines::{BadLines, without_mark};
-use super::triples::{TripleFormat, refuse_empty};
+use super::lines::BadLines;
+use super::triples::TripleFormat;
 use crate::error::{Error, Result};
+use std::io::Read;
 
 const HEADERS: [[&str; 3]; 3] =
     [["head", "relation", "tail"], ["subject", "predicate", "object"], ["h", "r", "t"]];
 
-/// Calls `take(head, relation, tail)` for each record of `bytes`; bad lines as for
-/// [`triples`](super::triples::read).
+/// Calls `take(head, relation, tail)` for each record of `text`; bad lines as for
+/// [`triples`](super::triples::read). Returns whether there was a record, be it a bad one.
 pub fn read(
-    bytes: &[u8],
+    text: impl Read,
     format: TripleFormat,
     bad: &mut BadLines,
     mut take: impl FnMut(&str, &str, &str) -> Result<()>,
-) -> Result<()> {
-    refuse_empty(bytes, bad)?;
+) -> Result<bool> {
     let mut reader = ::csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .delimiter(format.delimiter)
-        .from_reader(without_mark(bytes));
+        .from_reader(text);
     let mut record = ::csv::ByteRecord::new();
     let mut first = true;
     while reader.read_byte_record(&mut record).map_err(|e| Error::file(bad.path(), e.to_string()))? {
         let line = record.position().map_or(0, |p| p.line());
         // The record's bytes are its fields, one after the other. A character cut in two by a comma
         // passes here, but its halves are then read as empty names, which are refused too.
+        let was_first = std::mem::take(&mut first);
         let Some(_) = bad.text(line, record.as_slice())? else { continue };
         let fields = record.iter().map(|field| std::str::from_utf8(field).unwrap_or_default());
-        let header = first && HEADERS.iter().any(|h| fields.clone().map(str::to_lowercase).eq(*h));
-        first = false;
+        let header = was_first && HEADERS.iter().any(|h| fields.clone().map(str::to_lowercase).eq(*h));
         if header {
             continue;
         }
@@ -41,7 +41,7 @@ pub fn read(
             take(head, relation, tail)?;
         }
     }
-    Ok(())
+    Ok(!first)
 }
 
 #[cfg(test)]
@@ -61,8 +61,8 @@ mod tests {
     }
 
     #[test]
-    fn quotes_commas_and_line_ends_are_read() {
-        let (triples, _) = read_all(b"\"a, b\",r,\"say \"\"c\"\"\"\r\nx,r,y", false).unwrap();
+    fn quotes_commas_line_ends_and_marks_are_read() {
+        let (triples, _) = read_all(b"\xef\xbb\xbf\"a, b\",r,\"say \"\"c\"\"\"\r\nx,r,y", false).unwrap();
         assert_eq!(triples, ["a, b|r|say \"c\"", "x|r|y"]);
     }
 
@@ -79,7 +79,6 @@ mod tests {
         assert!(columns.starts_with("train.csv:2: expected 3 comma-separated columns, found 2"), "{columns}");
         assert!(error(b"a,,b\n").starts_with("train.csv:1: expected a name in column 2, found nothing"));
         assert!(error(b"a,r,b\na,r,\xff\n").starts_with("train.csv:2: expected UTF-8, found byte 0xff"));
-        assert!(error(b"").contains("is empty"));
         assert_eq!(read_all(b"a,b\n\xff,r,c\na,r,b\n", true).unwrap(), (vec!["a|r|b".into()], 2));
     }
 }

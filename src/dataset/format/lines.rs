@@ -60,17 +60,30 @@ impl<'p> BadLines<'p> {
     }
 }
 
-/// `bytes` without a byte order mark.
-pub fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+/// Whole lines of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'b> {
+    /// Number of the first line, from 1.
+    pub first_line: u64,
+    /// The lines with their ends; that of the file's last may be missing.
+    pub bytes: &'b [u8],
 }
 
-/// Lines with their numbers from 1, without their ends (LF or CRLF) and without a byte order mark.
-///
-/// The end of the last line may be missing.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut rest = without_mark(bytes);
-    let mut number = 0;
+impl<'b> From<&'b [u8]> for Block<'b> {
+    /// A whole file.
+    fn from(bytes: &'b [u8]) -> Self {
+        Block { first_line: 1, bytes }
+    }
+}
+
+/// Lines with their numbers, without their ends (LF or CRLF) and, at the start of a file, without a byte
+/// order mark.
+pub fn lines(block: Block<'_>) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut rest = block.bytes;
+    if block.first_line == 1 {
+        rest = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
+    }
+    let mut number = block.first_line - 1;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
@@ -89,9 +102,9 @@ mod tests {
 
     #[test]
     fn ends_and_marks_are_taken_off_and_nothing_else() {
-        let all: Vec<_> = lines(b"\xef\xbb\xbfa\r\n\n b \nlast\r").collect();
+        let all: Vec<_> = lines(Block::from(&b"\xef\xbb\xbfa\r\n\n b \nlast\r"[..])).collect();
         assert_eq!(all, [(1, &b"a"[..]), (2, b""), (3, b" b "), (4, b"last")]);
-        assert_eq!(lines(b"").count(), 0);
+        assert_eq!(lines(Block::from(&b""[..])).count(), 0);
     }
 
     #[test]

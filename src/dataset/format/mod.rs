@@ -1,12 +1,14 @@
 //! Input formats, one file each, as parsers of bytes.
 //!
 //! [`lines`] (lines, and what to do about bad ones), [`triples`] (delimited text), [`csv`](mod@csv),
-//! [`texts`] (`name<TAB>text`), [`codex`] (CoDEx's JSON labels), [`aligned`] (the same triples written
+//! [`ntriples`] (RDF), [`ids`] (numbers and maps of names), [`texts`] (`name<TAB>text`), [`codex`] (CoDEx's JSON labels), [`aligned`] (the same triples written
 //! twice, with ids and with readable names).
 
 pub mod aligned;
 pub mod codex;
 pub mod csv;
+pub mod ids;
 pub mod lines;
+pub mod ntriples;
 pub mod texts;
 pub mod triples;

@@ -2,8 +2,8 @@
 //!
 //! Names are opaque: nothing is trimmed but the line's end, and `007` is not `7`.
 
-use super::lines::{BadLines, lines};
-use crate::error::{Error, Result};
+use super::lines::{BadLines, Block, lines};
+use crate::error::Result;
 use serde::Deserialize;
 
 /// What a column holds.
@@ -81,18 +81,16 @@ impl TripleFormat {
     }
 }
 
-/// Calls `take(head, relation, tail)` for each line of `bytes`.
+/// Calls `take(head, relation, tail)` for each line of `block`.
 ///
-/// A line with another number of columns, an empty name or invalid UTF-8 is bad. An empty file is an
-/// error.
+/// A line with another number of columns, an empty name or invalid UTF-8 is bad.
 pub fn read(
-    bytes: &[u8],
+    block: Block,
     format: TripleFormat,
     bad: &mut BadLines,
     mut take: impl FnMut(&str, &str, &str) -> Result<()>,
 ) -> Result<()> {
-    refuse_empty(bytes, bad)?;
-    for (number, line) in lines(bytes) {
+    for (number, line) in lines(block) {
         let Some(text) = bad.text(number, line)? else { continue };
         let fields = text.split(char::from(format.delimiter));
         if let Some([head, relation, tail]) = format.triple(number, fields, bad)? {
@@ -102,14 +100,6 @@ pub fn read(
     Ok(())
 }
 
-/// Fails where a file of triples has no byte.
-pub(super) fn refuse_empty(bytes: &[u8], bad: &BadLines) -> Result<()> {
-    match bytes.is_empty() {
-        true => Err(Error::file(bad.path(), "is empty; expected one triple per line: head, relation, tail")),
-        false => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +107,7 @@ mod tests {
 
     fn read_all(bytes: &[u8], format: TripleFormat, bad: &mut BadLines) -> Result<Vec<String>> {
         let mut triples = Vec::new();
-        read(bytes, format, bad, |h, r, t| {
+        read(bytes.into(), format, bad, |h, r, t| {
             triples.push(format!("{h}|{r}|{t}"));
             Ok(())
         })?;
@@ -146,13 +136,12 @@ mod tests {
 
     #[test]
     fn errors_name_file_line_expectation_and_finding() {
-        let cases: [(&[u8], &str); 6] = [
+        let cases: [(&[u8], &str); 5] = [
             (b"a\tb\tc\na\tb\n", "train.txt:2: expected 3 tab-separated columns, found 2"),
             (b"a\tb\tc\td\n", "train.txt:1: expected 3 tab-separated columns, found 4"),
             (b"a\tb\tc\n\n", "train.txt:2: expected 3 tab-separated columns, found an empty line"),
             (b"a\t\tc\n", "train.txt:1: expected a name in column 2, found nothing"),
             (b"a\tb\t\xc3\n", "train.txt:1: expected UTF-8, found byte 0xc3 at byte 5 of the line"),
-            (b"", "train.txt: is empty; expected one triple per line: head, relation, tail"),
         ];
         for (bytes, expected) in cases {
             let error = error_of(bytes);

@@ -1,0 +1,294 @@
+//! One input file -> calls on the graph builder.
+
+use super::format::ids::{self, InOrder, MapFormat, Mirror};
+use super::format::lines::BadLines;
+use super::format::ntriples::{self, Reason};
+use super::format::triples::TripleFormat;
+use super::format::{aligned, codex, csv, texts, triples};
+use super::inventory::{Format, Input, Inventory, Role};
+use super::source::{Blocks, Source};
+use crate::error::{Error, Result};
+use crate::graph::vocabulary::Vocabulary;
+use crate::graph::{GraphBuilder, Split, Subject};
+use crate::storage::checksum;
+
+impl Inventory {
+    /// Feeds one file to the builder, as a stream. Only labels as JSON and readable copies are read whole.
+    pub(super) fn feed(
+        &self,
+        input: &Input,
+        mut source: Source,
+        bad: &mut BadLines,
+        state: &mut State,
+        builder: &mut GraphBuilder,
+    ) -> Result<Source> {
+        let State { skipped, ids, hold_out } = state;
+        let hold_out = *hold_out;
+        match &input.role {
+            Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
+            Role::Triples(split) if input.format == Format::Ids => {
+                self.numbers(source, bad, ids, |h, r, t| builder.add_ids(*split, h, r, t))
+            }
+            Role::HardNegatives(split) if input.format == Format::Ids => {
+                self.numbers(source, bad, ids, |h, r, t| builder.add_hard_negative_ids(*split, h, r, t))
+            }
+            Role::Triples(split) if !ids.names[0].is_empty() => {
+                self.triples(input, source, bad, |h, r, t| {
+                    let [h, r, t] = ids.find([h, r, t])?;
+                    builder.add_ids(*split, h, r, t)
+                })
+            }
+            Role::HardNegatives(split) if !ids.names[0].is_empty() => {
+                self.triples(input, source, bad, |h, r, t| {
+                    let [h, r, t] = ids.find([h, r, t])?;
+                    builder.add_hard_negative_ids(*split, h, r, t)
+                })
+            }
+            Role::Triples(split) if input.format == Format::NTriples => {
+                let mut blocks = Blocks::new(source);
+                ntriples::read(&mut blocks, ntriples::edges, |parsed| {
+                    parsed.report(bad)?;
+                    skipped.iter_mut().zip(parsed.skipped).for_each(|(all, here)| *all += here);
+                    parsed
+                        .items()
+                        .try_for_each(|[h, r, t]| builder.add(held_out(*split, hold_out, [h, r, t]), h, r, t))
+                })?;
+                Ok(blocks.into_source())
+            }
+            Role::RdfLabels => {
+                let mut blocks = Blocks::new(source);
+                ntriples::read(&mut blocks, ntriples::labels, |parsed| {
+                    for [name, language, label] in parsed.items() {
+                        let mut add = |subject| builder.add_label(subject, language, name, label);
+                        // A predicate can be a subject too.
+                        if !(add(Subject::Entity) | add(Subject::Relation)) {
+                            skipped[Reason::UnusedLabel as usize] += 1;
+                        }
+                    }
+                    Ok(())
+                })?;
+                Ok(blocks.into_source())
+            }
+            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
+                builder.add(held_out(*split, hold_out, [h, r, t]), h, r, t)
+            }),
+            Role::HardNegatives(split) => {
+                self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
+            }
+            Role::Texts(subject) => {
+                let mut blocks = Blocks::new(source);
+                while let Some(block) = blocks.next()? {
+                    texts::read(block, bad, |name, text| {
+                        builder.add_label(*subject, "en", name, text);
+                    })?;
+                }
+                Ok(blocks.into_source())
+            }
+            Role::Aliases(subject) => {
+                let mut blocks = Blocks::new(source);
+                while let Some(block) = blocks.next()? {
+                    texts::read(block, bad, |name, aliases| {
+                        let label = aliases.split('\t').next().unwrap_or_default();
+                        builder.add_label(*subject, "en", name, label);
+                    })?;
+                }
+                Ok(blocks.into_source())
+            }
+            Role::CodexLabels(subject, language) => {
+                codex::read(&input.path, &source.read_all()?, |name, label| {
+                    builder.add_label(*subject, language, name, label);
+                })?;
+                Ok(source)
+            }
+            Role::ReadableCopy(split) => {
+                let original = self.inputs.iter().find(|i| i.role == Role::Triples(*split));
+                let original = original.expect("an inventory has all splits");
+                let triples = Source::open(original)?.read_all()?;
+                let (path, format) = (original.path.as_path(), self.format);
+                aligned::read((path, &triples), &source.read_all()?, format, bad, |triple, labels| {
+                    let [head, relation, tail] = labels;
+                    builder.add_label(Subject::Entity, "en", triple[0], head);
+                    builder.add_label(Subject::Relation, "en", triple[1], relation);
+                    builder.add_label(Subject::Entity, "en", triple[2], tail);
+                })?;
+                Ok(source)
+            }
+        }
+    }
+
+    /// Declares the names of a map, in the order of their ids.
+    fn ids(
+        &self,
+        subject: Subject,
+        format: MapFormat,
+        mut source: Source,
+        ids: &mut Ids,
+        builder: &mut GraphBuilder,
+    ) -> Result<Source> {
+        let path = source.path().to_path_buf();
+        let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled()?;
+        let mut before = String::new();
+        let mut number = 0u32;
+        let mut in_order = InOrder::new(|name: &str| {
+            number += 1;
+            if doubled && number % 2 == 1 {
+                before = name.to_owned();
+                return Ok(());
+            }
+            let forward = before.strip_prefix('+').filter(|f| name.strip_prefix('-') == Some(f));
+            let name = if doubled { forward.unwrap_or(&before) } else { name };
+            if format == MapFormat::IdName {
+                ids.names[subject as usize].intern(name)?;
+            }
+            builder.declare(subject, name).map(|_| ())
+        });
+        let mut stated = None;
+        if format == MapFormat::Pickle {
+            in_order.pickle(&path, &source.read_all()?)?;
+        } else {
+            let mut blocks = Blocks::new(source);
+            while let Some(block) = blocks.next()? {
+                in_order.lines(block, format, &path, &mut stated)?;
+            }
+            source = blocks.into_source();
+        }
+        let count = in_order.finish(&path)?;
+        if let Some(stated) = stated.filter(|&stated| stated != count) {
+            return Err(Error::file(&path, format!("its first line says {stated} names, found {count}")));
+        }
+        if doubled && count % 2 == 1 {
+            let message =
+                format!("train has each fact in both directions, but {count} relations are no pairs");
+            return Err(Error::file(&path, message));
+        }
+        ids.counts[subject as usize] = count;
+        ids.doubled |= doubled;
+        Ok(source)
+    }
+
+    /// Whether the numbers of train hold each fact in both directions. Reads train once. O(1) memory.
+    fn is_doubled(&self) -> Result<bool> {
+        let train = self.inputs.iter().find(|input| input.role == Role::Triples(Split::Train));
+        let Some(train) = train else { return Ok(false) };
+        let mut mirror = Mirror::default();
+        // Its own import reports bad lines.
+        let mut passed_over = BadLines::new(&train.path, true);
+        let mut blocks = Blocks::new(Source::open(train)?);
+        while let Some(block) = blocks.next()? {
+            ids::triples(block, self.format, [u32::MAX; 2], &mut passed_over, |triple| {
+                mirror.see(triple);
+                Ok(())
+            })?;
+        }
+        Ok(mirror.is_whole())
+    }
+
+    /// Triples of numbers. Where train has each fact in both directions, so must this file, and the inverse is
+    /// dropped.
+    fn numbers(
+        &self,
+        source: Source,
+        bad: &mut BadLines,
+        ids: &Ids,
+        mut take: impl FnMut(u32, u32, u32) -> Result<()>,
+    ) -> Result<Source> {
+        let mut mirror = Mirror::default();
+        let mut blocks = Blocks::new(source);
+        while let Some(block) = blocks.next()? {
+            ids::triples(block, self.format, ids.counts, bad, |triple| {
+                if !ids.doubled {
+                    return take(triple[0], triple[1], triple[2]);
+                }
+                mirror.see(triple);
+                match triple[1] % 2 {
+                    0 => take(triple[0], triple[1] / 2, triple[2]),
+                    _ => Ok(()),
+                }
+            })?;
+        }
+        if ids.doubled && !mirror.is_whole() && !mirror.is_empty() {
+            let message = "has facts without their inverse, although train has each in both directions; \
+                           give both or none";
+            return Err(Error::file(bad.path(), message));
+        }
+        Ok(blocks.into_source())
+    }
+
+    fn triples(
+        &self,
+        input: &Input,
+        mut source: Source,
+        bad: &mut BadLines,
+        mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+    ) -> Result<Source> {
+        let mut empty = true;
+        if input.format == Format::Csv {
+            let format = TripleFormat { delimiter: b',', ..self.format };
+            empty = !csv::read(&mut source, format, bad, take)?;
+        } else {
+            let mut blocks = Blocks::new(source);
+            while let Some(block) = blocks.next()? {
+                triples::read(block, self.format, bad, &mut take)?;
+                empty = false;
+            }
+            source = blocks.into_source();
+        }
+        if empty {
+            let message = "is empty; expected one triple per line: head, relation, tail";
+            return Err(Error::file(bad.path(), message));
+        }
+        Ok(source)
+    }
+}
+
+/// The split of a triple of train of which `share` is held out for valid, and as much for test: by a hash of
+/// its names, so that neither the order nor duplicates matter.
+fn held_out(split: Split, share: f64, triple: [&str; 3]) -> Split {
+    if share == 0.0 || split != Split::Train {
+        return split;
+    }
+    let hash = checksum::section(triple.join("\t").as_bytes());
+    match (hash >> 11) as f64 / (1u64 << 53) as f64 {
+        place if place < share => Split::Valid,
+        place if place < 2.0 * share => Split::Test,
+        _ => Split::Train,
+    }
+}
+
+/// What outlives a file while a dataset is read.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// See [`ImportOptions::hold_out`](super::import::ImportOptions::hold_out).
+    hold_out: f64,
+    /// Statements of the file at hand, by [`Reason`].
+    pub skipped: [u64; Reason::ALL.len()],
+    ids: Ids,
+}
+
+impl State {
+    /// The state before the first file.
+    pub fn new(hold_out: f64) -> Self {
+        State { hold_out, ..State::default() }
+    }
+}
+
+/// What is known of a dataset that has its own ids.
+#[derive(Debug, Default)]
+struct Ids {
+    /// Numbers of entities and relations, by [`Subject`].
+    counts: [u32; 2],
+    /// Whether relations 2k and 2k + 1 are each other's inverses.
+    doubled: bool,
+    /// The names, where triples are written with them.
+    names: [Vocabulary; 2],
+}
+
+impl Ids {
+    fn find(&self, [head, relation, tail]: [&str; 3]) -> Result<[u32; 3]> {
+        let find = |subject: Subject, name: &str| {
+            let unknown = || Error::invalid(format!("{name:?} of a triple has no id: its map lacks it"));
+            self.names[subject as usize].get(name).ok_or_else(unknown)
+        };
+        Ok([find(Subject::Entity, head)?, find(Subject::Relation, relation)?, find(Subject::Entity, tail)?])
+    }
+}

@@ -1,0 +1,271 @@
+//! Datasets with ids of their own: triples of numbers, and the maps between ids and names.
+//!
+//! | folder | maps | triples |
+//! | --- | --- | --- |
+//! | DGL-KE's Freebase | `entity2id.txt`, `relation2id.txt`: the count, then `name<TAB>id` | numbers: head, tail, relation |
+//! | DGL-KE's other sets | `entities.dict`, `relations.dict`: `id<TAB>name` | names |
+//! | KGReasoning, BetaE | `id2ent.pkl`, `id2rel.pkl`: a dict from ids to names | numbers, inverses among them |
+//!
+//! Ids are kept. They are 0, 1, 2 and so on without a gap, in any order; where the order is ascending, names
+//! are not held in memory.
+
+use super::lines::{BadLines, Block, lines};
+use super::triples::TripleFormat;
+use crate::error::{Error, Result};
+use crate::storage::pickle;
+use rustc_hash::FxHashMap;
+use std::path::Path;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How a map between ids and names is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapFormat {
+    /// The count, then `name<TAB>id`.
+    NameId,
+    /// `id<TAB>name`.
+    IdName,
+    /// A pickled dict from ids to names.
+    Pickle,
+}
+
+/// Puts the entries of a map in the order of their ids.
+pub struct InOrder<F> {
+    next: u32,
+    early: FxHashMap<u32, String>,
+    take: F,
+}
+
+impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
+    /// `take` gets the names of ids 0, 1, 2 and so on.
+    pub fn new(take: F) -> Self {
+        InOrder { next: 0, early: FxHashMap::default(), take }
+    }
+
+    /// Adds an entry; false where the id was there before.
+    fn add(&mut self, id: u32, name: &str) -> Result<bool> {
+        if id != self.next {
+            return Ok(id > self.next && self.early.insert(id, name.to_owned()).is_none());
+        }
+        (self.take)(name)?;
+        self.next += 1;
+        while let Some(name) = self.early.remove(&self.next) {
+            (self.take)(&name)?;
+            self.next += 1;
+        }
+        Ok(true)
+    }
+
+    /// The number of ids; fails where one is missing.
+    pub fn finish(self, path: &Path) -> Result<u32> {
+        match self.early.keys().max() {
+            None => Ok(self.next),
+            Some(largest) => Err(Error::file(
+                path,
+                format!("has id {largest}, but not {}: ids are 0, 1, 2 and so on without a gap", self.next),
+            )),
+        }
+    }
+
+    /// Reads a block of a map in text. Bad lines are errors: without a name, no later id could be trusted.
+    ///
+    /// `stated` becomes the count of the first line, where the format has one.
+    pub fn lines(
+        &mut self,
+        block: Block,
+        format: MapFormat,
+        path: &Path,
+        stated: &mut Option<u32>,
+    ) -> Result<()> {
+        for (number, line) in lines(block) {
+            let text = std::str::from_utf8(line).map_err(|_| Error::line(path, number, "expected UTF-8"))?;
+            if format == MapFormat::NameId && number == 1 && !text.contains('\t') {
+                let count = text.trim().parse();
+                *stated = Some(count.map_err(|_| Error::line(path, 1, "expected the number of names"))?);
+                continue;
+            }
+            let (fields, expected) = match format {
+                MapFormat::NameId => {
+                    (text.rsplit_once('\t').map(|(name, id)| (id, name)), "a name, a tab and an id")
+                }
+                _ => (text.split_once('\t'), "an id, a tab and a name"),
+            };
+            let entry = fields.and_then(|(id, name)| Some((id.trim().parse::<u32>().ok()?, name)));
+            let Some((id, name)) = entry.filter(|(_, name)| !name.is_empty()) else {
+                return Err(Error::line(path, number, format!("expected {expected}")));
+            };
+            if !self.add(id, name)? {
+                return Err(Error::line(path, number, format!("id {id} has a name already")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a pickled dict.
+    pub fn pickle(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let wrong = |message: String| Error::file(path, message);
+        let value = pickle::parse(bytes).map_err(|e| wrong(format!("is no pickle of plain data: {e}")))?;
+        let pairs = value.pairs().ok_or_else(|| wrong("expected a dict from ids to names".into()))?;
+        for (id, name) in pairs {
+            let id = id.int().and_then(|id| u32::try_from(id).ok());
+            let (Some(id), Some(name)) = (id, name.str().filter(|name| !name.is_empty())) else {
+                return Err(wrong("expected a dict from ids to names, found another key or value".into()));
+            };
+            if !self.add(id, name)? {
+                return Err(wrong(format!("id {id} has a name already")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Calls `take([head, relation, tail])` for each line of `block`: three numbers, separated by blanks or tabs,
+/// in the order of `format`. A number that is no id of `counts` (entities, relations) is bad.
+pub fn triples(
+    block: Block,
+    format: TripleFormat,
+    counts: [u32; 2],
+    bad: &mut BadLines,
+    mut take: impl FnMut([u32; 3]) -> Result<()>,
+) -> Result<()> {
+    let [entities, relations] = counts;
+    let limits = [(entities, "entities"), (relations, "relations"), (entities, "entities")];
+    for (number, line) in lines(block) {
+        let Some(text) = bad.text(number, line)? else { continue };
+        let format = TripleFormat { delimiter: b' ', ..format };
+        let Some(fields) = format.triple(number, text.split_ascii_whitespace(), bad)? else { continue };
+        let mut triple = [0; 3];
+        let wrong =
+            fields.iter().zip(limits).zip(&mut triple).find_map(
+                |((field, (limit, what)), place)| match field.parse::<u32>() {
+                    Ok(id) if id < limit => {
+                        *place = id;
+                        None
+                    }
+                    Ok(id) => Some(format!("id {id} has no name: there are {limit} {what}")),
+                    Err(_) => Some(format!("expected an id, found {field:?}")),
+                },
+            );
+        match wrong {
+            Some(message) => bad.report(number, &message)?,
+            None => take(triple)?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether `line` is three numbers.
+pub fn are_ids(line: &[u8]) -> bool {
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let number = |field: &[u8]| field.iter().all(u8::is_ascii_digit);
+    (0..3).all(|_| fields.next().is_some_and(number)) && fields.next().is_none()
+}
+
+/// Finds out whether triples hold each fact twice, as `(h, 2k, t)` and `(t, 2k + 1, h)`, in any order.
+///
+/// Compares sums of hashes, so that it needs no memory.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    sums: [u64; 2],
+    counts: [u64; 2],
+}
+
+impl Mirror {
+    /// Looks at a triple.
+    pub fn see(&mut self, triple: [u32; 3]) {
+        let side = (triple[1] % 2) as usize;
+        let [head, relation, tail] = undirected(triple).map(u32::to_le_bytes);
+        let hash = xxh3_64(&[head, relation, tail].concat());
+        self.sums[side] = self.sums[side].wrapping_add(hash);
+        self.counts[side] += 1;
+    }
+
+    /// Whether no triple was seen.
+    pub fn is_empty(&self) -> bool {
+        self.counts == [0, 0]
+    }
+
+    /// Whether each fact was seen in both directions.
+    pub fn is_whole(&self) -> bool {
+        self.counts[0] > 0 && self.counts[0] == self.counts[1] && self.sums[0] == self.sums[1]
+    }
+}
+
+/// The fact that a triple of doubled relations states: `(h, k, t)` for `(h, 2k, t)` and `(t, 2k + 1, h)`.
+pub fn undirected([head, relation, tail]: [u32; 3]) -> [u32; 3] {
+    if relation % 2 == 0 { [head, relation / 2, tail] } else { [tail, relation / 2, head] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str, format: MapFormat) -> Result<Vec<String>> {
+        let path = Path::new("map");
+        let mut found = Vec::new();
+        let mut in_order = InOrder::new(|name: &str| {
+            found.push(name.to_owned());
+            Ok(())
+        });
+        let mut stated = None;
+        in_order.lines(text.as_bytes().into(), format, path, &mut stated)?;
+        let count = in_order.finish(path)?;
+        assert_eq!(count as usize, found.len());
+        assert!(stated.is_none_or(|stated| stated == count));
+        Ok(found)
+    }
+
+    #[test]
+    fn maps_are_read_in_any_order_and_must_be_whole() {
+        assert_eq!(names("3\nb\t1\na b\t0\r\nc\t2\n", MapFormat::NameId).unwrap(), ["a b", "b", "c"]);
+        assert_eq!(names("0\ta\tb\n1\tc", MapFormat::IdName).unwrap(), ["a\tb", "c"]);
+        let cases = [
+            ("0\ta\n2\tc\n", "map: has id 2, but not 1"),
+            ("0\ta\n0\tb\n", "map:2: id 0 has a name already"),
+            ("1\ta\n1\tb\n", "map:2: id 1 has a name already"),
+            ("0\ta\nb\n", "map:2: expected an id, a tab and a name"),
+            ("0\t\n", "map:1: expected an id, a tab and a name"),
+            ("-1\ta\n", "map:1: expected an id"),
+        ];
+        for (text, expected) in cases {
+            let error = names(text, MapFormat::IdName).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_checked_against_the_maps() {
+        let read = |text: &str| {
+            let mut bad = BadLines::new(Path::new("train.txt"), false);
+            let mut found = Vec::new();
+            let format = TripleFormat::default();
+            triples(text.as_bytes().into(), format, [3, 2], &mut bad, |triple| {
+                found.push(triple);
+                Ok(())
+            })
+            .map(|()| found)
+        };
+        assert_eq!(read("0\t1\t2\n2 0  0\r\n").unwrap(), [[0, 1, 2], [2, 0, 0]]);
+        for (text, expected) in [
+            ("0 1 3\n", "train.txt:1: id 3 has no name: there are 3 entities"),
+            ("0 1 2\n0 2 1\n", "train.txt:2: id 2 has no name: there are 2 relations"),
+            ("0 x 1\n", "train.txt:1: expected an id, found \"x\""),
+            ("0 1\n", "train.txt:1: expected 3 blank-separated columns, found 2"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn doubled_triples_are_told_from_others() {
+        let whole = |triples: &[[u32; 3]]| {
+            let mut mirror = Mirror::default();
+            triples.iter().for_each(|&triple| mirror.see(triple));
+            mirror.is_whole()
+        };
+        assert!(whole(&[[1, 0, 2], [3, 3, 4], [2, 1, 1], [4, 2, 3]]));
+        assert!(!whole(&[[1, 0, 2], [3, 2, 4], [2, 1, 1]]));
+        assert!(!whole(&[[1, 0, 2], [1, 1, 2]]));
+        assert!(!whole(&[[1, 0, 2]]) && !whole(&[]));
+    }
+}
