@@ -60,6 +60,9 @@ pub fn generate(options: &Synthetic, name: &str, path: &Path, resources: Resourc
         scratch: Scratch::new(&resources.folder),
         resources: resources.clone(),
     };
+    // The triples that were drawn, beside what the builder needs.
+    let needed = 60 * u64::from(options.triples) + 40 * u64::from(options.entities);
+    generator.scratch.set_needed(needed);
     let triples = generator.triples()?;
     let mut builder = GraphBuilder::with_resources(metadata, resources)?;
     builder.expect_triples(options.triples.into());
