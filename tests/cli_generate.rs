@@ -112,6 +112,7 @@ fn the_same_options_give_the_same_bytes_and_other_options_another_graph() {
     };
     let first = bytes("a.smore", &["--seed=7"]);
     assert!(first == bytes("b.smore", &["--seed=7", "--threads=1"]));
+    assert!(first == bytes("e.smore", &["--seed=7", "--memory=20k"]));
     assert!(first != bytes("c.smore", &["--seed=8"]));
     assert!(first != bytes("d.smore", &["--seed=7", "--exponent=0.7"]));
     json(smore(&folder).args(["data", "verify", "a.smore"]));

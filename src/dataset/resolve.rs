@@ -7,8 +7,8 @@ use super::import::{Fingerprinted, ImportOptions, ImportReport, name_of_folder, 
 use super::inventory::{Inventory, has_triples};
 use super::registry::{self, Manifest};
 use crate::error::{Error, Result};
-use crate::graph::KnowledgeGraph;
 use crate::graph::builder::check_dataset_name;
+use crate::graph::{KnowledgeGraph, Resources};
 use crate::progress::Progress;
 use std::path::{Path, PathBuf};
 
@@ -123,19 +123,22 @@ pub fn import_as(
 
 /// Generates a synthetic graph under `name` and remembers the name, as [`import_as`] does.
 ///
-/// Fails also where `name` is a known dataset's, which would be hidden by it.
+/// Of `resources`, the cache, memory and progress count. Fails also where `name` is a known dataset's, which would be hidden by it.
 pub fn generate_as(
     options: &Synthetic,
     name: &str,
     output: Option<&Path>,
-    cache_dir: Option<&Path>,
+    resources: &ResolveOptions,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     check_dataset_name(name)?;
     if let Some(Manifest { title, .. }) = registry::find(name) {
         return Err(Error::invalid(format!("{name} is the name of {title}: choose another --name")));
     }
-    let cache = Cache::new(cache_dir)?;
-    let write = |path: &Path| generate::generate(options, name, path).map(|()| Vec::new());
+    let cache = Cache::new(resources.cache_dir.as_deref())?;
+    let write = |path: &Path| {
+        let resources = Resources::beside(path, resources.memory, resources.progress.clone());
+        generate::generate(options, name, path, resources).map(|()| Vec::new())
+    };
     let (graph, report) = match output {
         None => {
             let path = cache.graph(name, &generate::key(options, name));

@@ -33,9 +33,10 @@ impl Scratch {
         self.written.load(Relaxed)
     }
 
-    /// States how much free space the whole work takes, for the message of a full disk.
+    /// States how much free space the whole work takes at least, for the message of a full disk; the most
+    /// that was stated counts.
     pub fn set_needed(&self, bytes: u64) {
-        self.needed.store(bytes, Relaxed);
+        self.needed.fetch_max(bytes, Relaxed);
     }
 
     fn create(&self) -> Result<File> {
