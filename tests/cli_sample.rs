@@ -65,7 +65,7 @@ fn check(graph: &KnowledgeGraph, line: &Value, [observed, full]: [Split; 2]) {
 #[test]
 fn every_line_has_a_query_whose_answers_are_those_of_the_executor() {
     let folder = Folder::in_memory();
-    let generate = ["data", "generate", "--name=toy", "--entities=300", "--relations=8", "--edges=2500"];
+    let generate = ["data", "generate", "--name=toy", "--entities=300", "--relations=8", "--edges=4000"];
     smore(&folder).args(generate).assert().success();
     for dataset in ["toy", "umls"] {
         let (graph, _) = resolve(dataset, &folder.options()).unwrap();
