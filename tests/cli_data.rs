@@ -6,7 +6,7 @@ use predicates::str::{contains, is_empty, starts_with};
 use serde_json::Value;
 
 mod common;
-use common::{Folder, public_data};
+use common::{Folder, json, public_data, smore};
 
 const FILES: [(&str, &str); 4] = [
     ("train.txt", "a\tr\tb\nb\tr\tc\nc\ts\ta\n"),
@@ -14,18 +14,6 @@ const FILES: [(&str, &str); 4] = [
     ("test.txt", "c\tr\td\n"),
     ("text/entity2text.txt", "a\tApple\nd\tDate\n"),
 ];
-
-/// `smore` with the folder's cache and nothing of the caller's environment.
-fn smore(folder: &Folder) -> Command {
-    let mut command = Command::cargo_bin("smore").unwrap();
-    command.env_remove("SMORE_DATA").env("SMORE_CACHE", folder.cache()).current_dir(folder.path());
-    command
-}
-
-fn json(command: &mut Command) -> Value {
-    let output = command.arg("--json").assert().success().get_output().clone();
-    serde_json::from_slice(&output.stdout).expect("one JSON document")
-}
 
 #[test]
 fn an_import_is_shown_and_its_name_is_a_dataset_from_then_on() {

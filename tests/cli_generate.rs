@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 mod common;
-use common::Folder;
+use common::{Folder, smore};
 
 const SMALL: [&str; 8] = [
     "--name",
@@ -22,12 +22,6 @@ const SMALL: [&str; 8] = [
     "--test=0.06",
     "--seed=7",
 ];
-
-fn smore(folder: &Folder) -> Command {
-    let mut command = Command::cargo_bin("smore").unwrap();
-    command.env_remove("SMORE_DATA").env("SMORE_CACHE", folder.cache()).current_dir(folder.path());
-    command
-}
 
 fn generate(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = smore(folder);

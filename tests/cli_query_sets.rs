@@ -1,6 +1,5 @@
 //! Query sets as files: JSON lines and the pickle files of KGReasoning and SMORE, there and back again.
 
-use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -11,13 +10,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 mod common;
-use common::Folder;
-
-fn smore(folder: &Folder) -> Command {
-    let mut command = Command::cargo_bin("smore").unwrap();
-    command.env_remove("SMORE_DATA").env("SMORE_CACHE", folder.cache()).current_dir(folder.path());
-    command
-}
+use common::{Folder, smore};
 
 fn umls(folder: &Folder) -> KnowledgeGraph {
     resolve("umls", &folder.options()).unwrap().0

@@ -1,6 +1,5 @@
 //! `smore sample` as a user runs it: what it writes is held to the exact executor and to `smore eval`.
 
-use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use serde_json::{Value, json};
@@ -11,18 +10,7 @@ use smore::query::{parse_query, structure};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod common;
-use common::Folder;
-
-fn smore(folder: &Folder) -> Command {
-    let mut command = Command::cargo_bin("smore").unwrap();
-    command.env_remove("SMORE_DATA").env("SMORE_CACHE", folder.cache()).current_dir(folder.path());
-    command
-}
-
-fn json(command: &mut Command) -> Value {
-    let output = command.arg("--json").assert().success().get_output().clone();
-    serde_json::from_slice(&output.stdout).expect("one JSON document and nothing else")
-}
+use common::{Folder, json, smore};
 
 /// The lines that `smore sample` with these arguments prints.
 fn sample(folder: &Folder, arguments: &[&str]) -> Vec<Value> {

@@ -75,21 +75,13 @@ impl Inventory {
             Role::HardNegatives(split) => {
                 self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
             }
-            Role::Texts(subject) => {
+            Role::Texts(subject) | Role::Aliases(subject) => {
+                let aliases = matches!(input.role, Role::Aliases(_));
                 let mut blocks = Blocks::new(source);
                 while let Some(block) = blocks.next()? {
                     texts::read(block, bad, |name, text| {
-                        builder.add_label(*subject, "en", name, text);
-                    })?;
-                }
-                Ok(blocks.into_source())
-            }
-            Role::Aliases(subject) => {
-                let mut blocks = Blocks::new(source);
-                while let Some(block) = blocks.next()? {
-                    texts::read(block, bad, |name, aliases| {
-                        let label = aliases.split('\t').next().unwrap_or_default();
-                        builder.add_label(*subject, "en", name, label);
+                        let first = text.split('\t').next().unwrap_or_default();
+                        builder.add_label(*subject, "en", name, if aliases { first } else { text });
                     })?;
                 }
                 Ok(blocks.into_source())

@@ -8,6 +8,7 @@ pub mod emulator;
 pub mod emulator;
 pub mod gpu;
 
+use assert_cmd::Command;
 use smore::dataset::ResolveOptions;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,19 @@ impl Folder {
     pub fn options(&self) -> ResolveOptions {
         ResolveOptions { cache_dir: Some(self.cache()), ..ResolveOptions::default() }
     }
+}
+
+/// `smore` with the folder's cache and nothing of the caller's environment.
+pub fn smore(folder: &Folder) -> Command {
+    let mut command = Command::cargo_bin("smore").unwrap();
+    command.env_remove("SMORE_DATA").env("SMORE_CACHE", folder.cache()).current_dir(folder.path());
+    command
+}
+
+/// What a command prints with `--json`.
+pub fn json(command: &mut Command) -> serde_json::Value {
+    let output = command.arg("--json").assert().success().get_output().clone();
+    serde_json::from_slice(&output.stdout).expect("one JSON document and nothing else")
 }
 
 /// The folder of public datasets: `SMORE_DATA`, else `shared/data` beside the package. Without one the

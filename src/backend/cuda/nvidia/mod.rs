@@ -13,7 +13,7 @@ pub mod transfer;
 use super::driver::{Driver, Launch, Product, When};
 use crate::error::{Error, Result};
 use blas::Blas;
-use compile::{Compiler, Target};
+use compile::Compiler;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use probe::{Gpu, check};
 use rustc_hash::FxHashMap;
@@ -359,11 +359,4 @@ impl Drop for Nvidia {
             let _ = sys::cuDevicePrimaryCtxRelease_v2(self.device);
         }
     }
-}
-
-/// Compiles the kernels for a compute capability without a GPU, as a check of the source. Bytes of machine code.
-pub fn compile_for(capability: i32) -> Result<usize> {
-    let compiler = Compiler::find(99)?;
-    let target = Target::Machine(capability);
-    compiler.compile(&super::source::root(), super::source::FILES, target).map(|program| program.len())
 }
