@@ -1,6 +1,5 @@
 //! `smore data` as a user runs it.
 
-use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 use serde_json::Value;
