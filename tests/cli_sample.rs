@@ -19,9 +19,9 @@ fn sample(folder: &Folder, arguments: &[&str]) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line is a JSON document")).collect()
 }
 
-fn names<'a>(line: &'a Value, key: &str) -> BTreeSet<&'a str> {
+fn names(line: &Value, key: &str) -> BTreeSet<String> {
     let list = line[key].as_array().unwrap();
-    let names: BTreeSet<_> = list.iter().map(|name| name.as_str().unwrap()).collect();
+    let names: BTreeSet<_> = list.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
     assert_eq!(names.len(), list.len(), "an answer stands once");
     names
 }
@@ -30,7 +30,7 @@ fn names<'a>(line: &'a Value, key: &str) -> BTreeSet<&'a str> {
 fn check(graph: &KnowledgeGraph, line: &Value, [observed, full]: [Split; 2]) {
     let query = smore::query::resolve(&parse_query(line["query"].as_str().unwrap()).unwrap(), graph).unwrap();
     assert_eq!(line["structure"], query.structure().to_string());
-    let on = |split| -> BTreeSet<&str> {
+    let on = |split| -> BTreeSet<String> {
         answers(&graph.view(split), &query).iter().map(|id| graph.entities().name(id.0)).collect()
     };
     let (observed, full) = (on(observed), on(full));

@@ -70,7 +70,7 @@ fn the_freebase_sample_has_the_published_counts() {
     );
     let graph = resolve("freebase-subject-obama", &folder.options()).unwrap().0;
     let obama = graph.entities().find("/m/02mjmr").unwrap();
-    assert_eq!(graph.entities().label(obama), Some("Barack Obama"));
+    assert_eq!(graph.entities().label(obama).as_deref(), Some("Barack Obama"));
     assert!(graph.relations().find("/people/person/nationality").is_some());
 
     let head = import(&folder, &data.join("freebase-rdf/freebase-rdf-head100.nt")).unwrap_err().to_string();
@@ -88,7 +88,10 @@ fn a_folder_of_statements_is_one_graph_and_named_splits_are_kept_apart() {
     let dump = Folder::with(&[("b.nt", second), ("a.nt", NT), ("readme.md", "")]);
     let graph = import(&dump, &dump.data()).unwrap();
     assert_eq!(triples(&graph, Split::Train).len(), 2);
-    assert_eq!((graph.entities().label(0), graph.relations().label(0)), (Some("X"), Some("R")));
+    assert_eq!(
+        (graph.entities().label(0).as_deref(), graph.relations().label(0).as_deref()),
+        (Some("X"), Some("R"))
+    );
     let skipped = graph.metadata().skipped_statements();
     assert_eq!(
         skipped.into_iter().collect::<Vec<_>>(),
@@ -227,7 +230,10 @@ fn wikidata5m_is_read_with_the_first_alias_as_label() {
     ]);
     let graph = import(&folder, &folder.data()).unwrap();
     assert_eq!(Split::ALL.map(|split| triples(&graph, split).len()), [1, 1, 1]);
-    assert_eq!((graph.entities().label(0), graph.relations().label(0)), (Some("first alias"), Some("knows")));
+    assert_eq!(
+        (graph.entities().label(0).as_deref(), graph.relations().label(0).as_deref()),
+        (Some("first alias"), Some("knows"))
+    );
     put(&folder, "wikidata5m_inductive_train.txt", b"Q1\tP1\tQ2\n");
     let error = import(&folder, &folder.data()).unwrap_err().to_string();
     assert!(

@@ -14,8 +14,8 @@ use std::io::{self, Write};
 struct Line<'a> {
     structure: &'a str,
     query: String,
-    easy: Vec<&'a str>,
-    hard: Vec<&'a str>,
+    easy: Vec<String>,
+    hard: Vec<String>,
     /// Missing and observed edges of the best proof of each hard answer.
     missing: Vec<Option<u32>>,
     observed: Vec<Option<u32>>,

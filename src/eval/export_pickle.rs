@@ -100,7 +100,7 @@ pub fn write_folder(folder: &Path, graph: &KnowledgeGraph, sets: [&QuerySet; 3])
     write("id2ent.pkl", &|out| {
         out.dict(0..graph.num_entities() as u32, |out, id| {
             out.int(id.into())?;
-            out.str(graph.entities().name(id))
+            out.str(&graph.entities().name(id))
         })
     })?;
     write("id2rel.pkl", &|out| {

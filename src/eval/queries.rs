@@ -2,7 +2,7 @@
 
 use super::draw::{can_have_hard_answers, draw};
 use super::group::QueryGroup;
-use crate::graph::csr::RowStart;
+use crate::graph::csr::Sizes;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
 use crate::ids::EntityId;
 use crate::query::execute::answers;
@@ -64,10 +64,9 @@ pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) ->
 
 /// Calls `work` with the graphs of a split.
 pub fn with_graphs<T>(graph: &KnowledgeGraph, split: Split, work: impl FnOnce(&Graphs) -> T) -> T {
-    let nothing = [RowStart::default()];
     let observed = match split {
         Split::Train => {
-            let empty = Csr::from_parts(graph.num_entities(), &[], &nothing, &[], &[]);
+            let empty = Csr::from_parts(graph.num_entities(), Sizes::default(), &[], &[0], &[]);
             View::new([empty.expect("no edges, and a row offset that closes none")])
         }
         Split::Valid => graph.view(Split::Train),

@@ -3,75 +3,87 @@
 //! A *fragment* is the set of tails of one (entity, relation). Because every fact is stored in both
 //! directions (relation `2r` and its inverse `2r + 1`), this one index answers heads as well as tails.
 //!
-//! Memory per directed edge: 4 bytes for the tail, 8 per fragment, 16 per source entity.
+//! A *row* is all that is known of one entity, in one place, as words of 32 bits: its fragments, then its tails.
+//!
+//! | row | a fragment | used where |
+//! | --- | --- | --- |
+//! | narrow | one word: `relation << 16`, with `begin` | relations fit 16 bits, and the row has fewer than 2^16 words |
+//! | wide | two words: `relation`, `begin` | elsewhere |
+//!
+//! `begin` is the position of the fragment's first tail among the row's. That of the first fragment is 0 anyway, so
+//! the number of fragments stands there instead. An entity without edges has a row of no words.
+//!
+//! Memory per directed edge: 4 bytes for the tail, 4 per fragment, 8 per entity.
 
 use crate::ids::{EntityId, RelationId, Triple};
-use crate::rng::{Rng, below};
 use bytemuck::{Pod, Zeroable};
 
-/// Where a source entity's fragments and tails start.
+/// What the arrays of an index do not tell by their lengths.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct RowStart {
-    /// Index of the first fragment.
-    pub fragment: u64,
-    /// Index of the first tail.
-    pub tail: u64,
+pub struct Sizes {
+    /// Number of directed edges.
+    pub edges: u64,
+    /// Number of (entity, relation) pairs that have tails.
+    pub fragments: u64,
+    /// Number of directed relations; above 2^16 all rows are wide.
+    pub relations: u64,
 }
 
-/// One relation of a source entity.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Fragment {
-    /// The directed relation.
-    pub relation: RelationId,
-    /// First tail, relative to the entity's first tail (an entity has fewer than 2^32 edges).
-    pub begin: u32,
+/// Rows of this many words or more are wide.
+const WIDE: usize = 1 << 16;
+
+impl Sizes {
+    /// Whether no row is narrow.
+    pub(super) fn all_wide(&self) -> bool {
+        self.relations > WIDE as u64
+    }
 }
 
-/// A borrowed index; copying it copies five pointers.
+/// Whether rows for `sources` only are worth a search per look-up: they then take half of the memory.
+pub(super) fn is_sparse(num_sources: usize, num_entities: usize) -> bool {
+    3 * num_sources < num_entities
+}
+
+/// A borrowed index; copying it copies the pointers.
 ///
 /// Two forms: *direct* (`sources` empty, one row per entity) and *sparse* (rows only for the
 /// ascending `sources`, for splits that touch few entities).
 #[derive(Clone, Copy, Debug)]
 pub struct Csr<'a> {
     num_entities: usize,
+    sizes: Sizes,
     sources: &'a [EntityId],
-    rows: &'a [RowStart],
-    fragments: &'a [Fragment],
-    tails: &'a [EntityId],
+    starts: &'a [u64],
+    rows: &'a [u32],
 }
 
 impl<'a> Csr<'a> {
     /// Assembles an index from its arrays.
     ///
     /// Checks in O(1) that lengths and end offsets fit together; [`Csr::check`] checks every entry.
-    /// `rows` has one entry per source plus one that closes the last row.
+    /// `starts` has one entry per row plus one that closes the last.
     pub fn from_parts(
         num_entities: usize,
+        sizes: Sizes,
         sources: &'a [EntityId],
-        rows: &'a [RowStart],
-        fragments: &'a [Fragment],
-        tails: &'a [EntityId],
+        starts: &'a [u64],
+        rows: &'a [u32],
     ) -> Result<Self, String> {
-        let sparse = rows.len() == sources.len() + 1;
-        let direct = sources.is_empty() && rows.len() == num_entities + 1;
+        let sparse = starts.len() == sources.len() + 1;
+        let direct = sources.is_empty() && starts.len() == num_entities + 1;
         if !sparse && !direct {
             return Err(format!(
                 "{} row offsets for {} sources and {num_entities} entities",
-                rows.len(),
+                starts.len(),
                 sources.len()
             ));
         }
-        let end = rows[rows.len() - 1];
-        let expected = (fragments.len() as u64, tails.len() as u64);
-        if (end.fragment, end.tail) != expected {
-            return Err(format!(
-                "rows end at fragment {} and tail {}, but there are {} and {}",
-                end.fragment, end.tail, expected.0, expected.1
-            ));
+        let end = starts[starts.len() - 1];
+        if end != rows.len() as u64 {
+            return Err(format!("rows end at word {end}, but there are {}", rows.len()));
         }
-        Ok(Csr { num_entities, sources, rows, fragments, tails })
+        Ok(Csr { num_entities, sizes, sources, starts, rows })
     }
 
     /// Checks every offset, id and order; O(edges). For files of unknown origin.
@@ -82,35 +94,34 @@ impl<'a> Csr<'a> {
         if self.sources.last().is_some_and(|e| e.index() >= self.num_entities) {
             return Err("a source is not an entity".into());
         }
-        for (index, pair) in self.rows.windows(2).enumerate() {
-            let (row, next) = (pair[0], pair[1]);
-            let fits = row.fragment <= next.fragment
-                && row.tail <= next.tail
-                && next.fragment <= self.fragments.len() as u64
-                && next.tail <= self.tails.len() as u64;
-            if !fits {
-                return Err(format!("row {index} has descending offsets"));
-            }
-            let fragments = &self.fragments[row.fragment as usize..next.fragment as usize];
-            let edges = (next.tail - row.tail) as usize;
-            if fragments.is_empty() != (edges == 0) || fragments.first().is_some_and(|f| f.begin != 0) {
-                return Err(format!("row {index} has tails outside its fragments"));
-            }
-            for (i, fragment) in fragments.iter().enumerate() {
-                let end = fragments.get(i + 1).map_or(edges, |f| f.begin as usize);
-                let ordered = i == 0 || fragments[i - 1].relation < fragment.relation;
-                if !ordered
-                    || fragment.relation.index() >= num_relations
-                    || fragment.begin as usize >= end
-                    || end > edges
-                {
+        let (mut edges, mut fragments) = (0, 0);
+        for (index, pair) in self.starts.windows(2).enumerate() {
+            let words = usize::try_from(pair[0]).ok().zip(usize::try_from(pair[1]).ok());
+            let words = words.and_then(|(begin, end)| self.rows.get(begin..end));
+            let Some(words) = words else { return Err(format!("row {index} has descending offsets")) };
+            let Some(row) = Row::checked(words, self.sizes.all_wide()) else {
+                return Err(format!("row {index} has more fragments than words"));
+            };
+            for i in 0..row.num_fragments() {
+                let (relation, begin) = row.head(i);
+                let end = row.end(i);
+                let ordered = i == 0 || row.head(i - 1).0 < relation;
+                if !ordered || relation.index() >= num_relations || begin >= end || end > row.tails.len() {
                     return Err(format!("row {index} has a bad fragment {i}"));
                 }
-                let tails = &self.tails[row.tail as usize + fragment.begin as usize..row.tail as usize + end];
+                let tails = &row.tails[begin..end];
                 if !tails.is_sorted_by(|a, b| a < b) || tails[tails.len() - 1].index() >= self.num_entities {
                     return Err(format!("row {index}, fragment {i}: tails are not ascending entities"));
                 }
             }
+            edges += row.tails.len() as u64;
+            fragments += row.num_fragments() as u64;
+        }
+        if (edges, fragments) != (self.sizes.edges, self.sizes.fragments) {
+            return Err(format!(
+                "{edges} edges in {fragments} fragments, but {} in {} are stated",
+                self.sizes.edges, self.sizes.fragments
+            ));
         }
         Ok(())
     }
@@ -124,39 +135,44 @@ impl<'a> Csr<'a> {
     /// Number of directed edges (twice the number of facts).
     #[inline]
     pub fn num_edges(&self) -> usize {
-        self.tails.len()
+        self.sizes.edges as usize
     }
 
     /// Number of (entity, relation) pairs that have tails.
     #[inline]
     pub fn num_fragments(&self) -> usize {
-        self.fragments.len()
+        self.sizes.fragments as usize
     }
 
     /// Bytes of the arrays behind this index.
     pub fn size_in_bytes(&self) -> usize {
-        size_of_val(self.sources)
-            + size_of_val(self.rows)
-            + size_of_val(self.fragments)
-            + size_of_val(self.tails)
+        size_of_val(self.sources) + size_of_val(self.starts) + size_of_val(self.rows)
+    }
+
+    /// Words of the row of `entity`.
+    #[inline]
+    fn words(&self, entity: EntityId) -> &'a [u32] {
+        let index = if self.sources.is_empty() && self.starts.len() == self.num_entities + 1 {
+            entity.index()
+        } else {
+            match self.sources.binary_search(&entity) {
+                Ok(index) => index,
+                Err(_) => return &[],
+            }
+        };
+        &self.rows[self.starts[index] as usize..self.starts[index + 1] as usize]
+    }
+
+    /// Whether any edge leaves `entity`; reads no row.
+    #[inline]
+    pub fn has_edges(&self, entity: EntityId) -> bool {
+        !self.words(entity).is_empty()
     }
 
     /// All edges that leave `entity`. O(1) in the direct form, O(log sources) in the sparse one.
     #[inline]
     pub fn row(&self, entity: EntityId) -> Row<'a> {
-        let index = if self.rows.len() == self.num_entities + 1 && self.sources.is_empty() {
-            entity.index()
-        } else {
-            match self.sources.binary_search(&entity) {
-                Ok(index) => index,
-                Err(_) => return Row { fragments: &[], tails: &[] },
-            }
-        };
-        let (row, next) = (self.rows[index], self.rows[index + 1]);
-        Row {
-            fragments: &self.fragments[row.fragment as usize..next.fragment as usize],
-            tails: &self.tails[row.tail as usize..next.tail as usize],
-        }
+        Row::new(self.words(entity), self.sizes.all_wide())
     }
 
     /// Tails of `(head, relation)`, ascending, unique. O(log r), r = relations at `head`.
@@ -184,10 +200,15 @@ impl<'a> Csr<'a> {
 
     /// Entities that have at least one edge, ascending. O(entities).
     pub fn entities_with_edges(&self) -> impl Iterator<Item = EntityId> + 'a {
-        let (sources, rows) = (self.sources, self.rows);
-        (0..rows.len() - 1)
-            .filter(move |&i| rows[i].tail < rows[i + 1].tail)
+        let (sources, starts) = (self.sources, self.starts);
+        (0..starts.len() - 1)
+            .filter(move |&i| starts[i] < starts[i + 1])
             .map(move |i| if sources.is_empty() { EntityId(i as u32) } else { sources[i] })
+    }
+
+    /// The entities that have rows, ascending; empty where all have.
+    pub fn sources(&self) -> &'a [EntityId] {
+        self.sources
     }
 
     /// All directed edges, by head, relation, tail.
@@ -200,39 +221,88 @@ impl<'a> Csr<'a> {
         })
     }
 
-    /// The arrays, in file order: sources, rows, fragments, tails.
-    pub fn parts(&self) -> (&'a [EntityId], &'a [RowStart], &'a [Fragment], &'a [EntityId]) {
-        (self.sources, self.rows, self.fragments, self.tails)
+    /// The arrays, in file order: sizes, sources, starts, rows.
+    pub fn parts(&self) -> (Sizes, &'a [EntityId], &'a [u64], &'a [u32]) {
+        (self.sizes, self.sources, self.starts, self.rows)
     }
 }
 
 /// The edges that leave one entity.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    fragments: &'a [Fragment],
+    /// The words of the fragments.
+    fragments: &'a [u32],
     tails: &'a [EntityId],
+    wide: bool,
 }
 
 impl<'a> Row<'a> {
+    /// A row of these words; panics where they do not hold the fragments that they state.
+    #[inline]
+    fn new(words: &'a [u32], all_wide: bool) -> Self {
+        let wide = all_wide || words.len() >= WIDE;
+        let num_words = match words.first() {
+            None => 0,
+            Some(_) if wide => 2 * words[1] as usize,
+            Some(first) => (first & 0xffff) as usize,
+        };
+        let (fragments, tails) = words.split_at(num_words);
+        Row { fragments, tails: bytemuck::cast_slice(tails), wide }
+    }
+
+    /// As [`Row::new`], of words of unknown origin.
+    fn checked(words: &'a [u32], all_wide: bool) -> Option<Self> {
+        let wide = all_wide || words.len() >= WIDE;
+        let stated = match (words, wide) {
+            ([], _) => return Some(Row { fragments: &[], tails: &[], wide }),
+            ([_, count, ..], true) => 2 * *count as usize,
+            ([first, ..], false) => (first & 0xffff) as usize,
+            _ => return None,
+        };
+        (0 < stated && stated < words.len()).then(|| Row::new(words, all_wide))
+    }
+
+    /// Relation and begin of fragment `index`.
+    #[inline]
+    fn head(&self, index: usize) -> (RelationId, usize) {
+        let (relation, begin) = match self.wide {
+            true => (self.fragments[2 * index], self.fragments[2 * index + 1]),
+            false => (self.fragments[index] >> 16, self.fragments[index] & 0xffff),
+        };
+        (RelationId(relation), if index == 0 { 0 } else { begin as usize })
+    }
+
+    /// Where the tails of fragment `index` end.
+    #[inline]
+    fn end(&self, index: usize) -> usize {
+        if index + 1 < self.num_fragments() { self.head(index + 1).1 } else { self.tails.len() }
+    }
+
     /// Number of distinct relations.
     #[inline]
     pub fn num_fragments(&self) -> usize {
-        self.fragments.len()
+        if self.wide { self.fragments.len() / 2 } else { self.fragments.len() }
     }
 
     /// Relation and tails of fragment `index`.
     #[inline]
     pub fn fragment(&self, index: usize) -> (RelationId, &'a [EntityId]) {
-        let begin = self.fragments[index].begin as usize;
-        let end = self.fragments.get(index + 1).map_or(self.tails.len(), |f| f.begin as usize);
-        (self.fragments[index].relation, &self.tails[begin..end])
+        let (relation, begin) = self.head(index);
+        (relation, &self.tails[begin..self.end(index)])
     }
 
     /// Tails by `relation`, ascending, unique; empty where there are none.
     #[inline]
     pub fn tails_of(&self, relation: RelationId) -> &'a [EntityId] {
-        match self.fragments.binary_search_by_key(&relation, |f| f.relation) {
-            Ok(index) => self.fragment(index).1,
+        let found = match self.wide {
+            true => {
+                let pairs: &[[u32; 2]] = bytemuck::cast_slice(self.fragments);
+                pairs.binary_search_by_key(&relation.0, |pair| pair[0])
+            }
+            false => self.fragments.binary_search_by_key(&relation.0, |word| word >> 16),
+        };
+        match found {
+            Ok(index) => &self.tails[self.head(index).1..self.end(index)],
             Err(_) => &[],
         }
     }
@@ -249,20 +319,49 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The fragments of a row that is being put together.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fragments(Vec<[u32; 2]>);
+
+impl Fragments {
+    /// Notes that the row's tail number `tail` has `relation`; relations ascend.
+    pub fn note(&mut self, relation: RelationId, tail: u32) {
+        if self.0.last().is_none_or(|last| last[0] != relation.0) {
+            self.0.push([relation.0, tail]);
+        }
+    }
+
+    /// The words of the fragments of a row with `tails` tails, appended to `out`. Empties the list and returns its
+    /// length.
+    pub fn take(&mut self, tails: u64, all_wide: bool, out: &mut Vec<u32>) -> u64 {
+        let count = self.0.len();
+        if let Some(first) = self.0.first_mut() {
+            first[1] = count as u32;
+        }
+        if all_wide || count as u64 + tails >= WIDE as u64 {
+            out.extend_from_slice(self.0.as_flattened());
+        } else {
+            out.extend(self.0.iter().map(|[relation, begin]| relation << 16 | begin));
+        }
+        self.0.clear();
+        count as u64
+    }
+}
+
 /// An index that owns its arrays.
 #[derive(Clone, Debug, Default)]
 pub struct CsrBuf {
     num_entities: usize,
+    sizes: Sizes,
     sources: Vec<EntityId>,
-    rows: Vec<RowStart>,
-    fragments: Vec<Fragment>,
-    tails: Vec<EntityId>,
+    starts: Vec<u64>,
+    rows: Vec<u32>,
 }
 
 impl CsrBuf {
     /// Builds the index of `triples` and their inverses; duplicates are dropped.
     ///
-    /// `triples` may hold either direction. The form is sparse where fewer than an eighth of the
+    /// `triples` may hold either direction. The form is sparse where fewer than a third of the
     /// entities have edges. O(n log n) time, 24 bytes a triple on top of the result.
     pub fn from_triples(num_entities: usize, triples: &[Triple]) -> Self {
         let mut edges: Vec<Triple> = triples.iter().flat_map(|&t| [t, t.inverse()]).collect();
@@ -273,42 +372,32 @@ impl CsrBuf {
 
     /// Builds the index of directed edges that are sorted, unique and closed under inversion.
     pub fn from_sorted_edges(num_entities: usize, edges: &[Triple]) -> Self {
-        let mut csr = CsrBuf { num_entities, ..CsrBuf::default() };
-        let mut last: Option<Triple> = None;
-        for &edge in edges {
-            if last.is_none_or(|l| l.head != edge.head) {
-                csr.sources.push(edge.head);
-                csr.rows.push(csr.end());
-            }
-            if last.is_none_or(|l| (l.head, l.relation) != (edge.head, edge.relation)) {
-                let first_tail = csr.rows[csr.rows.len() - 1].tail;
-                csr.fragments.push(Fragment {
-                    relation: edge.relation,
-                    begin: (csr.tails.len() as u64 - first_tail) as u32,
-                });
-            }
-            csr.tails.push(edge.tail);
-            last = Some(edge);
+        let relations = edges.iter().map(|edge| u64::from(edge.relation.0) + 1).max().unwrap_or(0);
+        let sizes = Sizes { edges: edges.len() as u64, fragments: 0, relations };
+        let mut csr = CsrBuf { num_entities, sizes, ..CsrBuf::default() };
+        let mut fragments = Fragments::default();
+        for row in edges.chunk_by(|a, b| a.head == b.head) {
+            csr.sources.push(row[0].head);
+            csr.starts.push(csr.rows.len() as u64);
+            (0..).zip(row).for_each(|(tail, edge)| fragments.note(edge.relation, tail));
+            csr.sizes.fragments += fragments.take(row.len() as u64, sizes.all_wide(), &mut csr.rows);
+            csr.rows.extend(row.iter().map(|edge| edge.tail.0));
         }
-        csr.rows.push(csr.end());
-        if csr.sources.len() * 8 >= num_entities {
+        csr.starts.push(csr.rows.len() as u64);
+        if !is_sparse(csr.sources.len(), num_entities) {
             csr.make_direct();
         }
         csr
     }
 
-    fn end(&self) -> RowStart {
-        RowStart { fragment: self.fragments.len() as u64, tail: self.tails.len() as u64 }
-    }
-
     /// Gives every entity a row of its own.
     fn make_direct(&mut self) {
-        let mut rows = Vec::with_capacity(self.num_entities + 1);
-        for (&source, &row) in self.sources.iter().zip(&self.rows) {
-            rows.resize(source.index() + 1, row);
+        let mut starts = Vec::with_capacity(self.num_entities + 1);
+        for (&source, &start) in self.sources.iter().zip(&self.starts) {
+            starts.resize(source.index() + 1, start);
         }
-        rows.resize(self.num_entities + 1, self.end());
-        self.rows = rows;
+        starts.resize(self.num_entities + 1, self.rows.len() as u64);
+        self.starts = starts;
         self.sources.clear();
     }
 
@@ -316,101 +405,11 @@ impl CsrBuf {
     pub fn view(&self) -> Csr<'_> {
         Csr {
             num_entities: self.num_entities,
+            sizes: self.sizes,
             sources: &self.sources,
+            starts: &self.starts,
             rows: &self.rows,
-            fragments: &self.fragments,
-            tails: &self.tails,
         }
-    }
-}
-
-/// Several indexes over the same entities, read as their union: train, train+valid, train+valid+test.
-#[derive(Clone, Debug)]
-pub struct View<'a> {
-    /// The layers; their edges may overlap.
-    pub layers: Vec<Csr<'a>>,
-}
-
-impl<'a> View<'a> {
-    /// The union of `layers`.
-    pub fn new(layers: impl IntoIterator<Item = Csr<'a>>) -> Self {
-        View { layers: layers.into_iter().collect() }
-    }
-
-    /// Number of entities.
-    pub fn num_entities(&self) -> usize {
-        self.layers[0].num_entities()
-    }
-
-    /// Appends the tails of `(head, relation)` to `out`, layer by layer: ascending within a layer only.
-    pub fn extend_tails(&self, head: EntityId, relation: RelationId, out: &mut Vec<EntityId>) {
-        for layer in &self.layers {
-            out.extend_from_slice(layer.tails(head, relation));
-        }
-    }
-
-    /// Whether any layer has the edge.
-    pub fn contains(&self, triple: Triple) -> bool {
-        self.layers.iter().any(|layer| layer.contains(triple))
-    }
-}
-
-/// A graph on which one can walk at random.
-pub trait Walk {
-    /// Number of entities, with or without edges.
-    fn num_entities(&self) -> usize;
-
-    /// Whether any edge leaves `entity`.
-    fn has_edges(&self, entity: EntityId) -> bool;
-
-    /// An edge that leaves `entity`: a relation uniformly among those it has, then a tail uniformly
-    /// among that relation's. `None` where the entity has no edges.
-    fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)>;
-}
-
-impl Walk for Csr<'_> {
-    #[inline]
-    fn num_entities(&self) -> usize {
-        self.num_entities
-    }
-
-    #[inline]
-    fn has_edges(&self, entity: EntityId) -> bool {
-        self.degree(entity) > 0
-    }
-
-    #[inline]
-    fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)> {
-        let row = self.row(entity);
-        if row.num_fragments() == 0 {
-            return None;
-        }
-        let (relation, tails) = row.fragment(below(rng, row.num_fragments() as u64) as usize);
-        Some((relation, tails[below(rng, tails.len() as u64) as usize]))
-    }
-}
-
-/// A layer is chosen first, in proportion to its number of relations at the entity.
-impl Walk for View<'_> {
-    fn num_entities(&self) -> usize {
-        self.layers[0].num_entities
-    }
-
-    fn has_edges(&self, entity: EntityId) -> bool {
-        self.layers.iter().any(|layer| layer.degree(entity) > 0)
-    }
-
-    fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)> {
-        let total: usize = self.layers.iter().map(|l| l.num_relations_at(entity)).sum();
-        let mut pick = if total == 0 { return None } else { below(rng, total as u64) as usize };
-        for layer in &self.layers {
-            let here = layer.num_relations_at(entity);
-            if pick < here {
-                return layer.pick_edge(entity, rng);
-            }
-            pick -= here;
-        }
-        None
     }
 }
 
@@ -464,12 +463,46 @@ mod tests {
     #[test]
     fn damaged_parts_are_refused() {
         let csr = CsrBuf::from_triples(3, &[triple(0, 0, 1), triple(1, 0, 2)]);
-        let (sources, rows, fragments, tails) = csr.view().parts();
-        assert!(Csr::from_parts(3, sources, &rows[1..], fragments, tails).is_err());
-        assert!(Csr::from_parts(3, sources, rows, fragments, &tails[1..]).is_err());
-        let mut bad = tails.to_vec();
-        bad[0] = EntityId(9);
-        let damaged = Csr::from_parts(3, sources, rows, fragments, &bad).unwrap();
-        assert!(damaged.check(2).unwrap_err().contains("not ascending entities"));
+        let (sizes, sources, starts, rows) = csr.view().parts();
+        assert!(Csr::from_parts(3, sizes, sources, &starts[1..], rows).is_err());
+        assert!(Csr::from_parts(3, sizes, sources, starts, &rows[1..]).is_err());
+        // The first row: one fragment, one tail.
+        let damage = |word: usize, value: u32| {
+            let mut bad = rows.to_vec();
+            bad[word] = value;
+            Csr::from_parts(3, sizes, sources, starts, &bad).unwrap().check(2).unwrap_err()
+        };
+        assert!(damage(1, 9).contains("not ascending entities"));
+        assert!(damage(0, 2).contains("more fragments than words"));
+        assert!(damage(0, 0).contains("more fragments than words"));
+        assert!(damage(0, 7 << 16 | 1).contains("bad fragment"));
+        let mut wrong = starts.to_vec();
+        wrong[1] = 99;
+        let damaged = Csr::from_parts(3, sizes, sources, &wrong, rows).unwrap();
+        assert!(damaged.check(2).unwrap_err().contains("descending offsets"));
+        let stated = Sizes { edges: 5, ..sizes };
+        assert!(Csr::from_parts(3, stated, sources, starts, rows).unwrap().check(2).is_err());
+    }
+
+    #[test]
+    fn rows_on_both_sides_of_each_limit_hold_what_they_were_made_of() {
+        // Two fragments and one tail more than the first has: narrow up to 65,532.
+        for (tails, last) in [(65_532, 2), (65_533, 2), (5, 65_534), (5, 65_536), (70_000, 65_536)] {
+            let mut triples: Vec<Triple> = (1..=tails).map(|t| triple(0, 0, t)).collect();
+            triples.push(triple(0, last, 7));
+            let csr = CsrBuf::from_triples(100_000, &triples);
+            triples.extend(triples.clone().into_iter().map(Triple::inverse));
+            triples.sort_unstable();
+            let csr = csr.view();
+            csr.check(last as usize + 2).unwrap();
+            assert!(csr.triples().eq(triples.iter().copied()), "{tails} tails, relation {last}");
+            let row = csr.row(EntityId(0));
+            assert_eq!(row.wide, tails > 65_532 || last > 65_534);
+            assert_eq!((row.num_fragments(), csr.degree(EntityId(0))), (2, tails as usize + 1));
+            assert_eq!(row.tails_of(RelationId(last)), [EntityId(7)]);
+            assert_eq!(row.tails_of(RelationId(0)).len(), tails as usize);
+            assert!(row.tails_of(RelationId(1)).is_empty());
+            assert_eq!(csr.tails(EntityId(7), RelationId(last + 1)), [EntityId(0)]);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A split's edges on their way into a graph file, in bounded memory: the arrays of a [`Csr`](super::Csr)
 //! from a stream of sorted directed edges.
 
-use super::csr::{Fragment, RowStart};
+use super::csr::{Fragments, Sizes, is_sparse};
 use super::layout::Kind;
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, Triple};
@@ -13,27 +13,38 @@ use std::sync::Arc;
 /// The arrays of an index that is being written, in the sparse form.
 #[derive(Debug)]
 pub struct EdgeWriter {
+    scratch: Arc<Scratch>,
+    /// Bytes of each of the four lists below.
+    memory: usize,
+    sizes: Sizes,
     sources: Spool,
+    starts: Spool,
     rows: Spool,
-    fragments: Spool,
-    tails: Spool,
     last: Option<Triple>,
-    row: RowStart,
-    end: RowStart,
+    /// The row of `last`: its fragments, and its tails after those in `earlier`.
+    fragments: Fragments,
+    tails: Vec<EntityId>,
+    earlier: Option<Spool>,
+    words: Vec<u32>,
 }
 
 impl EdgeWriter {
-    /// No edges.
-    pub fn new(scratch: &Arc<Scratch>, memory: usize) -> Self {
-        let spool = || Spool::new(scratch, (memory / 4).min(1 << 20));
+    /// No edges, of `num_relations` directed relations.
+    pub fn new(scratch: &Arc<Scratch>, memory: usize, num_relations: usize) -> Self {
+        let memory = (memory / 4).min(1 << 20);
+        let spool = || Spool::new(scratch, memory);
         EdgeWriter {
+            scratch: scratch.clone(),
+            memory,
+            sizes: Sizes { relations: num_relations as u64, ..Sizes::default() },
             sources: spool(),
+            starts: spool(),
             rows: spool(),
-            fragments: spool(),
-            tails: spool(),
             last: None,
-            row: RowStart::default(),
-            end: RowStart::default(),
+            fragments: Fragments::default(),
+            tails: Vec::new(),
+            earlier: None,
+            words: Vec::new(),
         }
     }
 
@@ -41,36 +52,60 @@ impl EdgeWriter {
     pub fn push(&mut self, edge: Triple) -> Result<()> {
         let last = self.last.replace(edge);
         debug_assert!(last.is_none_or(|last| last < edge));
-        let same_head = last.is_some_and(|last| last.head == edge.head);
-        if !same_head {
-            self.row = self.end;
+        if last.is_none_or(|last| last.head != edge.head) {
+            self.end_row()?;
             self.sources.push(edge.head)?;
-            self.rows.push(self.end)?;
+            self.starts.push(self.rows.len() / 4)?;
         }
-        if !same_head || last.is_some_and(|last| last.relation != edge.relation) {
-            let begin = u32::try_from(self.end.tail - self.row.tail)
-                .map_err(|_| Error::invalid(format!("entity {} has more than 2^32 edges", edge.head.0)))?;
-            self.fragments.push(Fragment { relation: edge.relation, begin })?;
-            self.end.fragment += 1;
+        let tail = u32::try_from(self.tails_of_row())
+            .map_err(|_| Error::invalid(format!("entity {} has more than 2^32 edges", edge.head.0)))?;
+        self.fragments.note(edge.relation, tail);
+        if 4 * self.tails.len() > self.memory {
+            let earlier = self.earlier.get_or_insert_with(|| Spool::new(&self.scratch, self.memory));
+            earlier.append(bytemuck::cast_slice(&self.tails))?;
+            self.tails.clear();
         }
-        self.tails.push(edge.tail)?;
-        self.end.tail += 1;
+        self.tails.push(edge.tail);
         Ok(())
     }
 
-    /// Writes the sections of split `tag`: direct where at least an eighth of the entities have edges, as
-    /// [`CsrBuf::from_triples`](super::CsrBuf::from_triples) does.
-    pub fn write(self, writer: &mut Writer, tag: u32, num_entities: usize) -> Result<()> {
-        let EdgeWriter { sources, mut rows, fragments, tails, end, .. } = self;
-        let num_sources = sources.len() / size_of::<EntityId>() as u64;
-        if num_sources * 8 >= num_entities as u64 {
+    fn tails_of_row(&self) -> u64 {
+        self.earlier.as_ref().map_or(0, |spool| spool.len() / 4) + self.tails.len() as u64
+    }
+
+    fn end_row(&mut self) -> Result<()> {
+        let tails = self.tails_of_row();
+        self.sizes.edges += tails;
+        self.sizes.fragments += self.fragments.take(tails, self.sizes.all_wide(), &mut self.words);
+        self.rows.append(bytemuck::cast_slice(&self.words))?;
+        if let Some(earlier) = self.earlier.take() {
+            earlier.for_each_block(|block| self.rows.append(block))?;
+        }
+        self.rows.append(bytemuck::cast_slice(&self.tails))?;
+        self.words.clear();
+        self.tails.clear();
+        Ok(())
+    }
+
+    /// Writes the sections of split `tag`, direct or sparse as [`CsrBuf::from_triples`](super::CsrBuf::from_triples)
+    /// chooses.
+    pub fn write(mut self, writer: &mut Writer, tag: u32, num_entities: usize) -> Result<()> {
+        self.end_row()?;
+        let EdgeWriter { sizes, sources, mut starts, rows, .. } = self;
+        writer.section(Kind::Sizes as u32, tag, bytemuck::bytes_of(&sizes))?;
+        let end = rows.len() / 4;
+        if is_sparse(sources.len() as usize / size_of::<EntityId>(), num_entities) {
+            starts.push(end)?;
+            copy(writer, Kind::Sources, tag, &sources)?;
+            copy(writer, Kind::Starts, tag, &starts)?;
+        } else {
             writer.section(Kind::Sources as u32, tag, &[])?;
-            writer.stream(Kind::Rows as u32, tag, |section| {
-                let mut block: Vec<RowStart> = Vec::with_capacity(BLOCK);
-                let mut fill = |row: RowStart, up_to: usize, done: &mut usize| -> Result<()> {
+            writer.stream(Kind::Starts as u32, tag, |section| {
+                let mut block: Vec<u64> = Vec::with_capacity(BLOCK);
+                let mut fill = |start: u64, up_to: usize, done: &mut usize| -> Result<()> {
                     while *done < up_to {
                         let part = (up_to - *done).min(BLOCK - block.len());
-                        block.resize(block.len() + part, row);
+                        block.resize(block.len() + part, start);
                         *done += part;
                         if block.len() == BLOCK {
                             section.append(bytemuck::cast_slice(&block))?;
@@ -80,27 +115,21 @@ impl EdgeWriter {
                     Ok(())
                 };
                 let mut done = 0;
-                for (source, row) in sources.values::<EntityId>(1 << 18).zip(rows.values::<RowStart>(1 << 20))
+                for (source, start) in sources.values::<EntityId>(1 << 18).zip(starts.values::<u64>(1 << 19))
                 {
-                    fill(row?, source?.index() + 1, &mut done)?;
+                    fill(start?, source?.index() + 1, &mut done)?;
                 }
                 fill(end, num_entities + 1, &mut done)?;
                 section.append(bytemuck::cast_slice(&block))
             })?;
-        } else {
-            rows.push(end)?;
-            copy(writer, Kind::Sources, tag, &sources)?;
-            copy(writer, Kind::Rows, tag, &rows)?;
         }
-        drop((sources, rows));
-        copy(writer, Kind::Fragments, tag, &fragments)?;
-        drop(fragments);
-        copy(writer, Kind::Tails, tag, &tails)
+        drop((sources, starts));
+        copy(writer, Kind::Rows, tag, &rows)
     }
 }
 
-/// Rows that are written at once.
-const BLOCK: usize = 1 << 14;
+/// Row offsets that are written at once.
+const BLOCK: usize = 1 << 15;
 
 fn copy(writer: &mut Writer, kind: Kind, tag: u32, spool: &Spool) -> Result<()> {
     writer.stream(kind as u32, tag, |section| spool.for_each_block(|block| section.append(block)))
@@ -159,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn streamed_arrays_are_those_of_the_index_in_memory(
-            triples in proptest::collection::vec((0u32..30, 0u32..3, 0u32..30), 0..120),
+            triples in proptest::collection::vec((0u32..30, prop_oneof![0u32..3, Just(40_000)], 0u32..30), 0..120),
             num_entities in prop_oneof![Just(30usize), Just(1_000)],
             memory in prop_oneof![Just(0usize), Just(1 << 20)],
         ) {
@@ -171,7 +200,8 @@ mod tests {
 
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("file");
-            let mut edges = EdgeWriter::new(&Scratch::new(folder.path()), memory);
+            let num_relations = oracle.view().parts().0.relations as usize;
+            let mut edges = EdgeWriter::new(&Scratch::new(folder.path()), memory, num_relations);
             let (even, odd): (Vec<Triple>, Vec<Triple>) =
                 oracle.view().triples().partition(|t| !t.relation.is_inverse());
             let both = merge(even.into_iter().map(Ok), odd.into_iter().map(Ok));
@@ -185,11 +215,11 @@ mod tests {
             let bytes = std::fs::read(&path).unwrap();
             let directory = Directory::parse(&bytes, [7; 8], 1, "test file", "").unwrap();
             let section = |kind: Kind| &bytes[directory.find(kind as u32, 0).unwrap()];
-            let (sources, rows, fragments, tails) = oracle.view().parts();
+            let (sizes, sources, starts, rows) = oracle.view().parts();
+            prop_assert_eq!(section(Kind::Sizes), bytemuck::bytes_of(&sizes));
             prop_assert_eq!(section(Kind::Sources), bytemuck::cast_slice::<_, u8>(sources));
+            prop_assert_eq!(section(Kind::Starts), bytemuck::cast_slice::<_, u8>(starts));
             prop_assert_eq!(section(Kind::Rows), bytemuck::cast_slice::<_, u8>(rows));
-            prop_assert_eq!(section(Kind::Fragments), bytemuck::cast_slice::<_, u8>(fragments));
-            prop_assert_eq!(section(Kind::Tails), bytemuck::cast_slice::<_, u8>(tails));
         }
 
         #[test]

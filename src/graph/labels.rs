@@ -94,7 +94,7 @@ impl Labels {
                 if let Some((_, _, table)) = tables.last_mut() {
                     table.sort()?;
                 }
-                let table = TextWriter::new(&scratch, false, memory / 2)?;
+                let table = TextWriter::new(&scratch, false, memory / 2);
                 tables.push((subject, languages[language as usize].clone(), table));
             }
             if let Some((_, _, table)) = tables.last_mut() {

@@ -3,14 +3,15 @@
 //! | kind | tag | elements |
 //! | --- | --- | --- |
 //! | metadata | 0 | JSON ([`Metadata`](super::Metadata)) |
-//! | sources, rows, fragments, tails | split | the arrays of its [`Csr`] |
+//! | sizes, sources, starts, rows | split | the arrays of its [`Csr`] |
 //! | hard negatives | split | [`Triple`], forward relations, in the order of the source |
-//! | text owners, offsets, bytes, order | table | the arrays of a [`TextTable`] |
+//! | text owners, places, order, texts | table | the arrays of a [`TextTable`] |
 //!
 //! A split's tag is its number (train 0, valid 1, test 2). A table's tag is 0 for entity names, 1 for
 //! relation names, and `2 l + 2` and `2 l + 3` for the entity and relation labels of language `l`.
 //! Owners are left out where a table is dense. Kinds that are not known are passed over.
 
+use super::csr::Sizes;
 use super::text::TextTable;
 use super::{Csr, Split};
 use crate::ids::{EntityId, RelationId, Triple};
@@ -20,7 +21,7 @@ use std::ops::Range;
 /// First bytes of a graph file.
 pub const MAGIC: [u8; 8] = *b"SMOREKG\0";
 /// The format that this version of the program reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a section holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +29,15 @@ pub const VERSION: u32 = 1;
 #[allow(missing_docs, reason = "the table of the module explains them")]
 pub enum Kind {
     Metadata = 1,
-    Sources = 2,
-    Rows = 3,
-    Fragments = 4,
-    Tails = 5,
+    Sizes = 2,
+    Sources = 3,
+    Starts = 4,
+    Rows = 5,
     HardNegatives = 6,
     TextOwners = 7,
-    TextOffsets = 8,
-    TextBytes = 9,
-    TextOrder = 10,
+    TextPlaces = 8,
+    TextOrder = 9,
+    Texts = 10,
 }
 
 /// Entities or relations.
@@ -63,10 +64,10 @@ impl Subject {
 /// Where the arrays of a split lie.
 #[derive(Clone, Debug)]
 pub struct SplitRanges {
+    sizes: Range<usize>,
     sources: Range<usize>,
+    starts: Range<usize>,
     rows: Range<usize>,
-    fragments: Range<usize>,
-    tails: Range<usize>,
     hard_negatives: Range<usize>,
 }
 
@@ -74,9 +75,9 @@ pub struct SplitRanges {
 #[derive(Clone, Debug)]
 pub struct TextRanges {
     owners: Option<Range<usize>>,
-    offsets: Range<usize>,
-    bytes: Range<usize>,
+    places: Range<usize>,
     order: Range<usize>,
+    texts: Range<usize>,
 }
 
 fn cast<'a, T: bytemuck::Pod>(bytes: &'a [u8], range: &Range<usize>) -> Result<&'a [T], String> {
@@ -93,22 +94,24 @@ impl SplitRanges {
     pub fn find(directory: &Directory, split: Split) -> Result<Self, String> {
         let tag = split as u32;
         Ok(SplitRanges {
+            sizes: need(directory, Kind::Sizes, tag)?,
             sources: need(directory, Kind::Sources, tag)?,
+            starts: need(directory, Kind::Starts, tag)?,
             rows: need(directory, Kind::Rows, tag)?,
-            fragments: need(directory, Kind::Fragments, tag)?,
-            tails: need(directory, Kind::Tails, tag)?,
             hard_negatives: directory.find(Kind::HardNegatives as u32, tag).unwrap_or(0..0),
         })
     }
 
     /// The index; O(1).
     pub fn csr<'a>(&self, bytes: &'a [u8], num_entities: usize) -> Result<Csr<'a>, String> {
-        let sources = cast::<EntityId>(bytes, &self.sources)?;
-        let rows = cast(bytes, &self.rows)?;
-        if rows.is_empty() {
+        let &[sizes] = cast::<Sizes>(bytes, &self.sizes)? else {
+            return Err("a split does not state its sizes".into());
+        };
+        let starts = cast(bytes, &self.starts)?;
+        if starts.is_empty() {
             return Err("a split has no row offsets".into());
         }
-        Csr::from_parts(num_entities, sources, rows, cast(bytes, &self.fragments)?, cast(bytes, &self.tails)?)
+        Csr::from_parts(num_entities, sizes, cast(bytes, &self.sources)?, starts, cast(bytes, &self.rows)?)
     }
 
     /// The hard negatives; O(1).
@@ -132,24 +135,24 @@ impl SplitRanges {
 impl TextRanges {
     /// Finds the sections of a table; `None` where it is absent.
     pub fn find(directory: &Directory, tag: u32) -> Result<Option<Self>, String> {
-        let Some(offsets) = directory.find(Kind::TextOffsets as u32, tag) else { return Ok(None) };
+        let Some(places) = directory.find(Kind::TextPlaces as u32, tag) else { return Ok(None) };
         Ok(Some(TextRanges {
             owners: directory.find(Kind::TextOwners as u32, tag),
-            offsets,
-            bytes: need(directory, Kind::TextBytes, tag)?,
+            places,
             order: need(directory, Kind::TextOrder, tag)?,
+            texts: need(directory, Kind::Texts, tag)?,
         }))
     }
 
     /// The table; O(1).
     pub fn table<'a>(&self, bytes: &'a [u8]) -> Result<TextTable<'a>, String> {
         let owners = self.owners.as_ref().map(|range| cast(bytes, range)).transpose()?;
-        let offsets = cast(bytes, &self.offsets)?;
-        TextTable::from_parts(owners, offsets, &bytes[self.bytes.clone()], cast(bytes, &self.order)?)
+        let (places, order) = (cast(bytes, &self.places)?, cast(bytes, &self.order)?);
+        TextTable::from_parts(owners, places, order, &bytes[self.texts.clone()])
     }
 }
 
-/// What a section is called in messages and tables, for example `train tails`.
+/// What a section is called in messages and tables, for example `train rows`.
 pub fn describe(section: &Section, languages: &[String]) -> String {
     let split = || Split::ALL.get(section.tag as usize).map_or("unknown split's", |s| s.name());
     let table = || {
@@ -161,15 +164,15 @@ pub fn describe(section: &Section, languages: &[String]) -> String {
     };
     match section.kind {
         k if k == Kind::Metadata as u32 => "metadata".into(),
+        k if k == Kind::Sizes as u32 => format!("{} sizes", split()),
         k if k == Kind::Sources as u32 => format!("{} sources", split()),
+        k if k == Kind::Starts as u32 => format!("{} row offsets", split()),
         k if k == Kind::Rows as u32 => format!("{} rows", split()),
-        k if k == Kind::Fragments as u32 => format!("{} fragments", split()),
-        k if k == Kind::Tails as u32 => format!("{} tails", split()),
         k if k == Kind::HardNegatives as u32 => format!("{} hard negatives", split()),
         k if k == Kind::TextOwners as u32 => format!("{} owners", table()),
-        k if k == Kind::TextOffsets as u32 => format!("{} offsets", table()),
-        k if k == Kind::TextBytes as u32 => format!("{} text", table()),
+        k if k == Kind::TextPlaces as u32 => format!("{} places", table()),
         k if k == Kind::TextOrder as u32 => format!("{} order", table()),
+        k if k == Kind::Texts as u32 => format!("{} text", table()),
         k => format!("unknown section {k}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The graph: compressed sparse rows over directed relations, and the file that holds them.
 //!
-//! Reading order: [`csr`] (the index everything else walks), [`text`] (names and labels as
+//! Reading order: [`csr`] (the index everything else walks), [`view`] (several of them as one), [`text`] (names and labels as
 //! memory-mapped tables), [`layout`] (the sections of a graph file), [`metadata`] (what it says about
 //! its making); from triples to a file in bounded memory: [`builder`], with [`vocabulary`] and [`naming`]
 //! (names to ids), [`edges`], [`texts`] and [`labels`] (arrays as streams); [`file`](mod@file) and [`names`]
@@ -19,14 +19,16 @@ pub mod stats;
 pub mod text;
 pub mod texts;
 mod tidy;
+pub mod view;
 pub mod vocabulary;
 
 pub use builder::{GraphBuilder, Resources};
-pub use csr::{Csr, CsrBuf, View, Walk};
+pub use csr::{Csr, CsrBuf};
 pub use file::KnowledgeGraph;
 pub use layout::Subject;
 pub use metadata::Metadata;
 pub use names::Names;
+pub use view::{View, Walk};
 
 /// A part of a dataset. Training sees [`Split::Train`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

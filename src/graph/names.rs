@@ -25,7 +25,7 @@ pub struct Names<'a> {
     labels: Labels<'a>,
 }
 
-/// Texts that one "did you mean" compares at most, per table; the rest of a huge graph is not tried.
+/// Texts that one "did you mean" compares one by one at most, per table.
 const MAX_COMPARED: usize = 1 << 21;
 
 impl<'a> Names<'a> {
@@ -42,7 +42,7 @@ impl<'a> Names<'a> {
                 labels.push((language, table.table(bytes)?));
             }
         }
-        labels.sort_by_key(|&(language, _)| (Some(language) != preferred, language != "en"));
+        labels.sort_by_key(|(language, _)| (Some(*language) != preferred, *language != "en"));
         Ok(Names { names, labels })
     }
 
@@ -62,23 +62,23 @@ impl<'a> Names<'a> {
     }
 
     /// The name of `id`; panics where there is no such id.
-    pub fn name(&self, id: u32) -> &'a str {
+    pub fn name(&self, id: u32) -> String {
         self.names.text(id as usize)
     }
 
-    /// The id whose name is exactly `name`. O(log n).
+    /// The id whose name is exactly `name`.
     pub fn find(&self, name: &str) -> Option<u32> {
         self.names.find(name).next()
     }
 
     /// The label of `id`: in the preferred language, else in English, else in any; `None` where it has
     /// none.
-    pub fn label(&self, id: u32) -> Option<&'a str> {
+    pub fn label(&self, id: u32) -> Option<String> {
         self.labels.iter().find_map(|(_, table)| table.get(id))
     }
 
     /// The label of `id`, its name where it has none.
-    pub fn display(&self, id: u32) -> &'a str {
+    pub fn display(&self, id: u32) -> String {
         self.label(id).unwrap_or_else(|| self.name(id))
     }
 
@@ -92,27 +92,32 @@ impl<'a> Names<'a> {
 
     /// Languages that have labels with their numbers of labels; the preferred one first.
     pub fn languages(&self) -> impl Iterator<Item = (&'a str, usize)> {
-        self.labels.iter().map(|&(language, table)| (language, table.len()))
+        self.labels.iter().map(|(language, table)| (*language, table.len()))
     }
 
     /// Up to `n` names and labels that resemble `text`, the best first: equal but for case, then
     /// containing it, then by Jaro-Winkler similarity (at least 0.75).
     ///
-    /// Compares with every text (the first two million of each table): about a second per few million.
+    /// Compares with every text of a table, about a second per few million; of a table of more than two million
+    /// texts with the first of them in alphabetical order, and with all that two edits make equal.
     pub fn suggestions(&self, text: &str, n: usize) -> Vec<String> {
         let wanted = text.to_lowercase();
-        let mut best: Vec<(f64, &'a str)> = Vec::new();
-        for table in std::iter::once(self.names).chain(self.labels.iter().map(|&(_, table)| table)) {
-            for (_, candidate) in table.iter().take(MAX_COMPARED) {
-                let score = resemblance(&wanted, &candidate.to_lowercase());
-                if score >= 0.75 {
-                    best.push((score, candidate));
-                }
+        let mut best: Vec<(f64, String)> = Vec::new();
+        let mut compare = |candidate: &str| {
+            let score = resemblance(&wanted, &candidate.to_lowercase());
+            if score >= 0.75 {
+                best.push((score, candidate.to_owned()));
+            }
+        };
+        for table in std::iter::once(&self.names).chain(self.labels.iter().map(|(_, table)| table)) {
+            table.for_each(MAX_COMPARED, &mut compare);
+            if table.len() > MAX_COMPARED {
+                table.near(text).iter().for_each(|near| compare(near));
             }
         }
-        best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        best.dedup_by_key(|entry| entry.1);
-        best.iter().take(n).map(|&(_, candidate)| candidate.to_owned()).collect()
+        best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        best.dedup_by(|a, b| a.1 == b.1);
+        best.into_iter().take(n).map(|(_, candidate)| candidate).collect()
     }
 }
 
@@ -152,7 +157,7 @@ mod tests {
             Names { names: names.view(), labels: vec![("de", german.view()), ("en", english.view())] };
         assert_eq!(
             (names.label(0), names.label(1), names.label(2)),
-            (Some("Haus"), Some("Katze"), Some("Katze"))
+            (Some("Haus".into()), Some("Katze".into()), Some("Katze".into()))
         );
         assert_eq!(names.find_label("Katze"), [1, 2]);
         assert_eq!((names.find("b"), names.find("Haus")), (Some(1), None));

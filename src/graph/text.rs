@@ -1,53 +1,50 @@
 //! Text tables: the one form of names and labels, memory-mapped, readable both ways.
 //!
 //! A table holds texts, each owned by an id. Names are *dense* (the text at position `i` is owned by
-//! `i`) and unique; labels are *sparse* (an id may have none) and need not be unique. The way back,
-//! text -> ids, is a binary search over the positions in the order of their texts.
+//! `i`) and unique; labels are *sparse* (an id may have none) and need not be unique.
 //!
-//! Memory: the texts, 12 bytes a text, and 4 more in a sparse table.
+//! The distinct texts are a finite state transducer, which shares their beginnings and ends (3 bytes a name where
+//! names are numbers; crate `fst`). Sorted by text, then by owner, every position has a *place*; the transducer maps
+//! a text to the first of its places, and back.
+//!
+//! Memory: the transducer, 8 bytes a text, and 4 more in a sparse table. Both ways take microseconds.
+
+use fst::automaton::Levenshtein;
+use fst::{IntoStreamer, Map, Streamer};
 
 /// A borrowed table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TextTable<'a> {
     /// Owner of each text, ascending; `None` where the table is dense.
     owners: Option<&'a [u32]>,
-    /// Text `i` is `bytes[offsets[i]..offsets[i + 1]]`.
-    offsets: &'a [u64],
-    bytes: &'a [u8],
-    /// Positions in the order of their texts (as bytes), then of their owners.
+    /// By position: the first place of its text.
+    places: &'a [u32],
+    /// By place: the position.
     order: &'a [u32],
+    /// Text to its first place.
+    texts: Map<&'a [u8]>,
 }
 
 /// Shown where a damaged file holds no UTF-8; [`TextTable::check`] reports it.
 const UNREADABLE: &str = "\u{fffd}";
 
 impl<'a> TextTable<'a> {
-    /// The ids that own the texts; `None` where text `i` is owned by `i`.
-    pub fn owners(&self) -> Option<&'a [u32]> {
-        self.owners
-    }
-
-    /// The arrays that every table has, in file order: offsets, bytes, order.
-    pub fn arrays(&self) -> (&'a [u64], &'a [u8], &'a [u32]) {
-        (self.offsets, self.bytes, self.order)
-    }
-
-    /// Assembles a table; checks in O(1) that the lengths fit together. `offsets` has one entry per
-    /// text plus one that closes the last.
+    /// Assembles a table; checks in O(1) that the lengths fit together.
     pub fn from_parts(
         owners: Option<&'a [u32]>,
-        offsets: &'a [u64],
-        bytes: &'a [u8],
+        places: &'a [u32],
         order: &'a [u32],
+        texts: &'a [u8],
     ) -> Result<Self, String> {
-        let fits = offsets.len() == order.len() + 1
+        let texts = Map::new(texts).map_err(|e| format!("its texts are unreadable: {e}"))?;
+        let fits = places.len() == order.len()
             && owners.is_none_or(|o| o.len() == order.len())
-            && offsets[0] == 0
-            && offsets[order.len()] == bytes.len() as u64;
+            && texts.len() <= order.len()
+            && texts.is_empty() == order.is_empty();
         if !fits {
             return Err("its arrays do not fit together".into());
         }
-        Ok(TextTable { owners, offsets, bytes, order })
+        Ok(TextTable { owners, places, order, texts })
     }
 
     /// Number of texts.
@@ -67,19 +64,14 @@ impl<'a> TextTable<'a> {
         self.owners.map_or(position as u32, |owners| owners[position])
     }
 
-    fn raw(&self, position: usize) -> &'a [u8] {
-        let range = self.offsets[position] as usize..self.offsets[position + 1] as usize;
-        self.bytes.get(range).unwrap_or_default()
-    }
-
     /// Text `position`.
-    #[inline]
-    pub fn text(&self, position: usize) -> &'a str {
-        std::str::from_utf8(self.raw(position)).unwrap_or(UNREADABLE)
+    pub fn text(&self, position: usize) -> String {
+        let found = self.texts.as_fst().get_key(u64::from(self.places[position]));
+        found.and_then(|text| String::from_utf8(text).ok()).unwrap_or_else(|| UNREADABLE.into())
     }
 
-    /// The text that `id` owns. O(1) in a dense table, O(log n) in a sparse one.
-    pub fn get(&self, id: u32) -> Option<&'a str> {
+    /// The text that `id` owns.
+    pub fn get(&self, id: u32) -> Option<String> {
         let position = match self.owners {
             None => Some(id as usize).filter(|&p| p < self.len()),
             Some(owners) => owners.binary_search(&id).ok(),
@@ -87,34 +79,36 @@ impl<'a> TextTable<'a> {
         position.map(|p| self.text(p))
     }
 
-    /// The ids that own exactly `text`, ascending. O(log n) comparisons.
-    pub fn find(&self, text: &str) -> impl Iterator<Item = u32> + 'a {
-        let table = *self;
-        // Positions of a damaged file may lie outside; they compare as empty and own nothing.
-        let at = move |p: &u32| if (*p as usize) < table.len() { table.raw(*p as usize) } else { &[] };
-        let begin = self.order.partition_point(|p| at(p) < text.as_bytes());
-        let rest = &self.order[begin..];
-        let found = &rest[..rest.partition_point(|p| at(p) == text.as_bytes())];
-        found.iter().map(|&p| p as usize).filter(move |&p| p < table.len()).map(move |p| table.owner(p))
+    /// The ids that own exactly `text`, ascending.
+    pub fn find(&self, text: &str) -> impl Iterator<Item = u32> {
+        let place = self.texts.get(text).and_then(|place| u32::try_from(place).ok());
+        let positions = place.and_then(|place| self.order.get(place as usize..)).unwrap_or_default();
+        // Positions of a damaged file may lie outside.
+        let same = move |p: &usize| self.places.get(*p).copied() == place;
+        positions.iter().map(|&p| p as usize).take_while(same).map(|p| self.owner(p))
     }
 
-    /// All texts with their owners, by owner.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &'a str)> + use<'a> {
-        let table = *self;
-        (0..self.len()).map(move |position| (table.owner(position), table.text(position)))
+    /// Calls `take` with the first `limit` texts, in their order.
+    pub fn for_each(&self, limit: usize, mut take: impl FnMut(&str)) {
+        let mut texts = self.texts.keys();
+        for _ in 0..limit {
+            let Some(text) = texts.next() else { return };
+            take(std::str::from_utf8(text).unwrap_or(UNREADABLE));
+        }
     }
 
-    /// Checks every offset, text and the order, and that owners are below `num_ids`. O(bytes).
+    /// The texts that at most two insertions, deletions or replacements of letters turn into `text`, in their
+    /// order; none where `text` is too long for that (some hundred letters).
+    pub fn near(&self, text: &str) -> Vec<String> {
+        match Levenshtein::new(text, 2) {
+            Ok(automaton) => self.texts.search(automaton).into_stream().into_str_keys().unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Checks every text and place, and that owners are below `num_ids`. O(bytes).
     /// `unique` demands that no text occurs twice.
     pub fn check(&self, num_ids: usize, unique: bool) -> Result<(), String> {
-        if !self.offsets.is_sorted() {
-            return Err("offsets descend".into());
-        }
-        for position in 0..self.len() {
-            if std::str::from_utf8(self.raw(position)).is_err() {
-                return Err(format!("text {position} is not UTF-8"));
-            }
-        }
         let owned = match self.owners {
             None => self.len() == num_ids,
             Some(owners) => {
@@ -124,18 +118,37 @@ impl<'a> TextTable<'a> {
         if !owned {
             return Err(format!("its texts are not those of {num_ids} ids"));
         }
-        if self.order.iter().any(|&p| p as usize >= self.len()) {
-            return Err("its order names a text that is not there".into());
+        self.texts.as_fst().verify().map_err(|e| format!("its texts are unreadable: {e}"))?;
+        let mut starts = Vec::with_capacity(2);
+        let mut stream = self.texts.stream();
+        let mut number = 0;
+        while let Some((text, place)) = stream.next() {
+            if std::str::from_utf8(text).is_err() {
+                return Err(format!("text {number} is not UTF-8"));
+            }
+            starts.push(place);
+            if let [from, to] = starts[..] {
+                self.check_places(from, to)?;
+                starts.remove(0);
+            }
+            number += 1;
         }
-        let key = |p: u32| (self.raw(p as usize), p);
-        // Strictly ascending keys are distinct positions, so the order is a permutation.
-        if !self.order.is_sorted_by(|&a, &b| key(a) < key(b)) {
-            return Err("its order is not that of its texts".into());
-        }
-        if unique && self.order.windows(2).any(|w| key(w[0]).0 == key(w[1]).0) {
+        self.check_places(starts.first().copied().unwrap_or(0), self.len() as u64)?;
+        if unique && number < self.len() {
             return Err("a text occurs twice".into());
         }
         Ok(())
+    }
+
+    /// Checks the places of one text. No position can be at two places then, so all places together are a permutation.
+    fn check_places(&self, from: u64, to: u64) -> Result<(), String> {
+        let places = (from <= to && to <= self.len() as u64).then(|| &self.order[from as usize..to as usize]);
+        let Some(places) = places else { return Err("its texts have places that are not there".into()) };
+        let here = |&p: &u32| self.places.get(p as usize).is_some_and(|&place| u64::from(place) == from);
+        match places.is_sorted_by(|a, b| a < b) && places.iter().all(here) {
+            true => Ok(()),
+            false => Err("its order is not that of its texts".into()),
+        }
     }
 }
 
@@ -143,15 +156,15 @@ impl<'a> TextTable<'a> {
 #[derive(Clone, Debug)]
 pub struct TextTableBuf {
     owners: Option<Vec<u32>>,
-    offsets: Vec<u64>,
-    bytes: Vec<u8>,
+    places: Vec<u32>,
     order: Vec<u32>,
+    texts: Vec<u8>,
 }
 
 impl TextTableBuf {
     /// The table in which text `i` is owned by `i`.
     pub fn dense<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
-        Self::new(None, texts)
+        Self::new(None, texts.into_iter().collect())
     }
 
     /// The table of `(owner, text)`, owners ascending and distinct.
@@ -161,26 +174,23 @@ impl TextTableBuf {
         Self::new(Some(owners), texts)
     }
 
-    fn new<'t>(owners: Option<Vec<u32>>, texts: impl IntoIterator<Item = &'t str>) -> Self {
-        let (mut offsets, mut bytes) = (vec![0], Vec::new());
-        for text in texts {
-            bytes.extend_from_slice(text.as_bytes());
-            offsets.push(bytes.len() as u64);
+    fn new(owners: Option<Vec<u32>>, texts: Vec<&str>) -> Self {
+        let mut order: Vec<u32> = (0..texts.len() as u32).collect();
+        order.sort_unstable_by_key(|&p| (texts[p as usize], p));
+        let (mut places, mut builder, mut place) = (vec![0; texts.len()], fst::MapBuilder::memory(), 0);
+        for same in order.chunk_by(|&a, &b| texts[a as usize] == texts[b as usize]) {
+            builder.insert(texts[same[0] as usize], place).expect("memory, in ascending order");
+            same.iter().for_each(|&p| places[p as usize] = place as u32);
+            place += same.len() as u64;
         }
-        let mut order: Vec<u32> = (0..offsets.len() as u32 - 1).collect();
-        let text = |p: u32| &bytes[offsets[p as usize] as usize..offsets[p as usize + 1] as usize];
-        order.sort_unstable_by(|&a, &b| (text(a), a).cmp(&(text(b), b)));
-        TextTableBuf { owners, offsets, bytes, order }
+        let texts = builder.into_inner().expect("memory");
+        TextTableBuf { owners, places, order, texts }
     }
 
     /// The borrowed table.
     pub fn view(&self) -> TextTable<'_> {
-        TextTable {
-            owners: self.owners.as_deref(),
-            offsets: &self.offsets,
-            bytes: &self.bytes,
-            order: &self.order,
-        }
+        let owners = self.owners.as_deref();
+        TextTable::from_parts(owners, &self.places, &self.order, &self.texts).expect("made by the builder")
     }
 }
 
@@ -196,7 +206,7 @@ mod tests {
             let table = buf.view();
             table.check(texts.len(), false).unwrap();
             for (id, text) in texts.iter().enumerate() {
-                prop_assert_eq!(table.get(id as u32), Some(text.as_str()));
+                prop_assert_eq!(table.get(id as u32), Some(text.clone()));
                 let owners: Vec<u32> =
                     (0..texts.len() as u32).filter(|&o| &texts[o as usize] == text).collect();
                 prop_assert_eq!(table.find(text).collect::<Vec<_>>(), owners);
@@ -212,27 +222,36 @@ mod tests {
         let table = buf.view();
         table.check(10, false).unwrap();
         assert!(table.check(9, false).is_err() && table.check(10, true).is_err());
-        assert_eq!((table.get(4), table.get(5)), (Some("a"), None));
+        assert_eq!((table.get(4), table.get(5)), (Some("a".into()), None));
         assert_eq!(table.find("b").collect::<Vec<_>>(), [1, 9]);
     }
 
     #[test]
-    fn damage_is_reported_and_never_panics() {
-        let (offsets, order) = ([0, 1, 2], [0, 1]);
-        assert!(TextTable::from_parts(None, &offsets, b"abc", &order).is_err());
-        assert!(TextTable::from_parts(None, &[], b"", &[]).is_err());
-        let cases = [
-            ([0, 9, 2], b"ab", order, "descend"),
-            (offsets, b"a\xff", order, "UTF-8"),
-            (offsets, b"ab", [1, 0], "order"),
-            (offsets, b"ab", [0, 7], "not there"),
-        ];
-        for (offsets, bytes, order, expected) in cases {
-            let table = TextTable::from_parts(None, &offsets, bytes, &order).unwrap();
-            let error = table.check(2, true).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-            table.iter().for_each(drop);
-            table.find("b").for_each(drop);
+    fn texts_within_two_edits_are_near() {
+        let buf = TextTableBuf::dense(["Berlin", "Bern", "Berlins", "Paris", "brlin"]);
+        assert_eq!(buf.view().near("Berlin"), ["Berlin", "Berlins", "Bern", "brlin"]);
+        assert!(buf.view().near(&"x".repeat(5_000)).is_empty());
+    }
+
+    #[test]
+    fn damage_is_reported_without_a_panic() {
+        let TextTableBuf { places, order, texts, .. } = TextTableBuf::dense(["b", "a", "b"]);
+        let check = |places: &[u32], order: &[u32], texts: &[u8]| {
+            TextTable::from_parts(None, places, order, texts)?.check(3, false)
+        };
+        check(&places, &order, &texts).unwrap();
+        assert!(check(&places[1..], &order, &texts).unwrap_err().contains("do not fit"));
+        assert!(check(&[], &[], &texts).unwrap_err().contains("do not fit"));
+        assert!(check(&places, &order, b"abc").unwrap_err().contains("unreadable"));
+        for byte in 0..texts.len() {
+            let mut bad = texts.clone();
+            bad[byte] ^= 1;
+            assert!(check(&places, &order, &bad).is_err(), "byte {byte}");
         }
+        assert!(check(&places, &[0, 0, 2], &texts).unwrap_err().contains("order"));
+        assert!(check(&places, &[1, 0, 9], &texts).unwrap_err().contains("order"));
+        assert!(check(&[1, 0, 7], &order, &texts).unwrap_err().contains("order"));
+        let strange = TextTable::from_parts(None, &[1, 0, 7], &[9, 7, 1], &texts).unwrap();
+        assert_eq!((strange.text(2), strange.find("b").count()), (UNREADABLE.into(), 0));
     }
 }

@@ -4,7 +4,9 @@ use super::layout::Kind;
 use crate::error::{Error, Result};
 use crate::storage::container::Writer;
 use crate::storage::scratch::{Scratch, Spool};
-use crate::storage::sort_records::{RecordSorter, SortedRecords};
+use crate::storage::sort::Sorter;
+use crate::storage::sort_records::{Record, RecordSorter, SortedRecords};
+use fst::MapBuilder;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
@@ -49,31 +51,33 @@ impl TextSpool {
 /// The arrays of a [`TextTable`](super::text::TextTable) that is being written.
 #[derive(Debug)]
 pub struct TextWriter {
+    scratch: Arc<Scratch>,
+    memory: usize,
     /// Empty where the table is dense.
     owners: Spool,
     dense: bool,
-    offsets: Spool,
-    bytes: Spool,
+    places: Spool,
     order: Spool,
+    texts: Spool,
     by_text: Option<RecordSorter>,
     len: u32,
 }
 
 impl TextWriter {
     /// An empty table. `memory` bytes are taken by the texts until [`TextWriter::sort`].
-    pub fn new(scratch: &Arc<Scratch>, dense: bool, memory: usize) -> Result<Self> {
+    pub fn new(scratch: &Arc<Scratch>, dense: bool, memory: usize) -> Self {
         let spool = || Spool::new(scratch, (memory / 16).min(1 << 20));
-        let mut writer = TextWriter {
+        TextWriter {
+            scratch: scratch.clone(),
+            memory,
             owners: spool(),
             dense,
-            offsets: spool(),
-            bytes: spool(),
+            places: spool(),
             order: spool(),
+            texts: spool(),
             by_text: Some(RecordSorter::new(scratch, memory / 4 * 3)),
             len: 0,
-        };
-        writer.offsets.push(0u64)?;
-        Ok(writer)
+        }
     }
 
     /// Number of texts.
@@ -87,8 +91,6 @@ impl TextWriter {
         if !self.dense {
             self.owners.push(owner)?;
         }
-        self.bytes.append(text)?;
-        self.offsets.push(self.bytes.len())?;
         if let Some(sorter) = &mut self.by_text {
             sorter.push(text, u64::from(self.len), &[])?;
         }
@@ -100,8 +102,23 @@ impl TextWriter {
     pub fn sort(&mut self) -> Result<Option<SortedRecords>> {
         let Some(sorter) = self.by_text.take() else { return Ok(None) };
         let sorted = sorter.finish()?;
-        for record in sorted.iter()? {
-            self.order.push(record?.number as u32)?;
+        let mut texts = MapBuilder::new(&mut self.texts).map_err(failure)?;
+        let mut by_position: Sorter<[u32; 2]> = Sorter::new(&self.scratch, self.memory / 8);
+        let (mut last, mut first) = (None::<Record>, 0);
+        for (place, record) in (0..).zip(sorted.iter()?) {
+            let record = record?;
+            if last.as_ref().is_none_or(|last| last.key() != record.key()) {
+                first = place;
+                texts.insert(record.key(), u64::from(first)).map_err(failure)?;
+            }
+            self.order.push(record.number as u32)?;
+            by_position.push([record.number as u32, first])?;
+            last = Some(record);
+        }
+        texts.finish().map_err(failure)?;
+        for entry in by_position.finish()?.iter()? {
+            let [_, place] = entry?;
+            self.places.push(place)?;
         }
         Ok(Some(sorted))
     }
@@ -115,8 +132,19 @@ impl TextWriter {
         if !self.dense {
             section(Kind::TextOwners, self.owners)?;
         }
-        section(Kind::TextOffsets, self.offsets)?;
-        section(Kind::TextBytes, self.bytes)?;
-        section(Kind::TextOrder, self.order)
+        section(Kind::TextPlaces, self.places)?;
+        section(Kind::TextOrder, self.order)?;
+        section(Kind::Texts, self.texts)
+    }
+}
+
+/// An error of the transducer: of the spool behind it, or of texts out of order.
+fn failure(error: fst::Error) -> Error {
+    match error {
+        fst::Error::Io(error) => match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(error) => Error::invalid(format!("texts cannot be written: {error}")),
+        },
+        fst::Error::Fst(error) => Error::invalid(format!("texts cannot be written: {error}")),
     }
 }

@@ -349,19 +349,20 @@ mod tests {
     }
 
     /// A graph whose index points beyond its arrays: the walk panics.
-    struct Damaged(CsrBuf, Vec<EntityId>);
+    struct Damaged(CsrBuf, Vec<u32>);
 
     impl GraphSource for Damaged {
         fn train(&self) -> Csr<'_> {
-            let (sources, rows, fragments, _) = self.0.view().parts();
-            Csr::from_parts(2, sources, rows, fragments, &self.1).unwrap()
+            let (sizes, sources, starts, _) = self.0.view().parts();
+            Csr::from_parts(2, sizes, sources, starts, &self.1).unwrap()
         }
     }
 
     #[test]
     fn a_panic_of_a_worker_reaches_the_consumer_with_its_words() {
         let whole = CsrBuf::from_triples(2, &[triple(0, 0, 1)]);
-        let beyond = vec![EntityId(900); whole.view().num_edges()];
+        // Each entity: one fragment, one tail.
+        let beyond = whole.view().parts().3.chunks(2).flat_map(|row| [row[0], 900]).collect();
         let mut pipeline = start(Arc::new(Damaged(whole, beyond)), 1, 0);
         let error = pipeline.next().unwrap_err().to_string();
         assert!(error.starts_with("batch 0: the sampler panicked: "), "{error}");

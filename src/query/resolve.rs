@@ -71,11 +71,11 @@ impl NameLookup for KnowledgeGraph {
     }
 
     fn name(&self, kind: NameKind, id: u32) -> String {
-        names_of(self, kind).name(id).to_string()
+        names_of(self, kind).name(id)
     }
 
     fn label(&self, kind: NameKind, id: u32) -> Option<String> {
-        names_of(self, kind).label(id).map(str::to_string)
+        names_of(self, kind).label(id)
     }
 
     fn suggestions(&self, kind: NameKind, name: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Entities drawn at random: all alike, or by a power of their degree.
 
 use crate::error::{Error, Result};
-use crate::graph::{Csr, Walk};
+use crate::graph::Csr;
 use crate::ids::EntityId;
 use crate::rng::{Rng, below};
 use rand_distr::Distribution;
@@ -29,7 +29,7 @@ impl Weighted {
     /// Weights are `degree^exponent`, and 0 without edges. O(entities).
     fn new(graph: Csr, exponent: f32) -> Result<Self> {
         // A sparse index numbers its own rows.
-        let sources = graph.parts().0;
+        let sources = graph.sources();
         let weights: Vec<f32> = match sources.is_empty() {
             true => (0..graph.num_entities() as u32).map(|e| weight(graph, EntityId(e), exponent)).collect(),
             false => sources.iter().map(|&e| weight(graph, e, exponent)).collect(),
@@ -45,7 +45,7 @@ impl Weighted {
 
     fn draw(&self, graph: Csr, rng: &mut Rng) -> EntityId {
         let index = self.table.sample(rng);
-        graph.parts().0.get(index).copied().unwrap_or(EntityId(index as u32))
+        graph.sources().get(index).copied().unwrap_or(EntityId(index as u32))
     }
 }
 
@@ -72,7 +72,7 @@ impl Popularity {
         if let Some(weighted) = &self.answers {
             return Some(weighted.draw(graph, rng));
         }
-        let sources = graph.parts().0;
+        let sources = graph.sources();
         if !sources.is_empty() {
             return Some(sources[below(rng, sources.len() as u64) as usize]);
         }

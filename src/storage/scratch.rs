@@ -161,6 +161,18 @@ impl Spool {
     }
 }
 
+/// Appends; the error holds one of this crate.
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.append(bytes).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads a part of a spool, from its begin to its end.
 #[derive(Debug)]
 pub struct SpoolReader<'s> {

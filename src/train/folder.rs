@@ -90,14 +90,14 @@ impl RunFolder {
         }
         let entities = (0..graph.num_entities() as u32).map(|id| {
             let names = graph.entities();
-            format!("{id}\t{}\t{}\n", cell(names.name(id)), cell(names.label(id).unwrap_or_default()))
+            format!("{id}\t{}\t{}\n", cell(&names.name(id)), cell(&names.label(id).unwrap_or_default()))
         });
         self.write_lines("entities.tsv", entities)?;
         let relations = (0..graph.num_relations() as u32).map(RelationId).map(|relation| {
             let (names, id) = (graph.relations(), relation.0 / 2);
             let inverse = if relation.is_inverse() { "^" } else { "" };
-            let label = names.label(id).map(|label| format!("{inverse}{}", cell(label))).unwrap_or_default();
-            format!("{}\t{inverse}{}\t{label}\n", relation.0, cell(names.name(id)))
+            let label = names.label(id).map(|label| format!("{inverse}{}", cell(&label))).unwrap_or_default();
+            format!("{}\t{inverse}{}\t{label}\n", relation.0, cell(&names.name(id)))
         });
         self.write_lines("relations.tsv", relations)
     }
