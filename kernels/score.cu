@@ -135,19 +135,19 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
         }
 }
 
-/// Pair `i` of `pair_scores`: root `i` with the row of its query.
-struct OfRoots {
-    const u32* offsets;
-    u32 queries;
-    __device__ __forceinline__ u32 query(u32 i) const { return i; }
+/// Pair `i` of `own_scores`: roots one after the other, each with all candidates of its query.
+struct Own {
+    const u32* root_offsets;
+    u32 queries, candidates;
+    __device__ __forceinline__ u32 query(u32 i) const { return i / candidates; }
     __device__ __forceinline__ u32 entity(u32 i) const {
-        u32 low = 0, high = queries - 1; // the last query that starts at `i` or before
+        u32 root = i / candidates, low = 0, high = queries - 1; // the last query that starts at the root or before
         while (low < high) {
             u32 middle = low + (high - low + 1) / 2;
-            if (offsets[middle] <= i) low = middle;
+            if (root_offsets[middle] <= root) low = middle;
             else high = middle - 1;
         }
-        return low;
+        return low * candidates + i % candidates;
     }
 };
 
@@ -158,7 +158,7 @@ struct Listed {
     __device__ __forceinline__ u32 entity(u32 i) const { return entities[i]; }
 };
 
-/// out[0, i] of 16 pairs a block: all threads bring rows, one adds up each pair.
+/// The cells of `out`, row by row, 16 pairs a block: all threads bring rows, one adds up each pair.
 ///
 /// Bound by the latency of a few loads and of `d` dependent additions, so blocks are small and many.
 template <class G, class Pairs>
@@ -167,10 +167,10 @@ __device__ __forceinline__ void pairs(const G& g, const Mat& queries, const Mat&
     constexpr u32 HALVES = G::OFFSETS ? 2 : 1, PAIRS = 16, STRIPE = 128;
     __shared__ u32 rows[2][PAIRS];
     __shared__ float4 staged[HALVES + 1][PAIRS][STRIPE / 4 + 1];
-    const u32 d = entities.cols, i = blockIdx.x * PAIRS + threadIdx.x;
+    const u32 d = entities.cols, i = blockIdx.x * PAIRS + threadIdx.x, last = out.rows * out.cols - 1;
     if (threadIdx.x < PAIRS) {
-        rows[0][threadIdx.x] = list.query(min(i, out.cols - 1));
-        rows[1][threadIdx.x] = list.entity(min(i, out.cols - 1));
+        rows[0][threadIdx.x] = list.query(min(i, last));
+        rows[1][threadIdx.x] = list.entity(min(i, last));
     }
     __syncthreads();
     const Mat from[] = {half(queries, 0, d), G::OFFSETS ? half(queries, 1, d) : entities, entities};
@@ -201,7 +201,7 @@ __device__ __forceinline__ void pairs(const G& g, const Mat& queries, const Mat&
         }
         __syncthreads();
     }
-    if (threadIdx.x < PAIRS && i < out.cols) out.row(0)[i] = g.score(sum, shift);
+    if (threadIdx.x < PAIRS && i <= last) out.row(i / out.cols)[i % out.cols] = g.score(sum, shift);
 }
 
 /// Rows of the other side that `gradients` brings at once.
@@ -371,25 +371,42 @@ __device__ __forceinline__ void both_gradients(const G& g, const Mat& queries, c
     else gradients<false>(g, queries, entities, scores, weights, dentities, at - tiles_q, staged);
 }
 
-/// Writes dentities[q] and adds to dqueries[r], for the roots `r` of query `q`. A thread per cell of the entities.
+/// Writes the gradients of each query's own candidates and adds to those of its roots. A thread per column of a
+/// query: its sums touch no other thread's.
 template <class G>
-__device__ __forceinline__ void pair_gradients(const G& g, const Mat& queries, const Mat& entities,
-                                               const u32* root_offsets, const Mat& scores, const Mat& weights,
-                                               const MatMut& dqueries, const MatMut& dentities) {
-    Cell c = cell(entities.rows, entities.cols);
+__device__ __forceinline__ void own_gradients(const G& g, const Mat& queries, const Mat& entities,
+                                              const u32* root_offsets, const Mat& scores, const Mat& weights,
+                                              const MatMut& dqueries, const MatMut& dentities) {
+    constexpr u32 AHEAD = 4; // candidates whose loads are under way at once
+    const u32 d = entities.cols, candidates = weights.cols;
+    Cell c = cell(entities.rows / candidates, d);
     if (!c.inside) return;
-    const u32 d = entities.cols;
-    float e = entities.row(c.row)[c.col], total = 0.0f;
-    for (u32 root = root_offsets[c.row]; root < root_offsets[c.row + 1]; root++) {
+    const i64 first = (i64)c.row * candidates;
+    const u32 first_root = root_offsets[c.row];
+    for (u32 root = first_root; root < root_offsets[c.row + 1]; root++) {
         float q = queries.row(root)[c.col], o = G::OFFSETS ? queries.row(root)[d + c.col] : 0.0f;
-        float w = g.weight(weights.row(0)[root], scores.row(0)[root]);
-        float dq = 0.0f, d_o = 0.0f, de = 0.0f;
-        g.backward(w, q, o, e, dq, d_o, de);
-        dqueries.row(root)[c.col] += g.finish_query(dq, w);
+        float dq = 0.0f, d_o = 0.0f, total = 0.0f;
+        for (u32 n = 0; n < candidates; n += AHEAD) {
+            float e[AHEAD], w[AHEAD];
+#pragma unroll
+            for (u32 j = 0; j < AHEAD; j++) {
+                u32 at = min(n + j, candidates - 1);
+                e[j] = entities.row(first + at)[c.col];
+                w[j] = g.weight(weights.row(root)[at], scores.row(root)[at]);
+            }
+#pragma unroll
+            for (u32 j = 0; j < AHEAD; j++) {
+                if (n + j >= candidates) break;
+                float de = 0.0f;
+                g.backward(w[j], q, o, e[j], dq, d_o, de);
+                total += w[j];
+                float& to = dentities.row(first + n + j)[c.col];
+                to = (root == first_root ? 0.0f : to) + g.finish_entity(de, w[j]);
+            }
+        }
+        dqueries.row(root)[c.col] += g.finish_query(dq, total);
         if (G::OFFSETS) dqueries.row(root)[d + c.col] += g.finish_offset(d_o, o);
-        total += g.finish_entity(de, w);
     }
-    dentities.row(c.row)[c.col] = total;
 }
 
 } // namespace score
@@ -409,13 +426,14 @@ __device__ __forceinline__ void pair_gradients(const G& g, const Mat& queries, c
                                                 MatMut dqueries, MatMut dentities)) {                        \
         score::both_gradients<warps, groups>(g, queries, entities, scores, weights, dqueries, dentities);    \
     }                                                                                                        \
-    /* out[0, r] = score(queries[r], entities[q]) for the roots r of each query q */                         \
-    KERNEL(128, pair_scores_##name, (G g, Mat queries, Mat entities, const u32* root_offsets, MatMut out)) { \
-        score::pairs(g, queries, entities, score::OfRoots{root_offsets, entities.rows}, out);                \
+    /* out[r, n] = score(queries[r], entities[q k + n]) for the roots r of each query q, k columns of out */ \
+    KERNEL(128, own_scores_##name, (G g, Mat queries, Mat entities, const u32* root_offsets, MatMut out)) {  \
+        score::Own own = {root_offsets, entities.rows / out.cols, out.cols};                                 \
+        score::pairs(g, queries, entities, own, out);                                                        \
     }                                                                                                        \
-    KERNEL(256, pair_scores_backward_##name, (G g, Mat queries, Mat entities, const u32* root_offsets,       \
-                                              Mat scores, Mat weights, MatMut dqueries, MatMut dentities)) { \
-        score::pair_gradients(g, queries, entities, root_offsets, scores, weights, dqueries, dentities);     \
+    KERNEL(256, own_scores_backward_##name, (G g, Mat queries, Mat entities, const u32* root_offsets,        \
+                                             Mat scores, Mat weights, MatMut dqueries, MatMut dentities)) {  \
+        score::own_gradients(g, queries, entities, root_offsets, scores, weights, dqueries, dentities);      \
     }                                                                                                        \
     /* out[0, i] = score(queries[query_rows[i]], entities[entity_rows[i]]) */                                \
     KERNEL(128, listed_scores_##name, (G g, Mat queries, Mat entities, const u32* query_rows,                \

@@ -7,7 +7,7 @@ use crate::backend::Activation;
 use crate::error::{Error, Result};
 use crate::query::parse::parse_structures;
 use crate::query::structure::Structure;
-use crate::sampler::Verification;
+use crate::sampler::{Direction, Pooling, Verification};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::{Table, Value};
@@ -110,8 +110,12 @@ impl ModelConfig {
 pub struct SamplingConfig {
     /// Structures with weights, `1p:2,2p:2` or `1p.2p`.
     pub structures: String,
-    /// Size of the pool of negatives that a batch shares.
+    /// Size of a pool of negatives.
     pub negatives: usize,
+    /// Whose a pool is: `shared` by the queries of a batch, or each query's `own`.
+    pub pool: Pooling,
+    /// Relations that queries are drawn over: `both` directions, `forward` (the dataset's own) or `inverse`.
+    pub direction: Direction,
     /// At most so many tails of a fragment are walked; a fragment with more makes the query be drawn again.
     pub relation_bandwidth: usize,
     /// Cap on partial answers; a query above it is drawn again.
@@ -129,6 +133,14 @@ pub struct SamplingConfig {
 }
 
 impl SamplingConfig {
+    /// Negatives of a batch of `queries`.
+    pub fn num_negatives(&self, queries: usize) -> usize {
+        match self.pool {
+            Pooling::Shared => self.negatives,
+            Pooling::Own => queries * self.negatives,
+        }
+    }
+
     /// Threads that draw queries for a model that itself runs on the host's cores or not.
     pub fn num_workers(&self, model_on_host: bool) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -145,6 +157,8 @@ impl Default for SamplingConfig {
         SamplingConfig {
             structures: "1p:4,2p:2,3p:1,2i:1,3i:1".into(),
             negatives: 1024,
+            pool: Pooling::default(),
+            direction: Direction::default(),
             relation_bandwidth: 2000,
             answer_cap: 512,
             verification: Verification::default(),
@@ -301,6 +315,11 @@ impl Config {
             (
                 (1..=1 << 24).contains(&self.sampling.negatives),
                 "sampling.negatives must be between 1 and 16,777,216",
+            ),
+            (
+                // Rows of a batch are numbered by 32 bits.
+                self.sampling.num_negatives(t.batch_size) <= 1 << 31,
+                "with sampling.pool = own, training.batch_size times sampling.negatives must be at most 2,147,483,648",
             ),
             (
                 self.sampling.answer_exponent.abs() <= 8.0 && self.sampling.negative_exponent.abs() <= 8.0,

@@ -593,6 +593,32 @@ fn a_disk_without_room_is_an_error_that_costs_nothing_that_was_there() {
 }
 
 #[test]
+fn negatives_of_their_own_train_a_model_as_well_as_shared_ones() {
+    let folder = Folder::in_memory();
+    let mrr = |pool: &str| {
+        let mut train = smore(&folder);
+        train.args([
+            "train",
+            "umls",
+            "--model=gqe",
+            "--dim=32",
+            "--batch-size=128",
+            "--negatives=32",
+            "--steps=500",
+        ]);
+        train.arg("--set=training.learning_rate=0.02");
+        train.args(["--set=evaluation.structures=1p.2i", &format!("--set=sampling.pool={pool}")]);
+        let report = json(train.args(["--run-dir", pool]));
+        assert!(
+            std::fs::read_to_string(folder.path().join(pool).join("config.toml")).unwrap().contains(pool)
+        );
+        report["report"]["multi_hop"]["1p"]["mrr"].as_f64().unwrap()
+    };
+    let (shared, own) = (mrr("shared"), mrr("own"));
+    assert!(shared > 0.3 && own > 0.95 * shared, "shared {shared}, own {own}");
+}
+
+#[test]
 fn bench_reports_rates_of_training_evaluation_and_sampling() {
     let folder = Folder::in_memory();
     let timing = ["--seconds=0.02", "--warm-up=0", "--runs=3"];
@@ -619,8 +645,34 @@ fn bench_reports_rates_of_training_evaluation_and_sampling() {
     }
     let sample = bench("sample", &[]);
     for structure in ["1p", "2i", "mix"] {
-        assert!(positive(&sample["structures"][structure]["queries_per_second"]), "{sample}");
+        let row = &sample["structures"][structure];
+        assert!(
+            ["queries_per_second", "bytes_per_query", "drawn"].iter().all(|k| positive(&row[k])),
+            "{row}"
+        );
+        assert!(row["frontier_max"].as_f64() >= row["frontier_mean"].as_f64(), "{row}");
     }
+    // Two edges of an answer are the same now and then; one edge is never.
+    let equal =
+        |structure: &str| sample["structures"][structure]["rejections"]["equal_branches"].as_u64().unwrap();
+    assert!(equal("2i") > 0 && equal("mix") > 0 && equal("1p") == 0, "{sample}");
+    let alone = ["bench", "sample", "umls", "--structures=2p", "--threads=1"];
+    let one = json(smore(&folder).args(alone).args(timing));
+    assert_eq!(one["structures"]["mix"], one["structures"]["2p"]);
+    assert_eq!(one["threads"], 1);
+    smore(&folder)
+        .args([
+            "bench",
+            "sample",
+            "--dataset=umls",
+            "--batch-size=64",
+            "--negatives=32",
+            "--structures=1p.2i",
+        ])
+        .args(timing)
+        .assert()
+        .success()
+        .stdout(contains("bytes").and(contains("drawn again because of").and(contains("equal_branches"))));
     smore(&folder)
         .args(["bench", "train", "umls"])
         .args(model)

@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 7] = [
+const MODELS: [&[&str]; 11] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -25,6 +25,10 @@ const MODELS: [&[&str]; 7] = [
     &["model.name=query2box", "model.offset_activation=softplus", "model.inside=0.3"],
     &["model.name=complex", "model.n3=0.3"],
     &["model.name=complex", "model.n3=0"],
+    &["model.name=gqe", "sampling.pool=own"],
+    &["model.name=gqe", "model.norm=l2", "sampling.pool=own"],
+    &["model.name=query2box", "model.inside=0.3", "sampling.pool=own"],
+    &["model.name=complex", "model.n3=0.3", "sampling.pool=own"],
 ];
 
 /// All structures without negation, and a tree that has no name.
@@ -55,7 +59,7 @@ fn mix(config: &Config) -> Mix {
 fn batch(config: &Config, plan: &Plan, number: u64) -> Batch {
     let rng = &mut stream(1, "test batch", number);
     let entity = |rng: &mut Rng| EntityId(below(rng, ENTITIES as u64) as u32);
-    let mut batch = Batch { number, ..Batch::default() };
+    let mut batch = Batch { number, pool_size: config.sampling.negatives, ..Batch::default() };
     for (structure, count) in mix(config).parts {
         let (anchors, relations) = structure.flatten();
         for _ in 0..count {
@@ -66,7 +70,8 @@ fn batch(config: &Config, plan: &Plan, number: u64) -> Batch {
             batch.mask.push(below(rng, 1 << 7));
         }
     }
-    batch.negatives = (0..config.sampling.negatives).map(|_| entity(rng)).collect();
+    let negatives = config.sampling.num_negatives(plan.num_queries);
+    batch.negatives = (0..negatives).map(|_| entity(rng)).collect();
     batch.index(plan);
     batch
 }
@@ -240,6 +245,40 @@ fn the_number_of_threads_changes_no_bit() {
     let one = run(1);
     assert_eq!(one, run(2));
     assert_eq!(one, run(5));
+}
+
+#[test]
+fn a_masked_negative_is_left_out_of_the_loss_whatever_its_row_holds() {
+    for pool in ["shared", "own"] {
+        let config = config(&["model.name=gqe", &format!("sampling.pool={pool}")], 8, 1.0);
+        let plan = plan(&config);
+        let mut batch = batch(&config, &plan, 1);
+        // Entity 11 is a negative of every query and nothing else; everywhere it is masked.
+        let other = |e: &mut EntityId| e.0 %= 11;
+        batch.anchors.iter_mut().chain(&mut batch.positives).chain(&mut batch.negatives).for_each(other);
+        for (q, mask) in batch.mask.iter_mut().enumerate() {
+            *mask = *mask & !(1 << 6) | 1 << 2;
+            let first = if pool == "own" { q * batch.pool_size } else { 0 };
+            batch.negatives[first + 2] = EntityId(11);
+        }
+        batch.index(&plan);
+        let mut trainer = trainer(Cpu, &config, &plan);
+        let mut run = |value: f32| {
+            trainer.weights.entities.values.as_mut_slice()[11 * 8..].fill(value);
+            trainer.gradients(&batch).unwrap();
+            let (entities, ..) = trainer.last_gradients().unwrap();
+            let loss = trainer.losses().unwrap()[0];
+            let uses: Vec<f64> = entities.into_iter().map(f64::from).collect();
+            (loss.to_bits(), per_row(ENTITIES, 8, &batch.entity_rows, &uses))
+        };
+        let (loss, gradients) = run(0.1);
+        assert!(gradients[11 * 8..].iter().all(|&g| g == 0.0), "{pool}: a masked row has a gradient");
+        assert!(gradients[..11 * 8].iter().any(|&g| g != 0.0));
+        // As a logit of 0 it would take part in the softmax; as a near or a far entity, too.
+        for value in [0.0, 1e3, f32::NAN] {
+            assert!(run(value).0 == loss, "{pool}: the loss depends on a masked row that holds {value}");
+        }
+    }
 }
 
 #[test]

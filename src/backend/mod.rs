@@ -453,9 +453,10 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         dqueries: MatMut<Self::Buffer>,
         dentities: MatMut<Self::Buffer>,
     );
-    /// `out[0, r] = score(queries[r], entities[q])` for the roots `r` of each query `q`
-    /// (`root_offsets[q]..root_offsets[q + 1]`).
-    fn pair_scores(
+    /// Scores of queries with candidates of their own: `out[r, n] = score(queries[r], entities[q k + n])` for the roots
+    /// `r` of each query `q` (`root_offsets[q]..root_offsets[q + 1]`, at least one) and `n < k`, the columns of `out`.
+    /// A positive is an only candidate: `k = 1`.
+    fn own_scores(
         &self,
         kind: Scoring,
         queries: Mat<Self::Buffer>,
@@ -463,9 +464,10 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         root_offsets: &Self::Index,
         out: MatMut<Self::Buffer>,
     );
-    /// **Adds** to `dqueries`, writes `dentities`; as [`Backend::scores_backward`] for the pairs.
+    /// **Adds** to `dqueries`, writes `dentities`; as [`Backend::scores_backward`] for [`Backend::own_scores`], of whose
+    /// shape `scores` and `weights` are.
     #[allow(clippy::too_many_arguments)]
-    fn pair_scores_backward(
+    fn own_scores_backward(
         &self,
         kind: Scoring,
         queries: Mat<Self::Buffer>,

@@ -387,7 +387,7 @@ impl Backend for Reference {
         }
     }
 
-    fn pair_scores(
+    fn own_scores(
         &self,
         kind: Scoring,
         queries: Mat<Buffer>,
@@ -395,14 +395,17 @@ impl Backend for Reference {
         root_offsets: &Vec<u32>,
         mut out: MatMut<Buffer>,
     ) {
-        for q in 0..entities.rows {
+        let k = out.cols;
+        for q in 0..root_offsets.len() - 1 {
             for root in segment(root_offsets, q) {
-                out.row(0)[root] = score(kind, queries.row(root), entities.row(q));
+                for n in 0..k {
+                    out.row(root)[n] = score(kind, queries.row(root), entities.row(q * k + n));
+                }
             }
         }
     }
 
-    fn pair_scores_backward(
+    fn own_scores_backward(
         &self,
         kind: Scoring,
         queries: Mat<Buffer>,
@@ -413,18 +416,15 @@ impl Backend for Reference {
         mut dqueries: MatMut<Buffer>,
         mut dentities: MatMut<Buffer>,
     ) {
-        for q in 0..entities.rows {
-            dentities.row(q).fill(0.0);
-            for root in segment(root_offsets, q) {
-                let w = weights.row(0)[root];
-                score_gradient(
-                    kind,
-                    w,
-                    queries.row(root),
-                    entities.row(q),
-                    dqueries.row(root),
-                    dentities.row(q),
-                );
+        let k = weights.cols;
+        for q in 0..root_offsets.len() - 1 {
+            for e in q * k..(q + 1) * k {
+                dentities.row(e).fill(0.0);
+                for root in segment(root_offsets, q) {
+                    let w = weights.row(root)[e - q * k];
+                    let (query, entity) = (queries.row(root), entities.row(e));
+                    score_gradient(kind, w, query, entity, dqueries.row(root), dentities.row(e));
+                }
             }
         }
     }

@@ -254,9 +254,51 @@ fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usiz
         })?;
     }
 
+    // Candidates of their own are read once for one query: fewer of them.
+    let own = (pool / 16).max(1);
+    let roots = bench.backend.index(&(0..=queries as u32).collect::<Vec<_>>())?;
+    let entities = bench.random(queries * own * d, 0.2)?;
+    let mut dentities = bench.backend.zeros(queries * own * d)?;
+    let size = format!("{} x {} x {d}", count(queries as u64), count(own as u64));
+    let (elements, pairs) = ((queries * own * d) as f64, (queries * own) as f64);
+    for g in GEOMETRIES {
+        let width = g.kind.query_width(d);
+        let rows = bench.random(queries * width, 0.2)?;
+        let mut dqueries = bench.backend.zeros(queries * width)?;
+        let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, queries * own, d));
+        let touched = (queries * width) as f64 + elements;
+        let cost = Cost {
+            bytes: 4.0 * (touched + pairs),
+            operations: g.operations[0] * elements,
+            instructions: g.forward.map(|i| i * elements),
+            ..Cost::default()
+        };
+        bench.time(&format!("own scores {}", g.name), size.clone(), cost, |b| {
+            b.own_scores(g.kind, q, e, &roots, MatMut::new(&mut out, queries, own));
+        })?;
+        let cost = Cost {
+            // Gradients of queries are read and written, those of entities written.
+            bytes: 4.0 * (2.0 * touched + (queries * width) as f64 + pairs),
+            operations: g.operations[1] * elements,
+            instructions: g.backward.map(|i| i * elements),
+            ..Cost::default()
+        };
+        bench.time(&format!("own scores backward {}", g.name), size.clone(), cost, |b| {
+            b.own_scores_backward(
+                g.kind,
+                q,
+                e,
+                &roots,
+                Mat::new(&out, queries, own),
+                Mat::new(&weights, queries, own),
+                MatMut::new(&mut dqueries, queries, width),
+                MatMut::new(&mut dentities, queries * own, d),
+            );
+        })?;
+    }
+
     let scores = bench.random(queries * pool, 20.0)?;
     let (positives, query_weights) = (bench.random(queries, 20.0)?, bench.random(queries, 1.0)?);
-    let roots = bench.backend.index(&(0..=queries as u32).collect::<Vec<_>>())?;
     let words = pool.div_ceil(32);
     let mask = bench.backend.index(&vec![0; queries * words])?;
     let (mut losses, mut dpositives) = (bench.backend.zeros(queries)?, bench.backend.zeros(queries)?);

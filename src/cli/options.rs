@@ -29,7 +29,7 @@ pub struct ConfigArgs {
     /// Queries per step [default: 512]
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
-    /// Negatives that a batch shares [default: 1024]
+    /// Negatives of a query, shared by its batch unless sampling.pool=own [default: 1024]
     #[arg(long, value_name = "N")]
     pub negatives: Option<usize>,
     /// Training structures with weights [default: 1p:4,2p:2,3p:1,2i:1,3i:1]

@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::MultiHop;
+use crate::sampler::Pooling;
 use crate::table::{Table, bytes, count, duration, fit, terminal_width};
 use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -207,7 +208,11 @@ impl Observer for Printer {
         );
         row("model", format!("{}, d = {}, {} parameters", plan.model, plan.dim, count(plan.num_parameters)));
         let mix: Vec<String> = plan.batch.iter().map(|(s, n)| format!("{s} {n}")).collect();
-        row("batch", format!("{}; {} shared negatives", mix.join(", "), count(plan.negatives)));
+        let pool = match plan.pool {
+            Pooling::Shared => "shared negatives",
+            Pooling::Own => "negatives for each query",
+        };
+        row("batch", format!("{}; {} {pool}", mix.join(", "), count(plan.negatives)));
         row("length", format!("{} steps of {} queries", count(plan.steps), count(self.batch_size)));
         row(
             "memory",

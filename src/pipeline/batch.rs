@@ -3,7 +3,7 @@
 use crate::ids::{EntityId, RelationId};
 use crate::query::Plan;
 
-/// One batch of queries with a shared pool of negatives.
+/// One batch of queries with their negatives: a pool that all share, or one for each.
 ///
 /// Queries stand structure by structure in the order of the [`Mix`](crate::query::Mix), so that the
 /// position of a query says its structure. The sampler fills the first group of fields;
@@ -18,9 +18,12 @@ pub struct Batch {
     pub relations: Vec<RelationId>,
     /// One answer of each query on the training graph.
     pub positives: Vec<EntityId>,
-    /// The pool of candidates shared by all queries; the same entity may occur twice.
+    /// Candidates of a query.
+    pub pool_size: usize,
+    /// The pool that all queries share (`pool_size` entities), or query by query the pool of each; the same entity may
+    /// occur twice. See [`Batch::pool`].
     pub negatives: Vec<EntityId>,
-    /// `queries x words_per_query` bits: bit `n` of a query's words says that `negatives[n]` is one of
+    /// `queries x words_per_query` bits: bit `n` of a query's words says that candidate `n` of its pool is one of
     /// its answers and must not count as a negative.
     pub mask: Vec<u64>,
     /// Number of answers of each query: exact where the sampler enumerated them, else an estimate.
@@ -72,15 +75,21 @@ impl Batch {
         num_negatives.div_ceil(64)
     }
 
-    /// Whether negative `n` is an answer of query `q`.
+    /// The candidates of query `q`.
+    pub fn pool(&self, q: usize) -> &[EntityId] {
+        let shared = self.negatives.len() == self.pool_size;
+        &self.negatives[if shared { 0 } else { q * self.pool_size }..][..self.pool_size]
+    }
+
+    /// Whether candidate `n` of query `q` is an answer of it.
     pub fn is_masked(&self, q: usize, n: usize) -> bool {
-        let words = Self::words_per_query(self.negatives.len());
+        let words = Self::words_per_query(self.pool_size);
         self.mask[q * words + n / 64] >> (n % 64) & 1 == 1
     }
 
     /// Number of masked entries of query `q`.
     pub fn num_masked(&self, q: usize) -> usize {
-        let words = Self::words_per_query(self.negatives.len());
+        let words = Self::words_per_query(self.pool_size);
         self.mask[q * words..][..words].iter().map(|w| w.count_ones() as usize).sum()
     }
 

@@ -1,12 +1,14 @@
 //! The sampler: batches of queries with a verified pool of negatives.
 
 use super::cut::Program;
+use super::direction::{Direction, OneWay};
 use super::frontier::{Caps, Filling, Frontier};
 use super::instantiate::instantiate;
-use super::negatives::Pool;
+use super::negatives::{Pool, Pooling};
 use super::popularity::Popularity;
 use super::reject::{Rejection, Rejections};
 use super::verify::{Verifier, bits, set};
+use super::work::Work;
 use crate::error::{Error, Result};
 use crate::graph::{Csr, View};
 use crate::ids::EntityId;
@@ -37,8 +39,12 @@ pub enum Verification {
 pub struct SamplerOptions {
     /// With the batch's number, decides the whole content.
     pub seed: u64,
-    /// Size of the pool of negatives that the queries of a batch share.
+    /// Size of a pool of negatives.
     pub negatives: usize,
+    /// Whose a pool is.
+    pub pool: Pooling,
+    /// Relations that queries are drawn over.
+    pub direction: Direction,
     /// Largest fragment that a set is projected through, and largest set on the way to the cut.
     /// A query that needs more is drawn again.
     pub relation_bandwidth: usize,
@@ -62,6 +68,8 @@ impl Default for SamplerOptions {
         SamplerOptions {
             seed: 0,
             negatives: 1024,
+            pool: Pooling::default(),
+            direction: Direction::default(),
             relation_bandwidth: 2_000,
             answer_cap: 512,
             max_attempts: 10_000,
@@ -87,6 +95,12 @@ pub struct StructureStats {
     pub masked_sum: u64,
     /// Queries whose number of answers is exact.
     pub enumerated: u64,
+    /// Bytes of the graph and of the pool's index that were read, for draws that were thrown away, too: 32 for where an
+    /// entity's row begins and ends, 8 for a fragment that a binary search compares or that is listed, 4 for a tail
+    /// that is walked or compared, 24 for a candidate that a relation leaves, 8 for an entity looked up in the pool. Counted as
+    /// the algorithm asks for them, not by cache lines; a shared pool's indexing is shared by the batch. With exhaustive
+    /// verification only the walk that draws a query counts.
+    pub bytes: u64,
 }
 
 impl StructureStats {
@@ -98,6 +112,7 @@ impl StructureStats {
         self.frontier_max = self.frontier_max.max(other.frontier_max);
         self.masked_sum += other.masked_sum;
         self.enumerated += other.enumerated;
+        self.bytes += other.bytes;
     }
 }
 
@@ -106,7 +121,8 @@ impl StructureStats {
 /// # What is drawn
 ///
 /// For each query: an answer uniformly among the entities that have edges, then the query by
-/// [`instantiate`]; the pool: entities uniformly among all, with repetition. With an exponent in the options, an answer or a
+/// [`instantiate`], over relations of the [`Direction`] in the options; the pool, of the batch or of each query (see
+/// [`Pooling`]): entities uniformly among all, with repetition. With an exponent in the options, an answer or a
 /// negative is drawn by its degree to that power, among the entities that have edges. The query is drawn again,
 /// **with a new answer**, when any [`Rejection`] applies, so that
 ///
@@ -116,16 +132,18 @@ impl StructureStats {
 /// - the caps make queries with wide frontiers rarer. They never change what is an answer: every
 ///   masked entry of the pool is one on this graph, every unmasked one is none, every positive is one.
 ///
-/// A query whose answers are the whole pool is drawn again, too: it would have nothing to learn from.
+/// A query whose answers are the whole pool is drawn again, too: it would have nothing to learn from. A query's own pool
+/// is drawn before it and stays when the query is drawn again.
 ///
 /// This is [`Verification::Bidirectional`]. [`Verification::Exhaustive`] promises the same and has no caps;
 /// [`Verification::None`] draws the same queries and does not look at the pool.
 ///
 /// # Cost
 ///
-/// The pool is indexed once per batch, in O(fragments at its entities). A query costs its frontier
+/// A shared pool is indexed once per batch, in O(fragments at its entities). A query costs its frontier
 /// (capped), plus the smaller of its last fragments and the candidates that its last relation can reach
-/// at all. Nothing is allocated once the buffers have grown, and no buffer grows with the graph.
+/// at all. With pools of their own, every candidate of a query is looked up in the graph instead, where that is
+/// cheaper than to walk the answers. Nothing is allocated once the buffers have grown, and no buffer grows with the graph.
 pub struct Sampler<'g> {
     graph: Csr<'g>,
     parts: Vec<Part>,
@@ -133,6 +151,7 @@ pub struct Sampler<'g> {
     popularity: Arc<Popularity>,
     pool: Pool<'g>,
     frontier: Frontier<'g>,
+    work: Work,
     /// Bits of the candidates that are answers of the query at hand.
     hits: Vec<u64>,
     spare_masks: Vec<Vec<u64>>,
@@ -198,6 +217,7 @@ impl<'g> Sampler<'g> {
             popularity,
             pool: Pool::default(),
             frontier: Frontier::default(),
+            work: Work::default(),
             hits: Vec::new(),
             spare_masks: Vec::new(),
         })
@@ -218,7 +238,6 @@ impl<'g> Sampler<'g> {
     pub fn fill_unless(&mut self, number: u64, batch: &mut Batch, stop: &AtomicBool) -> Result<()> {
         let mut rng = stream(self.options.seed, "batch", number);
         let rng = &mut rng;
-        self.pool.draw(self.graph, self.options.negatives, || self.popularity.negative(self.graph, rng));
         let num_queries: usize = self.parts.iter().map(|part| part.count).sum();
         let words = Batch::words_per_query(self.options.negatives);
         batch.number = number;
@@ -226,12 +245,20 @@ impl<'g> Sampler<'g> {
         batch.relations.clear();
         batch.positives.clear();
         batch.num_answers.clear();
+        batch.pool_size = self.options.negatives;
         batch.negatives.clear();
-        batch.negatives.extend_from_slice(self.pool.drawn());
         batch.mask.clear();
         batch.mask.resize(num_queries * words, 0);
+        let shared = self.options.pool == Pooling::Shared;
+        if shared {
+            self.draw_pool(rng, batch);
+        }
+        let indexing = self.work.take() / num_queries.max(1) as u64;
         for part in 0..self.parts.len() {
             for _ in 0..self.parts[part].count {
+                if !shared {
+                    self.draw_pool(rng, batch);
+                }
                 let accepted = self.draw(part, rng, batch, stop)?;
                 let mask = &mut batch.mask[batch.positives.len() * words..][..words];
                 // Entities that the masked part of the pool stands for.
@@ -254,6 +281,7 @@ impl<'g> Sampler<'g> {
                 stats.frontier_max = stats.frontier_max.max(accepted.frontier as u64);
                 stats.masked_sum += accepted.hits as u64;
                 stats.enumerated += u64::from(accepted.size.is_some());
+                stats.bytes += indexing + self.work.take();
             }
         }
         Ok(())
@@ -262,6 +290,17 @@ impl<'g> Sampler<'g> {
     /// Structures of the mix with what was drawn of them so far.
     pub fn stats(&self) -> impl Iterator<Item = (&Structure, &StructureStats)> {
         self.parts.iter().map(|part| (&part.structure, &part.stats))
+    }
+
+    /// Draws a pool and appends it to the batch.
+    fn draw_pool(&mut self, rng: &mut Rng, batch: &mut Batch) {
+        let (graph, popularity) = (self.graph, &self.popularity);
+        let negative = || popularity.negative(graph, rng);
+        let listed = self.pool.draw(graph, self.options.negatives, self.options.pool, negative);
+        if self.options.pool == Pooling::Shared {
+            self.work.listed(self.pool.num_candidates(), listed);
+        }
+        batch.negatives.extend_from_slice(self.pool.drawn());
     }
 
     /// Draws one query, appends its ids to the batch and leaves its answers in the pool in `hits`.
@@ -308,7 +347,12 @@ impl<'g> Sampler<'g> {
         let Part { structure, program, .. } = &self.parts[part];
         let answer = self.popularity.answer(self.graph, self.options.max_attempts, rng);
         let answer = answer.ok_or(Rejection::NoEdges)?;
-        instantiate(&self.graph, structure, answer, rng, &mut batch.anchors, &mut batch.relations)?;
+        self.work.drawn(program.num_relations);
+        let (anchors, relations) = (&mut batch.anchors, &mut batch.relations);
+        match OneWay::new(self.graph, self.options.direction) {
+            None => instantiate(&self.graph, structure, answer, rng, anchors, relations)?,
+            Some(graph) => instantiate(&graph, structure, answer, rng, anchors, relations)?,
+        }
         let query =
             Filling { anchors: &batch.anchors[starts.start..], relations: &batch.relations[starts.end..] };
         self.hits.clear();
@@ -329,7 +373,7 @@ impl<'g> Sampler<'g> {
         }
         let caps =
             Caps { relation_bandwidth: self.options.relation_bandwidth, answers: self.options.answer_cap };
-        let frontier = self.frontier.enumerate(self.graph, program, query, caps)?;
+        let frontier = self.frontier.enumerate(self.graph, program, query, caps, &self.work)?;
         let mut verifier = Verifier {
             graph: self.graph,
             program,
@@ -339,6 +383,7 @@ impl<'g> Sampler<'g> {
             spare_masks: &mut self.spare_masks,
             relation_bandwidth: self.options.relation_bandwidth,
             too_wide: Cell::new(false),
+            work: &self.work,
         };
         let is_answer = !program.has_negation || verifier.contains(program.root(), answer);
         let verified = self.options.verification != Verification::None;

@@ -4,6 +4,7 @@ use super::cut::{Kind, Program, Role};
 use super::entity_set::EntitySet;
 use super::reject::Rejection;
 use super::sorted;
+use super::work::Work;
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId};
 
@@ -90,6 +91,7 @@ impl<'g> Frontier<'g> {
         program: &Program,
         query: Filling,
         caps: Caps,
+        work: &Work,
     ) -> Result<usize, Rejection> {
         self.clear();
         self.sets.resize_with(program.nodes.len(), || None);
@@ -97,13 +99,13 @@ impl<'g> Frontier<'g> {
         for (index, node) in program.nodes.iter().enumerate() {
             let found = match node.role {
                 Role::Cut => {
-                    let found = self.forward(graph, program, query, index, caps, true)?;
+                    let found = self.forward(graph, program, query, index, caps, true, work)?;
                     if !matches!(found, Found::One(_)) {
                         size += found.entities().len();
                     }
                     found
                 }
-                Role::Fragment => self.forward(graph, program, query, index, caps, false)?,
+                Role::Fragment => self.forward(graph, program, query, index, caps, false, work)?,
                 Role::Below | Role::Above => continue,
             };
             self.sets[index] = Some(found);
@@ -141,6 +143,7 @@ impl<'g> Frontier<'g> {
     }
 
     /// The set of `node`. `at_cut`: the answer cap holds for it instead of the bandwidth.
+    #[allow(clippy::too_many_arguments)]
     fn forward(
         &mut self,
         graph: Csr<'g>,
@@ -149,6 +152,7 @@ impl<'g> Frontier<'g> {
         node: usize,
         caps: Caps,
         at_cut: bool,
+        work: &Work,
     ) -> Result<Found<'g>, Rejection> {
         let limit = if at_cut {
             Limit { size: caps.answers, reason: Rejection::Frontier }
@@ -159,23 +163,23 @@ impl<'g> Frontier<'g> {
             Kind::Anchor(anchor) => Ok(Found::One(query.anchors[*anchor])),
             Kind::Projection(child, relation) => {
                 let relation = query.relations[*relation];
-                let from = self.forward(graph, program, query, *child, caps, false)?;
+                let from = self.forward(graph, program, query, *child, caps, false, work)?;
                 if let Found::One(entity) = from {
-                    let tails = graph.tails(entity, relation);
+                    let tails = work.tails(graph, entity, relation);
                     return if at_cut && tails.len() > limit.size {
                         Err(limit.reason)
                     } else {
                         Ok(Found::Slice(tails))
                     };
                 }
-                let set = self.project(graph, &from, relation, caps, limit);
+                let set = self.project(graph, &from, relation, caps, limit, work);
                 self.recycle_found(from);
                 set.map(Found::Set)
             }
             Kind::Union(children) => {
                 let base = self.pending.len();
                 for &child in children {
-                    let found = self.forward(graph, program, query, child, caps, false)?;
+                    let found = self.forward(graph, program, query, child, caps, false, work)?;
                     self.pending.push((false, found));
                 }
                 let mut union = self.take_set();
@@ -196,7 +200,7 @@ impl<'g> Frontier<'g> {
                         Kind::Negation(inner) => (true, inner),
                         _ => (false, child),
                     };
-                    let found = self.forward(graph, program, query, inner, caps, false)?;
+                    let found = self.forward(graph, program, query, inner, caps, false, work)?;
                     self.pending.push((negated, found));
                 }
                 let set = self.intersect(base, caps, limit);
@@ -217,16 +221,18 @@ impl<'g> Frontier<'g> {
         relation: RelationId,
         caps: Caps,
         limit: Limit,
+        work: &Work,
     ) -> Result<EntitySet, Rejection> {
         if from.entities().len() > caps.relation_bandwidth {
             return Err(Rejection::Bandwidth);
         }
         let mut set = self.take_set();
         let fits = from.entities().iter().try_for_each(|&entity| {
-            let tails = graph.tails(entity, relation);
+            let tails = work.tails(graph, entity, relation);
             if tails.len() > caps.relation_bandwidth {
                 return Err(Rejection::Bandwidth);
             }
+            work.walked(tails.len());
             limit.extend(&mut set, tails)
         });
         self.keep(set, fits)

@@ -1,12 +1,13 @@
 //! Training queries and verified negatives, by bidirectional rejection sampling.
 //!
 //! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
-//! query, drawn backward from its answer), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
-//! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (the pool, indexed
-//! once per batch), `verify` (the backward walk from the pool's candidates), and the sets underneath:
-//! [`sorted`], [`entity_set`].
+//! query, drawn backward from its answer), [`direction`] (over which relations), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
+//! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
+//! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), and
+//! the sets underneath: [`sorted`], [`entity_set`].
 
 mod cut;
+pub mod direction;
 pub mod draw;
 pub mod entity_set;
 mod frontier;
@@ -16,9 +17,12 @@ pub mod popularity;
 pub mod reject;
 pub mod sorted;
 mod verify;
+mod work;
 
+pub use direction::Direction;
 pub use draw::{Sampler, SamplerOptions, StructureStats, Verification};
 pub use entity_set::EntitySet;
 pub use instantiate::instantiate;
+pub use negatives::Pooling;
 pub use popularity::Popularity;
 pub use reject::{Rejection, Rejections};

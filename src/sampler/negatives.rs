@@ -1,10 +1,22 @@
-//! The pool of negatives of a batch, indexed once for all of its queries.
+//! A pool of negatives: of a batch, indexed once for all of its queries, or of one query.
 
 use super::entity_set::EntitySet;
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId};
 
-/// The pool's distinct entities, by entity and by the relations that enter them.
+/// Whose a pool of negatives is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// One pool for all queries of a batch: its rows are gathered, and its entities indexed, once.
+    #[default]
+    Shared,
+    /// A pool for each query: negatives of different queries are independent, at the price of
+    /// queries x negatives rows a batch.
+    Own,
+}
+
+/// The pool's distinct entities, by entity and, where many queries share it, by the relations that leave them.
 #[derive(Debug, Default)]
 pub struct Pool<'g> {
     /// The pool as drawn, with repetitions.
@@ -14,6 +26,8 @@ pub struct Pool<'g> {
     /// Positions in `drawn` of candidate `c` are `positions[starts[c]..starts[c + 1]]`.
     starts: Vec<u32>,
     positions: Vec<u32>,
+    /// Whether the fields below are filled.
+    by_relation: bool,
     /// Entries of directed relation `r` are `entries[relation_starts[r]..relation_starts[r + 1]]`.
     relation_starts: Vec<u32>,
     entries: Vec<Entry<'g>>,
@@ -33,12 +47,25 @@ pub struct Entry<'g> {
 impl<'g> Pool<'g> {
     /// Draws `size` entities, with repetition, and indexes them.
     ///
-    /// O(size + fragments at the pool's entities + relations).
-    pub fn draw(&mut self, graph: Csr<'g>, size: usize, mut entity: impl FnMut() -> EntityId) {
+    /// O(size), and for a shared pool O(fragments at its entities + relations) more: that is worth its while for
+    /// many queries, not for one.
+    /// Returns the number of fragments that were listed.
+    pub fn draw(
+        &mut self,
+        graph: Csr<'g>,
+        size: usize,
+        pooling: Pooling,
+        mut entity: impl FnMut() -> EntityId,
+    ) -> usize {
         self.drawn.clear();
         self.drawn.extend((0..size).map(|_| entity()));
         self.index_entities();
+        self.by_relation = pooling == Pooling::Shared;
+        if !self.by_relation {
+            return 0;
+        }
         self.index_relations(graph);
+        self.entries.len()
     }
 
     fn index_entities(&mut self) {
@@ -123,18 +150,24 @@ impl<'g> Pool<'g> {
         &self.positions[self.starts[candidate] as usize..self.starts[candidate + 1] as usize]
     }
 
-    /// The candidates that `relation` leaves, with its tails.
+    /// The candidates that `relation` leaves, with its tails; `None` in a pool that is not indexed by relation.
     #[inline]
-    pub fn leaving(&self, relation: RelationId) -> &[Entry<'g>] {
+    pub fn leaving(&self, relation: RelationId) -> Option<&[Entry<'g>]> {
+        if !self.by_relation {
+            return None;
+        }
         match self.relation_starts.get(relation.index()..relation.index() + 2) {
-            Some(&[begin, end]) => &self.entries[begin as usize..end as usize],
-            _ => &[],
+            Some(&[begin, end]) => Some(&self.entries[begin as usize..end as usize]),
+            _ => Some(&[]),
         }
     }
 
-    /// Tails in all of [`Pool::leaving`].
+    /// Tails in all of [`Pool::leaving`]; 0 without it.
     #[inline]
     pub fn num_tails(&self, relation: RelationId) -> usize {
+        if !self.by_relation {
+            return 0;
+        }
         self.num_tails.get(relation.index()).copied().unwrap_or(0)
     }
 }
@@ -176,7 +209,7 @@ mod tests {
         for buf in &graphs {
             let (graph, pool) = (buf.view(), &mut pool_memory);
             let n = graph.num_entities() as u64;
-            pool.draw(graph, 64, || EntityId(below(&mut rng, n) as u32));
+            pool.draw(graph, 64, Pooling::Shared, || EntityId(below(&mut rng, n) as u32));
             let mut seen = [false; 64];
             for candidate in 0..pool.num_candidates() {
                 let entity = pool.entity(candidate);
@@ -188,7 +221,7 @@ mod tests {
             }
             assert!(seen.iter().all(|&s| s));
             for relation in (0..12).map(RelationId) {
-                let entries = pool.leaving(relation);
+                let entries = pool.leaving(relation).expect("a shared pool is indexed");
                 let expected: usize = (0..pool.num_candidates())
                     .filter(|&c| !graph.tails(pool.entity(c), relation).is_empty())
                     .count();

@@ -92,6 +92,11 @@ impl Rejections {
         }
     }
 
+    /// How often one reason occurred.
+    pub fn of(&self, reason: Rejection) -> u64 {
+        self.counts[reason as usize]
+    }
+
     /// Rejections of all reasons.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()

@@ -3,6 +3,7 @@
 use super::cut::{Kind, Program};
 use super::frontier::{Filling, Found, Frontier};
 use super::negatives::Pool;
+use super::work::Work;
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId};
 use std::cell::Cell;
@@ -41,6 +42,8 @@ pub struct Verifier<'a, 'g> {
     pub relation_bandwidth: usize,
     /// Set when a fragment was wider: then nothing that was found out can be relied on.
     pub too_wide: Cell<bool>,
+    /// What is read is counted here.
+    pub work: &'a Work,
 }
 
 /// The side from which a projection meets the pool.
@@ -61,7 +64,7 @@ impl<'g> Verifier<'_, 'g> {
             Kind::Anchor(_) => unreachable!("an anchor is always at or below the cut"),
             Kind::Projection(child, relation) => {
                 let back = self.query.relations[*relation].inverse();
-                self.reaches(*child, self.graph.tails(entity, back))
+                self.reaches(*child, self.work.tails(self.graph, entity, back))
             }
             Kind::Intersection(children) => children.iter().all(|&child| self.contains(child, entity)),
             Kind::Union(children) => children.iter().any(|&child| self.contains(child, entity)),
@@ -73,7 +76,10 @@ impl<'g> Verifier<'_, 'g> {
     #[inline]
     fn reaches(&self, child: usize, sources: &[EntityId]) -> bool {
         match &self.frontier.sets[child] {
-            Some(found) => found.intersects(sources),
+            Some(found) => {
+                self.work.compared(sources.len(), found.entities().len());
+                found.intersects(sources)
+            }
             None if sources.len() > self.relation_bandwidth => {
                 self.too_wide.set(true);
                 false
@@ -136,6 +142,7 @@ impl<'g> Verifier<'_, 'g> {
     fn enumerate_union(&mut self, children: &[usize], out: &mut [u64]) -> usize {
         let mut met = self.frontier.take_set();
         for &child in children {
+            self.work.asked(self.frontier.sets[child].as_ref().map_or(0, |found| found.entities().len()));
             for &entity in self.frontier.sets[child].as_ref().map_or(&[][..], Found::entities) {
                 if met.insert(entity)
                     && let Some(candidate) = self.pool.candidate(entity)
@@ -181,6 +188,7 @@ impl<'g> Verifier<'_, 'g> {
     fn walk_set(&self, lead: usize, all: &[usize], out: &mut [u64]) -> Option<usize> {
         let entities = self.frontier.sets[lead].as_ref().map_or(&[][..], Found::entities);
         let count = all.is_empty() || entities.len() <= ALWAYS_ENUMERATED;
+        self.work.asked(entities.len());
         let mut size = 0;
         for &entity in entities {
             // Without a count only what is in the pool needs to be checked.
@@ -209,12 +217,13 @@ impl<'g> Verifier<'_, 'g> {
         let sources = self.frontier.sets[child].as_ref().map_or(&[][..], Found::entities);
         let mut size = Some(0);
         for &source in sources {
-            let tails = self.graph.tails(source, relation);
+            let tails = self.work.tails(self.graph, source, relation);
             if tails.len() > budget {
                 size = None;
                 break;
             }
             budget -= tails.len();
+            self.work.asked(tails.len());
             for &entity in tails {
                 if met.insert(entity) && self.inside(lead, all, entity) {
                     size = size.map(|size| size + 1);
@@ -231,16 +240,25 @@ impl<'g> Verifier<'_, 'g> {
     /// Walks from the candidates that have the last relation at all, back to the frontier.
     fn walk_backward(&self, lead: usize, all: &[usize], out: &mut [u64]) {
         let (child, relation) = self.projection(lead);
-        for entry in self.pool.leaving(relation.inverse()) {
-            let candidate = entry.candidate as usize;
+        let back = relation.inverse();
+        let mut check = |candidate: usize, tails: Option<&[EntityId]>| {
             let entity = self.pool.entity(candidate);
             let found = match &self.frontier.sets[lead] {
                 Some(found) => found.contains(entity),
-                None => self.reaches(child, entry.tails),
+                None => {
+                    self.reaches(child, tails.unwrap_or_else(|| self.work.tails(self.graph, entity, back)))
+                }
             };
             if found && self.inside(lead, all, entity) {
                 set(out, candidate);
             }
+        };
+        match self.pool.leaving(back) {
+            Some(entries) => {
+                self.work.entries(entries.len());
+                entries.iter().for_each(|entry| check(entry.candidate as usize, Some(entry.tails)));
+            }
+            None => (0..self.pool.num_candidates()).for_each(|candidate| check(candidate, None)),
         }
     }
 
@@ -259,7 +277,14 @@ impl<'g> Verifier<'_, 'g> {
         };
         let relation = self.query.relations[relation];
         let back = relation.inverse();
-        let candidates = self.pool.leaving(back).len();
+        // Candidates that are asked, what it takes to find their tails, and how many tails they have.
+        let (candidates, finding, tails) = match self.pool.leaving(back) {
+            Some(entries) => (entries.len(), 0, self.pool.num_tails(back)),
+            None => {
+                let all = self.pool.num_candidates();
+                (all, all * cost::FRAGMENT, all)
+            }
+        };
         if let Some(found) = &self.frontier.sets[node] {
             let forward = found.entities().len() * cost::STEP;
             let backward = candidates * cost::SEARCH;
@@ -270,15 +295,15 @@ impl<'g> Verifier<'_, 'g> {
             };
         }
         let Some(found) = &self.frontier.sets[child] else {
-            let tails = self.pool.num_tails(back);
-            return (Side::Backward, candidates * cost::SEARCH + tails * (cost::FRAGMENT + cost::SEARCH));
+            let deeper = tails * (cost::FRAGMENT + cost::SEARCH);
+            return (Side::Backward, finding + candidates * cost::SEARCH + deeper);
         };
-        // The pool is a sample of the graph: its mean fragment stands for those of the frontier.
-        let sample = self.pool.leaving(relation).len().max(1);
+        // A pool is a sample of the graph: its mean fragment stands for those of the frontier. Where there is no
+        // index to tell it, the budget of the forward walk does.
+        let sample = self.pool.leaving(relation).map_or(0, <[_]>::len).max(1);
         let mean = self.pool.num_tails(relation).div_ceil(sample).max(1);
         let forward = found.entities().len() * (cost::FRAGMENT + mean * cost::INSERT);
-        let tails = self.pool.num_tails(back);
-        let backward = candidates * cost::SEARCH + tails * cost::STEP;
+        let backward = finding + candidates * cost::SEARCH + tails * cost::STEP;
         let few = found.entities().len() * mean <= ALWAYS_ENUMERATED;
         if few || forward <= backward { (Side::Forward, forward) } else { (Side::Backward, backward) }
     }

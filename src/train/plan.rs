@@ -7,6 +7,7 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{Model, check_expressible};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
+use crate::sampler::Pooling;
 use crate::table::bytes;
 use serde::Serialize;
 
@@ -29,8 +30,10 @@ pub struct RunPlan {
     pub num_parameters: usize,
     /// Structures of a batch with their numbers of queries.
     pub batch: Vec<(String, usize)>,
-    /// Shared negatives of a batch.
+    /// Negatives of a query.
     pub negatives: usize,
+    /// Whether the queries of a batch share them.
+    pub pool: Pooling,
     /// Steps of the run.
     pub steps: u64,
     /// Device and instruction set.
@@ -79,14 +82,18 @@ impl RunPlan {
             + graph.num_relations() * widths.relation
             + dense.iter().sum::<usize>();
         let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
-        let rows = compiled.leaf_anchors.len() + compiled.num_queries + pool;
+        let negatives = config.sampling.num_negatives(compiled.num_queries);
+        let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
         let step = 2 * rows * widths.entity
             + 2 * compiled.relation_uses.len() * widths.relation
             + 2 * (roots + compiled.num_slots) * widths.query
             + 2 * roots * pool
             + dense.iter().sum::<usize>();
-        let batch = 4 * (3 * rows + 3 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
-        let waiting = config.sampling.queue + 2 * config.sampling.num_workers(backend.on_host()) + 1;
+        // Of each row: its number, its place in a group, and at worst a group of its own.
+        let batch =
+            4 * (4 * rows + negatives + 4 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
+        // Batches that wait, are made or worked on, and two copies on the device.
+        let waiting = config.sampling.queue + 2 * config.sampling.num_workers(backend.on_host()) + 3;
         let plan = RunPlan {
             dataset: graph.dataset().to_string(),
             num_entities: graph.num_entities(),
@@ -97,6 +104,7 @@ impl RunPlan {
             num_parameters,
             batch: mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
             negatives: pool,
+            pool: config.sampling.pool,
             steps: config.training.num_steps(num_edges),
             device: backend.describe(),
             parameter_bytes: 4 * num_parameters,

@@ -112,6 +112,8 @@ pub fn sampler_options(config: &Config) -> SamplerOptions {
     SamplerOptions {
         seed: config.training.seed,
         negatives: config.sampling.negatives,
+        pool: config.sampling.pool,
+        direction: config.sampling.direction,
         relation_bandwidth: config.sampling.relation_bandwidth,
         answer_cap: config.sampling.answer_cap,
         verification: config.sampling.verification,

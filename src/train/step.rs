@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::{Embedder, Halves, Model, Weights};
 use crate::pipeline::{Batch, Groups};
 use crate::query::Plan;
+use crate::sampler::Pooling;
 
 /// A model in training, with all buffers for batches of one plan.
 ///
@@ -45,10 +46,12 @@ struct StepOptions {
 struct Shape {
     queries: usize,
     roots: usize,
+    /// Candidates of a query.
     pool: usize,
+    sharing: Pooling,
     leaves: usize,
     uses: usize,
-    /// Leaves, then positives, then the pool.
+    /// Leaves, then positives, then the pool, or the queries' own pools one after the other.
     rows: usize,
 }
 
@@ -99,9 +102,12 @@ impl<B: Backend> Trainer<B> {
             queries: plan.num_queries,
             roots: plan.roots.len(),
             pool,
+            sharing: config.sampling.pool,
             leaves: plan.leaf_anchors.len(),
             uses: plan.relation_uses.len(),
-            rows: plan.leaf_anchors.len() + plan.num_queries + pool,
+            rows: plan.leaf_anchors.len()
+                + plan.num_queries
+                + config.sampling.num_negatives(plan.num_queries),
         };
         let widths = model.widths();
         let groups = || -> Result<DeviceGroups<B>> {
@@ -200,8 +206,9 @@ impl<B: Backend> Trainer<B> {
         self.unread += 1;
         let Trainer { backend, model, weights, embedder, options, shape, buffers: b, .. } = self;
         let (model, widths, scoring) = (&**model, model.widths(), model.scoring());
-        let Shape { queries, roots, pool, leaves, uses, rows } = *shape;
+        let Shape { queries, roots, pool, sharing, leaves, uses, rows } = *shape;
         let first_negative = leaves + queries;
+        let num_negatives = rows - first_negative;
 
         backend.gather(
             weights.entities.mat(),
@@ -212,15 +219,20 @@ impl<B: Backend> Trainer<B> {
         backend.gather(weights.relations.mat(), &b.relation_rows, relations);
         let entities = Mat::new(&b.entities, rows, widths.entity);
         let relations = Mat::new(&b.relations, uses, widths.relation);
-        let (positives, negatives) = (entities.rows(leaves, queries), entities.rows(first_negative, pool));
+        let (positives, negatives) =
+            (entities.rows(leaves, queries), entities.rows(first_negative, num_negatives));
 
         let dense = weights.dense_mats();
         let out = MatMut::new(&mut b.queries, roots, widths.query);
         embedder.forward(backend, model, &dense, entities.rows(0, leaves), relations, out);
         let embedded = Mat::new(&b.queries, roots, widths.query);
-        backend.scores(scoring, embedded, negatives, MatMut::new(&mut b.scores, roots, pool));
-        let out = MatMut::new(&mut b.positives, 1, roots);
-        backend.pair_scores(scoring, embedded, positives, &b.root_offsets, out);
+        let out = MatMut::new(&mut b.scores, roots, pool);
+        match sharing {
+            Pooling::Shared => backend.scores(scoring, embedded, negatives, out),
+            Pooling::Own => backend.own_scores(scoring, embedded, negatives, &b.root_offsets, out),
+        }
+        let out = MatMut::new(&mut b.positives, roots, 1);
+        backend.own_scores(scoring, embedded, positives, &b.root_offsets, out);
         backend.loss(
             options.loss,
             &b.root_offsets,
@@ -234,22 +246,42 @@ impl<B: Backend> Trainer<B> {
             MatMut::new(&mut b.weights, roots, pool),
         );
 
-        backend.scores_backward(
-            scoring,
-            embedded,
-            negatives,
-            Mat::new(&b.scores, roots, pool),
-            Mat::new(&b.weights, roots, pool),
-            MatMut::new(&mut b.dqueries, roots, widths.query),
-            MatMut::new(&mut b.dentities, rows, widths.entity).rows(first_negative, pool),
-        );
-        backend.pair_scores_backward(
+        let (scores, weights_of_scores) =
+            (Mat::new(&b.scores, roots, pool), Mat::new(&b.weights, roots, pool));
+        let mut dqueries = MatMut::new(&mut b.dqueries, roots, widths.query);
+        let dnegatives =
+            MatMut::new(&mut b.dentities, rows, widths.entity).rows(first_negative, num_negatives);
+        match sharing {
+            Pooling::Shared => backend.scores_backward(
+                scoring,
+                embedded,
+                negatives,
+                scores,
+                weights_of_scores,
+                dqueries,
+                dnegatives,
+            ),
+            Pooling::Own => {
+                backend.fill(0.0, dqueries.again());
+                backend.own_scores_backward(
+                    scoring,
+                    embedded,
+                    negatives,
+                    &b.root_offsets,
+                    scores,
+                    weights_of_scores,
+                    dqueries,
+                    dnegatives,
+                );
+            }
+        }
+        backend.own_scores_backward(
             scoring,
             embedded,
             positives,
             &b.root_offsets,
-            Mat::new(&b.positives, 1, roots),
-            Mat::new(&b.dpositives, 1, roots),
+            Mat::new(&b.positives, roots, 1),
+            Mat::new(&b.dpositives, roots, 1),
             MatMut::new(&mut b.dqueries, roots, widths.query),
             MatMut::new(&mut b.dentities, rows, widths.entity).rows(leaves, queries),
         );

@@ -44,23 +44,23 @@ fn scores<B: Backend>(backend: &B) -> Vec<f64> {
     for kind in KINDS {
         let mut array = |rows, cols| Array::new(rows, cols, |_, _| full(&mut rng)).on(backend);
         let (q, e) = (array(num_queries, kind.query_width(d)), array(num_entities, d));
-        let (w, pair_w) = (array(num_queries, num_entities), array(1, num_queries));
-        let [mut s, mut dq, mut de, mut pair_s] =
-            [(num_queries, num_entities), (num_queries, q.mat().cols), (num_entities, d), (1, num_queries)]
+        let (w, own_w) = (array(num_queries, num_entities), array(num_queries, 2));
+        let [mut s, mut dq, mut de, mut own_s] =
+            [(num_queries, num_entities), (num_queries, q.mat().cols), (num_entities, d), (num_queries, 2)]
                 .map(|(rows, cols)| Array::junk(rows, cols).on(backend));
         backend.scores(kind, q.mat(), e.mat(), s.mat_mut());
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
         backend.scores_backward(kind, q.mat(), e.mat(), s.mat(), w.mat(), dq_out, de_out);
 
-        // The first entities are the positives of queries with two roots.
+        // The first entities are the candidates, two each, of queries with two roots.
         let count = num_queries.div_ceil(2);
         let roots: Vec<u32> = (0..=count).map(|q| (2 * q).min(num_queries) as u32).collect();
-        let (roots, positives) = (&backend.index(&roots).unwrap(), e.mat().rows(0, count));
-        backend.pair_scores(kind, q.mat(), positives, roots, pair_s.mat_mut());
-        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut().rows(0, count));
-        let (s_in, w_in) = (pair_s.mat(), pair_w.mat());
-        backend.pair_scores_backward(kind, q.mat(), positives, roots, s_in, w_in, dq_out, de_out);
-        results.extend([s, dq, de, pair_s].iter().flat_map(|out| all(&out.read())));
+        let (roots, own) = (&backend.index(&roots).unwrap(), e.mat().rows(0, 2 * count));
+        backend.own_scores(kind, q.mat(), own, roots, own_s.mat_mut());
+        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut().rows(0, 2 * count));
+        let (s_in, w_in) = (own_s.mat(), own_w.mat());
+        backend.own_scores_backward(kind, q.mat(), own, roots, s_in, w_in, dq_out, de_out);
+        results.extend([s, dq, de, own_s].iter().flat_map(|out| all(&out.read())));
     }
     results
 }

@@ -204,27 +204,27 @@ fn scores_backward_is_the_derivative_of_scores() {
 }
 
 #[test]
-fn pair_scores_backward_is_the_derivative_of_pair_scores() {
-    let mut rng = stream(20, "pairs", 0);
+fn own_scores_backward_is_the_derivative_of_own_scores() {
+    let mut rng = stream(20, "own", 0);
     let roots = vec![0, 2, 3, 6];
-    for kind in crate::score::KINDS {
-        let inputs = embeddings(&mut rng, kind, 6, 3);
-        let coefficients = Array::random(&mut rng, 1, 6, 1.0);
+    for (kind, k) in crate::score::KINDS.into_iter().flat_map(|kind| [(kind, 1), (kind, 4)]) {
+        let inputs = embeddings(&mut rng, kind, 6, 3 * k);
+        let coefficients = Array::random(&mut rng, 6, k, 1.0);
         let scores = |x: &[Array]| {
-            let mut out = Array::junk(1, 6).on(&Reference);
+            let mut out = Array::junk(6, k).on(&Reference);
             let [q, e] = [0, 1].map(|i| x[i].on(&Reference));
-            Reference.pair_scores(kind, q.mat(), e.mat(), &roots, out.mat_mut());
+            Reference.own_scores(kind, q.mat(), e.mat(), &roots, out.mat_mut());
             out.read()
         };
         let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
         let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
         let mut dq = Array::zeros(6, inputs[0].cols).on(&Reference);
-        let mut de = Array::junk(3, 5).on(&Reference);
+        let mut de = Array::junk(3 * k, 5).on(&Reference);
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-        Reference.pair_scores_backward(kind, q.mat(), e.mat(), &roots, s.mat(), w.mat(), dq_out, de_out);
+        Reference.own_scores_backward(kind, q.mat(), e.mat(), &roots, s.mat(), w.mat(), dq_out, de_out);
         let forward = |x: &[Array]| scores(x).dot(&coefficients);
-        check(&format!("{kind:?}"), &inputs, 0, &dq.read(), &forward);
-        check(&format!("{kind:?}"), &inputs, 1, &de.read(), &forward);
+        check(&format!("{kind:?}, {k}"), &inputs, 0, &dq.read(), &forward);
+        check(&format!("{kind:?}, {k}"), &inputs, 1, &de.read(), &forward);
     }
 }
 

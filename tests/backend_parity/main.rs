@@ -150,15 +150,15 @@ macro_rules! parity {
                 }
             }
             #[test]
-            fn scores_of_pairs_agree() {
+            fn scores_of_own_candidates_agree() {
                 if let Some(backend) = $backend {
-                    score::check_pair_scores(&backend);
+                    score::check_own_scores(&backend);
                 }
             }
             #[test]
-            fn gradients_of_pairs_agree() {
+            fn gradients_of_own_candidates_agree() {
                 if let Some(backend) = $backend {
-                    score::check_pair_scores_backward(&backend);
+                    score::check_own_scores_backward(&backend);
                 }
             }
             #[test]

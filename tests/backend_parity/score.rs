@@ -1,4 +1,4 @@
-//! Scores of all pairs and of given pairs, forward and backward.
+//! Scores of all pairs and of queries with candidates of their own, forward and backward.
 
 use crate::array::*;
 use smore::backend::{Backend, Reference, Scoring};
@@ -120,35 +120,39 @@ pub fn check_scores_backward<B: Backend>(backend: &B) {
     });
 }
 
-/// A batch of pairs: 1 to 3 roots per query.
-struct Pairs {
+/// Queries of 1 to 3 roots, each with candidates of its own.
+struct Own {
     what: String,
     kind: Scoring,
     roots: Vec<u32>,
+    candidates: usize,
     queries: Array,
     entities: Array,
 }
 
-fn each_pairs(mut body: impl FnMut(&mut Rng, Pairs)) {
-    let mut rng = stream(5, "pairs", 0);
+fn each_own(mut body: impl FnMut(&mut Rng, Own)) {
+    let mut rng = stream(5, "own", 0);
     for kind in KINDS {
-        let shapes = COUNTS.map(|n| (n, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, d)));
-        for (count, d) in shapes {
+        // Queries, candidates, columns. One candidate is a query's positive.
+        let shapes = COUNTS.map(|n| (n, 1, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, 1, d)));
+        let several = [2, 3, 5, 15, 16, 17, 64, 130].map(|k| (4, k, 18)).into_iter();
+        let several = several.chain(DIMENSIONS.map(|d| (3, 18, d))).chain([(67, 5, 33)]);
+        for (count, candidates, d) in shapes.chain(several) {
             let roots = segments(&mut rng, count, 3);
             let queries = queries(&mut rng, kind, roots[count] as usize, d);
-            let entities = entities(&mut rng, &queries, count, d);
-            let what = format!("{kind:?}, {count} pairs x {d}");
-            body(&mut rng, Pairs { what, kind, roots, queries, entities });
+            let entities = entities(&mut rng, &queries, count * candidates, d);
+            let what = format!("{kind:?}, {count} queries x {candidates} x {d}");
+            body(&mut rng, Own { what, kind, roots, candidates, queries, entities });
         }
     }
 }
 
-impl Pairs {
+impl Own {
     fn scores<B: Backend>(&self, backend: &B) -> Array {
-        let mut out = Array::junk(1, self.queries.rows).on(backend);
+        let mut out = Array::junk(self.queries.rows, self.candidates).on(backend);
         let (q, e) = (self.queries.on(backend), self.entities.on(backend));
         let roots = backend.index(&self.roots).unwrap();
-        backend.pair_scores(self.kind, q.mat(), e.mat(), &roots, out.mat_mut());
+        backend.own_scores(self.kind, q.mat(), e.mat(), &roots, out.mat_mut());
         out.read()
     }
 
@@ -156,7 +160,7 @@ impl Pairs {
         let mut dq = start.on(backend);
         let mut de = Array::junk(self.entities.rows, self.entities.cols).on(backend);
         let [q, e, s, w] = [&self.queries, &self.entities, s, w].map(|a| a.on(backend));
-        backend.pair_scores_backward(
+        backend.own_scores_backward(
             self.kind,
             q.mat(),
             e.mat(),
@@ -169,37 +173,39 @@ impl Pairs {
         (dq.read(), de.read())
     }
 
-    /// The query of a root.
-    fn query_of(&self, root: usize) -> usize {
-        self.roots.partition_point(|&r| r as usize <= root) - 1
+    /// Candidate `n` of a root's query.
+    fn candidate(&self, root: usize, n: usize) -> &[f64] {
+        let query = self.roots.partition_point(|&r| r as usize <= root) - 1;
+        self.entities.row(query * self.candidates + n)
     }
 }
 
-pub fn check_pair_scores<B: Backend>(backend: &B) {
-    each_pairs(|_, pairs| {
-        let tolerance = |_, root| {
-            let (q, e) = (pairs.queries.row(root), pairs.entities.row(pairs.query_of(root)));
-            rounding(e.len(), magnitude(pairs.kind, q, e))
+pub fn check_own_scores<B: Backend>(backend: &B) {
+    each_own(|_, own| {
+        let tolerance = |root, n| {
+            let (q, e) = (own.queries.row(root), own.candidate(root, n));
+            rounding(e.len(), magnitude(own.kind, q, e))
         };
-        assert_close(&pairs.what, &pairs.scores(backend), &pairs.scores(&Reference), tolerance);
+        assert_close(&own.what, &own.scores(backend), &own.scores(&Reference), tolerance);
     });
 }
 
-pub fn check_pair_scores_backward<B: Backend>(backend: &B) {
-    each_pairs(|rng, pairs| {
-        let num_roots = pairs.queries.rows;
-        let s = pairs.scores(&Reference).rounded();
-        let w = Array::new(1, num_roots, |_, _| if below(rng, 4) == 0 { 0.0 } else { random(rng) - 0.5 });
-        let start = Array::random(rng, num_roots, pairs.queries.cols, 1.0);
-        let (dq, de) = pairs.gradients(backend, [&s, &w, &start]);
-        let (want_dq, want_de) = pairs.gradients(&Reference, [&s, &w, &start]);
-        let by_pair = |root: usize| {
-            let entity = pairs.entities.row(pairs.query_of(root));
-            w.at(0, root).abs() * sensitivity(pairs.kind, pairs.queries.row(root), entity)
+pub fn check_own_scores_backward<B: Backend>(backend: &B) {
+    each_own(|rng, own| {
+        let (num_roots, k) = (own.queries.rows, own.candidates);
+        let s = own.scores(&Reference).rounded();
+        let w = Array::new(num_roots, k, |_, _| if below(rng, 4) == 0 { 0.0 } else { random(rng) - 0.5 });
+        let start = Array::random(rng, num_roots, own.queries.cols, 1.0);
+        let (dq, de) = own.gradients(backend, [&s, &w, &start]);
+        let (want_dq, want_de) = own.gradients(&Reference, [&s, &w, &start]);
+        let by_pair = |root: usize, n: usize| {
+            w.at(root, n).abs() * sensitivity(own.kind, own.queries.row(root), own.candidate(root, n))
         };
-        assert_close(&pairs.what, &dq, &want_dq, |r, k| rounding(2, start.at(r, k).abs() + by_pair(r)));
-        assert_close(&pairs.what, &de, &want_de, |e, _| {
-            rounding(3, (pairs.roots[e] as usize..pairs.roots[e + 1] as usize).map(by_pair).sum())
+        let of_root: Vec<f64> = (0..num_roots).map(|r| (0..k).map(|n| by_pair(r, n)).sum()).collect();
+        assert_close(&own.what, &dq, &want_dq, |r, c| rounding(1 + k, start.at(r, c).abs() + of_root[r]));
+        assert_close(&own.what, &de, &want_de, |e, _| {
+            let roots = own.roots[e / k] as usize..own.roots[e / k + 1] as usize;
+            rounding(3, roots.map(|root| by_pair(root, e % k)).sum())
         });
     });
 }
@@ -242,16 +248,17 @@ pub fn check_bits<B: Backend>(backend: &B) {
             })
             .chain([(num_queries - 1, num_entities - 1)])
             .collect();
-        let alone = Pairs {
+        let alone = Own {
             what: String::new(),
             kind,
             roots: (0..=pairs.len() as u32).collect(),
+            candidates: 1,
             queries: Array::new(pairs.len(), q.cols, |p, k| q.at(pairs[p].0, k)),
             entities: Array::new(pairs.len(), d, |p, k| e.at(pairs[p].1, k)),
         };
         let alone = alone.scores(backend);
         for (p, &(i, j)) in pairs.iter().enumerate() {
-            let bits = [alone.at(0, p), together.at(i, j)].map(f64::to_bits);
+            let bits = [alone.at(p, 0), together.at(i, j)].map(f64::to_bits);
             assert_eq!(bits[0], bits[1], "{kind:?}, {num_queries} x {num_entities} x {d}, [{i}, {j}]");
         }
     }

@@ -172,11 +172,11 @@ impl Backend for Cpu {
         score::scores_backward(kind, queries, entities, scores, weights, dqueries, dentities);
     }
 
-    fn pair_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Vec<u32>, out: ViewMut) {
-        score::pair_scores(kind, queries, entities, roots, out);
+    fn own_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Vec<u32>, out: ViewMut) {
+        score::own_scores(kind, queries, entities, roots, out);
     }
 
-    fn pair_scores_backward(
+    fn own_scores_backward(
         &self,
         kind: Scoring,
         queries: View,
@@ -187,7 +187,7 @@ impl Backend for Cpu {
         dqueries: ViewMut,
         dentities: ViewMut,
     ) {
-        score::pair_scores_backward(kind, queries, entities, roots, scores, weights, dqueries, dentities);
+        score::own_scores_backward(kind, queries, entities, roots, scores, weights, dqueries, dentities);
     }
 
     fn loss(

@@ -11,7 +11,7 @@
 use super::geometry::{Box, Dot, Geometry, L1, L2};
 use super::linear::{Operand, par_matmul};
 use super::math::sum;
-use super::memory::{CHUNK, Shared, par_rows};
+use super::memory::{CHUNK, Rows, Shared, par_rows};
 use super::{View, ViewMut};
 use crate::backend::Scoring;
 use pulp::{Simd, WithSimd};
@@ -202,17 +202,29 @@ pub(super) fn pair(kind: Scoring, queries: View, query: usize, entities: View, e
     out[0]
 }
 
-/// See [`Backend::pair_scores`](crate::backend::Backend::pair_scores).
-pub fn pair_scores(kind: Scoring, queries: View, entities: View, roots: &[u32], out: ViewMut) {
+/// Checks the shapes of queries with candidates of their own; the number of candidates of each is the columns of `scores`.
+fn check_own(kind: Scoring, queries: View, entities: View, roots: &[u32], scores: (usize, usize)) {
     check(kind, queries, entities);
-    assert_eq!((roots.len() - 1, out.cols), (entities.rows, queries.rows));
-    assert!(roots.is_sorted(), "roots of queries follow each other");
+    let num_queries = roots.len() - 1;
+    assert_eq!((entities.rows, queries.rows), (num_queries * scores.1, roots[num_queries] as usize));
+    assert_eq!(scores.0, queries.rows);
+    assert!(roots.is_sorted_by(|a, b| a < b), "roots of queries follow each other");
+}
+
+/// See [`Backend::own_scores`](crate::backend::Backend::own_scores).
+pub fn own_scores(kind: Scoring, queries: View, entities: View, roots: &[u32], out: ViewMut) {
+    let candidates = out.cols;
+    check_own(kind, queries, entities, roots, (out.rows, candidates));
     let out = Shared::new(out);
-    (0..entities.rows).into_par_iter().with_min_len(CHUNK).for_each(|q| {
-        for root in roots[q]..roots[q + 1] {
-            let score = pair(kind, queries, root as usize, entities, q);
+    (0..roots.len() - 1).into_par_iter().with_min_len(CHUNK.div_ceil(candidates)).for_each(|q| {
+        let entities = entities.rows(q * candidates, candidates);
+        for root in roots[q] as usize..roots[q + 1] as usize {
             // SAFETY: a root belongs to one query, and a query to one task.
-            unsafe { out.slice(0, root as usize, 1)[0] = score };
+            let out = unsafe { out.slice(root, 0, candidates) };
+            let queries = queries.rows(root, 1);
+            with_geometry!(kind, geometry => {
+                pulp::Arch::new().dispatch(Block { geometry, queries, entities, out, stride: candidates });
+            });
         }
     });
 }
@@ -426,9 +438,9 @@ impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
     }
 }
 
-/// See [`Backend::pair_scores_backward`](crate::backend::Backend::pair_scores_backward).
+/// See [`Backend::own_scores_backward`](crate::backend::Backend::own_scores_backward).
 #[allow(clippy::too_many_arguments)]
-pub fn pair_scores_backward(
+pub fn own_scores_backward(
     kind: Scoring,
     queries: View,
     entities: View,
@@ -438,69 +450,92 @@ pub fn pair_scores_backward(
     dqueries: ViewMut,
     dentities: ViewMut,
 ) {
-    check(kind, queries, entities);
-    assert_eq!(roots.len() - 1, entities.rows);
-    assert!(roots.is_sorted(), "roots of queries follow each other");
-    assert_eq!((dqueries.rows, dentities.rows), (queries.rows, entities.rows));
-    let (scores, weights) = (scores.row(0), weights.row(0));
+    let candidates = weights.cols;
+    check_own(kind, queries, entities, roots, (weights.rows, candidates));
+    assert_eq!((scores.rows, scores.cols), (weights.rows, candidates));
+    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
+    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
     let dqueries = Shared::new(dqueries);
-    let width = queries.cols;
-    par_rows(dentities, CHUNK, |mut dentities| {
-        for i in 0..dentities.count {
-            let q = dentities.first + i;
-            let (entity, de) = (entities.row(q), dentities.row(i));
-            de.fill(0.0);
+    // A task has whole queries.
+    par_rows(dentities, CHUNK.div_ceil(candidates) * candidates, |mut dentities| {
+        for first in (0..dentities.count).step_by(candidates) {
+            let entities = entities.rows(dentities.first + first, candidates);
+            let q = (dentities.first + first) / candidates;
             for root in roots[q] as usize..roots[q + 1] as usize {
-                let query = queries.row(root);
+                let (query, weights, scores) = (queries.row(root), weights.row(root), scores.row(root));
                 // SAFETY: a root belongs to one query, and a query to one task.
-                let dq = unsafe { dqueries.slice(root, 0, width) };
+                let dq = unsafe { dqueries.slice(root, 0, query.len()) };
+                let replace = root == roots[q] as usize;
                 with_geometry!(kind, geometry => {
-                    let weight = geometry.weight(weights[root], scores[root]);
-                    pulp::Arch::new().dispatch(PairBackward { geometry, weight, query, entity, dq, de: &mut *de });
+                    pulp::Arch::new().dispatch(OwnBackward {
+                        geometry, weights, scores, query, entities, dq, dentities: &mut dentities, first, replace,
+                    });
                 });
             }
         }
     });
 }
 
-/// Adds the gradients of one pair's weighted score.
-struct PairBackward<'a, G> {
+/// Gradients of a root and its own candidates.
+struct OwnBackward<'a, 'b, G> {
     geometry: G,
-    weight: f32,
+    weights: &'a [f32],
+    scores: &'a [f32],
     query: &'a [f32],
-    entity: &'a [f32],
+    entities: View<'a>,
+    /// Added to.
     dq: &'a mut [f32],
-    de: &'a mut [f32],
+    dentities: &'a mut Rows<'b>,
+    /// The candidates' first row there.
+    first: usize,
+    /// Whether the candidates' gradients are written, or else added to those of the roots before.
+    replace: bool,
 }
 
-impl<G: Geometry> WithSimd for PairBackward<'_, G> {
+impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
-        let PairBackward { geometry, weight, query, entity, dq, de } = self;
-        let d = entity.len();
-        let w = s.splat_f32s(weight);
+        let OwnBackward { geometry, query, entities, dq, dentities, replace, .. } = self;
+        let d = entities.cols;
         let second = if G::OFFSETS { d } else { 0 };
-        for first in (0..d).step_by(S::F32_LANES) {
-            let columns = first..d.min(first + S::F32_LANES);
-            let offsets = second + columns.start..second + columns.end;
-            let q = s.partial_load_f32s(&query[columns.clone()]);
-            let o = s.partial_load_f32s(&query[offsets.clone()]);
-            let e = s.partial_load_f32s(&entity[columns.clone()]);
-            let zero = s.splat_f32s(0.0);
-            let (mut sum_q, mut sum_o, mut sum_e) = (zero, zero, zero);
-            geometry.backward(s, w, q, o, e, &mut sum_q, &mut sum_o, &mut sum_e);
-            let (sum_q, sum_o, sum_e) = (&[sum_q], &[sum_o], &[sum_e]);
-            let (sum_q, sum_o, sum_e): (&[f32], &[f32], &[f32]) =
-                (bytemuck::cast_slice(sum_q), bytemuck::cast_slice(sum_o), bytemuck::cast_slice(sum_e));
-            for (lane, k) in columns.enumerate() {
-                dq[k] += geometry.finish_query(sum_q[lane], weight);
-                de[k] += geometry.finish_entity(sum_e[lane], weight);
-                if G::OFFSETS {
-                    dq[d + k] += geometry.finish_offset(sum_o[lane], query[d + k], weight);
+        for block in (0..entities.rows).step_by(ENTITIES) {
+            let rows = block..entities.rows.min(block + ENTITIES);
+            let (mut w, mut total) = ([0f32; ENTITIES], 0.0);
+            for (w, n) in w.iter_mut().zip(rows.clone()) {
+                *w = geometry.weight(self.weights[n], self.scores[n]);
+                total += *w;
+            }
+            for first in (0..d).step_by(S::F32_LANES) {
+                let columns = first..d.min(first + S::F32_LANES);
+                let q = s.partial_load_f32s(&query[columns.clone()]);
+                let o = s.partial_load_f32s(&query[second + columns.start..second + columns.end]);
+                let zero = s.splat_f32s(0.0);
+                let (mut sum_q, mut sum_o) = (zero, zero);
+                for (&w, n) in w.iter().zip(rows.clone()) {
+                    let e = s.partial_load_f32s(&entities.row(n)[columns.clone()]);
+                    let mut sum_e = zero;
+                    geometry.backward(s, s.splat_f32s(w), q, o, e, &mut sum_q, &mut sum_o, &mut sum_e);
+                    let to = &mut dentities.row(self.first + n)[columns.clone()];
+                    for (to, &sum) in to.iter_mut().zip(lanes::<S>(&sum_e)) {
+                        let gradient = geometry.finish_entity(sum, w);
+                        *to = if replace { gradient } else { *to + gradient };
+                    }
+                }
+                for (k, (&sum_q, &sum_o)) in columns.zip(lanes::<S>(&sum_q).iter().zip(lanes::<S>(&sum_o))) {
+                    dq[k] += geometry.finish_query(sum_q, total);
+                    if G::OFFSETS {
+                        dq[d + k] += geometry.finish_offset(sum_o, query[d + k], total);
+                    }
                 }
             }
         }
     }
+}
+
+/// The numbers of a vector.
+#[inline(always)]
+fn lanes<S: Simd>(vector: &S::f32s) -> &[f32] {
+    bytemuck::cast_slice(std::slice::from_ref(vector))
 }

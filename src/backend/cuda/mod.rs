@@ -256,11 +256,11 @@ impl Backend for Cuda {
         score::scores_backward(self, kind, queries, entities, scores, weights, dqueries, dentities);
     }
 
-    fn pair_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Index, out: ViewMut) {
-        score::pair_scores(self, kind, queries, entities, roots, out);
+    fn own_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Index, out: ViewMut) {
+        score::own_scores(self, kind, queries, entities, roots, out);
     }
 
-    fn pair_scores_backward(
+    fn own_scores_backward(
         &self,
         kind: Scoring,
         queries: View,
@@ -271,7 +271,7 @@ impl Backend for Cuda {
         dqueries: ViewMut,
         dentities: ViewMut,
     ) {
-        score::pair_scores_backward(
+        score::own_scores_backward(
             self, kind, queries, entities, roots, scores, weights, dqueries, dentities,
         );
     }

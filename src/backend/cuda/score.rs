@@ -87,8 +87,17 @@ pub fn scores_backward(
 /// Pairs of a block of the kernels for given pairs.
 const PAIRS: usize = 16;
 
-/// See [`Backend::pair_scores`](crate::backend::Backend::pair_scores).
-pub fn pair_scores(
+/// Checks the shapes of queries with candidates of their own: as many as `scores` has columns.
+fn check_own(kind: Scoring, queries: RawMat, entities: RawMat, roots: &Index, scores: RawMat) {
+    check(kind, queries, entities);
+    assert_eq!(scores.rows, queries.rows);
+    assert_eq!((roots.len() - 1) * scores.cols as usize, entities.rows as usize);
+    // The kernels number pairs by 32 bits.
+    assert!(u32::try_from(scores.rows as usize * scores.cols as usize).is_ok());
+}
+
+/// See [`Backend::own_scores`](crate::backend::Backend::own_scores).
+pub fn own_scores(
     cuda: &Cuda,
     kind: Scoring,
     queries: View,
@@ -97,11 +106,10 @@ pub fn pair_scores(
     mut out: ViewMut,
 ) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
-    check(kind, queries, entities);
-    assert_eq!((roots.len(), out.cols), (entities.rows as usize + 1, queries.rows));
-    let blocks = (queries.rows as usize).div_ceil(PAIRS);
+    check_own(kind, queries, entities, roots, out);
+    let blocks = (out.rows as usize * out.cols as usize).div_ceil(PAIRS);
     cuda.launch(
-        kernel!("pair_scores", kind),
+        kernel!("own_scores", kind),
         [blocks, 1, 1],
         128,
         &[&geometry(kind), &queries, &entities, &roots.address(), &out],
@@ -127,9 +135,9 @@ pub(super) fn listed_scores(
     );
 }
 
-/// See [`Backend::pair_scores_backward`](crate::backend::Backend::pair_scores_backward).
+/// See [`Backend::own_scores_backward`](crate::backend::Backend::own_scores_backward).
 #[allow(clippy::too_many_arguments)]
-pub fn pair_scores_backward(
+pub fn own_scores_backward(
     cuda: &Cuda,
     kind: Scoring,
     queries: View,
@@ -142,15 +150,14 @@ pub fn pair_scores_backward(
 ) {
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
-    check(kind, queries, entities);
-    assert_eq!(roots.len(), entities.rows as usize + 1);
-    assert_eq!((scores.cols, weights.cols), (queries.rows, queries.rows));
+    check_own(kind, queries, entities, roots, weights);
+    assert_eq!((scores.rows, scores.cols), (weights.rows, weights.cols));
     assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
     assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
     cuda.cells(
-        [kernel!("pair_scores_backward", kind); 2],
+        [kernel!("own_scores_backward", kind); 2],
         false,
-        entities,
+        RawMat { rows: entities.rows / weights.cols, ..entities },
         &[&geometry(kind), &queries, &entities, &roots.address(), &scores, &weights, &dqueries, &dentities],
     );
 }
