@@ -43,6 +43,10 @@ impl Mapped {
     }
 }
 
+/// Bytes that no page is smaller than, of which pages begin at multiples.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 4096;
+
 /// How long another's lock is waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -114,6 +118,21 @@ impl Region {
         let _ = self.0.map.advise(advice);
     }
 
+    /// Whether the page of a byte is in memory, as far as the system tells; it is not touched.
+    pub fn is_resident(&self, byte: usize) -> bool {
+        assert!(byte < self.0.map.len());
+        #[cfg(target_os = "linux")]
+        {
+            let page = self.0.map.as_mut_ptr().wrapping_add(byte / PAGE * PAGE);
+            let mut state = 0u8;
+            // SAFETY: the page is part of the map (asserted above), and of one page the call writes one byte.
+            let told = unsafe { libc::mincore(page.cast(), 1, &mut state) } == 0;
+            told && state & 1 == 1
+        }
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+
     /// Has the pages of a range of bytes read without waiting for them. May do nothing.
     pub fn prefetch(&self, bytes: Range<usize>) {
         let _ = self.0.map.advise_range(Advice::WillNeed, bytes.start, bytes.len());
@@ -169,6 +188,7 @@ mod tests {
         region.advise(Access::Random);
         region.prefetch(64..76);
         numbers.as_mut_slice()[1] = 2.5;
+        assert!(region.is_resident(64) || cfg!(not(target_os = "linux")));
         region.flush().unwrap();
         region.flush_range(0..64).unwrap();
         let second = Region::open(File::open(&path).unwrap(), 64, false).unwrap_err();

@@ -9,9 +9,10 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::report::Baseline;
 use crate::eval::{FrequencyBaseline, LinkPrediction, ModelScorer, MultiHop, QueryOptions, Report, Scorer};
-use crate::eval::{QuerySet, cache, link_prediction};
+use crate::eval::{QuerySet, baseline, cache, link_prediction};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
+use crate::table::count;
 use std::path::Path;
 
 /// The queries of an evaluation.
@@ -97,7 +98,8 @@ pub fn load_model<B: Backend>(
     Ok(Loaded { model, weights, meta, note })
 }
 
-/// Ranks all queries of a set, and the split's triples where `links`, by a scorer and by the baseline.
+/// Ranks all queries of a set, and the split's triples where `links`, by a scorer and, up to [`baseline::MAX_EDGES`], by
+/// the baseline.
 pub fn evaluate(
     scorer: &impl Scorer,
     graph: &KnowledgeGraph,
@@ -105,18 +107,27 @@ pub fn evaluate(
     set: &QuerySet,
     links: bool,
 ) -> Result<Report> {
-    let baseline = FrequencyBaseline::new(&graph.split(Split::Train), graph.num_relations());
     let triples = links.then(|| link_prediction::queries(&graph.split(split), &graph.view(Split::Test)));
     let link_prediction = |scorer: &dyn Scorer| -> Result<Option<LinkPrediction>> {
         triples.as_ref().map(|t| LinkPrediction::evaluate(scorer, t, &mut |_| {})).transpose()
     };
-    let theirs = Baseline {
-        link_prediction: link_prediction(&baseline)?,
-        multi_hop: MultiHop::evaluate(&baseline, &set.groups, &mut |_| {})?,
+    let (train, mut notes) = (graph.split(Split::Train), set.notes.clone());
+    let theirs = if train.num_edges() <= baseline::MAX_EDGES {
+        let baseline = FrequencyBaseline::new(&train, graph.num_relations());
+        Some(Baseline {
+            link_prediction: link_prediction(&baseline)?,
+            multi_hop: MultiHop::evaluate(&baseline, &set.groups, &mut |_| {})?,
+        })
+    } else {
+        notes.push(format!(
+            "the frequency baseline is left out: the training graph has more than {} directed edges",
+            count(baseline::MAX_EDGES)
+        ));
+        None
     };
     let links = link_prediction(scorer)?;
     let multi_hop = MultiHop::evaluate(scorer, &set.groups, &mut |_| {})?;
-    Ok(Report::new(split.name(), scorer.name(), links, multi_hop, Some(theirs), set.notes.clone()))
+    Ok(Report::new(split.name(), scorer.name(), links, multi_hop, theirs, notes))
 }
 
 /// Draws the queries of a split, or reads them from an earlier time.

@@ -37,6 +37,9 @@ const PARTS: usize = 3;
 /// Steps that are announced at once. Each announcement waits for a page to be on the disk.
 const ANNOUNCED: u64 = 128;
 
+/// Rows of a batch of which it is looked up whether they are in memory.
+const SAMPLE: usize = 16;
+
 /// Bytes of rows that are filled and written at once.
 const BLOCK: usize = 16 << 20;
 
@@ -231,9 +234,14 @@ impl RowFile {
         self.region.advise(access);
     }
 
-    /// Has the pages of rows read without waiting for them. `rows` ascend.
+    /// Has the pages of rows read without waiting for them, unless a sample of them is in memory: then probably almost
+    /// all are, and asking for each would cost more than the few that are not. `rows` ascend.
     pub fn prefetch(&self, rows: &[u32]) {
         let (bytes, end) = (self.shape.row_bytes(), self.shape.file_bytes() as usize);
+        let mut sample = rows.iter().step_by(rows.len().div_ceil(SAMPLE).max(1));
+        if sample.all(|&row| self.region.is_resident(PAGE + row as usize * bytes)) {
+            return;
+        }
         let pages = rows.iter().map(|&row| {
             let begin = PAGE + row as usize * bytes;
             begin / PAGE * PAGE..(begin + bytes).next_multiple_of(PAGE).min(end)
