@@ -181,6 +181,17 @@ pub enum QueryWeighting {
     Uniform,
 }
 
+/// Where the rows of entities and their optimizer state live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TableKind {
+    /// In memory; files hold copies.
+    #[default]
+    Memory,
+    /// In a mapped file of the run folder, which may be larger than memory; changed in place.
+    File,
+}
+
 /// Loss, optimizer, length.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -205,6 +216,8 @@ pub struct TrainingConfig {
     pub query_weighting: QueryWeighting,
     /// Steps between evaluations on valid; 0 evaluates ten times in a run.
     pub valid_every: u64,
+    /// Where entity rows and their optimizer state live: memory or file. Both train to the same bits.
+    pub table: TableKind,
 }
 
 impl Default for TrainingConfig {
@@ -219,6 +232,7 @@ impl Default for TrainingConfig {
             adversarial_temperature: 1.0,
             query_weighting: QueryWeighting::Answers,
             valid_every: 0,
+            table: TableKind::Memory,
         }
     }
 }
@@ -227,6 +241,11 @@ impl Default for TrainingConfig {
 pub const DEFAULT_EPOCHS: f64 = 100.0;
 
 impl TrainingConfig {
+    /// Steps between evaluations on valid, in a run of so many.
+    pub fn valid_interval(&self, steps: u64) -> u64 {
+        if self.valid_every == 0 { steps.div_ceil(10) } else { self.valid_every }
+    }
+
     /// Number of steps on a graph with so many directed edges.
     pub fn num_steps(&self, num_edges: usize) -> u64 {
         let epochs = self.epochs.unwrap_or(DEFAULT_EPOCHS);

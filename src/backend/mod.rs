@@ -17,7 +17,8 @@ pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use reference::Reference;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::storage::mmap::Numbers;
 
 /// A read-only view of `rows x cols` scalars, row `i` at `offset + i * stride` of a buffer.
 #[derive(Debug)]
@@ -237,12 +238,17 @@ pub struct Parameters<B: Backend> {
     pub first: B::Buffer,
     /// Running mean of the squared gradient; empty on a table that is not trained.
     pub second: B::Buffer,
+    /// Whether `values` holds a row's value, first and second moment side by side, `3 * cols` scalars a row,
+    /// and `first` and `second` nothing: so a table in a file has it. Only backends with [`Backend::map`] take it.
+    pub interleaved: bool,
 }
 
 impl<B: Backend> Parameters<B> {
     /// The values as a matrix.
     pub fn mat(&self) -> Mat<'_, B::Buffer> {
-        Mat::new(&self.values, self.rows, self.cols)
+        let Parameters { rows, cols, values, .. } = self;
+        let stride = if self.interleaved { 3 * cols } else { *cols };
+        Mat { buffer: values, offset: 0, rows: *rows, cols: *cols, stride }
     }
 }
 
@@ -320,6 +326,11 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     fn value(scalar: Self::Scalar) -> f64;
     /// `len` zeros. Errors when the device has not enough memory.
     fn zeros(&self, len: usize) -> Result<Self::Buffer>;
+    /// A buffer of numbers that stay in their mapped file. Errors where the device works in memory of its own.
+    fn map(&self, numbers: Numbers) -> Result<Self::Buffer> {
+        let _ = numbers;
+        Err(Error::invalid(format!("{} cannot work on rows in a file: use --device cpu", self.describe())))
+    }
     /// Copies host scalars to `buffer[offset..]`.
     fn upload(&self, data: &[Self::Scalar], buffer: &mut Self::Buffer, offset: usize) -> Result<()>;
     /// Copies `buffer[offset..]` to host scalars; waits for what was started before.

@@ -556,6 +556,7 @@ impl Backend for Reference {
 }
 
 fn update(step: AdamStep, gradient: f64, at: usize, table: &mut Parameters<Reference>) {
+    assert!(!table.interleaved, "only a mapped table is interleaved");
     let [b1, b2, rate, correction, epsilon] =
         [step.beta1, step.beta2, step.rate, step.second_correction, step.epsilon].map(f64::from);
     table.first[at] = b1 * table.first[at] + (1.0 - b1) * gradient;

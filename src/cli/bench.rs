@@ -4,6 +4,7 @@ use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::backend::Backend;
 use crate::config::Config;
+use crate::error::Error;
 use crate::eval::{ModelScorer, QueryOptions, Scorer, cache};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
@@ -11,8 +12,9 @@ use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, parse_structures};
 use crate::sampler::{Rejection, StructureStats};
-use crate::table::{Table, count};
-use crate::train::run::sampler_options;
+use crate::table::{Table, bytes, count};
+use crate::train::run::{Usage, sampler_options};
+use crate::train::tables::{self, Ahead};
 use crate::train::{RunPlan, Trainer};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -135,8 +137,14 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
     let graph = Arc::new(global.open(&config.data.dataset)?);
     let model = model::create(&config.model)?;
     let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
-    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), true)?;
-    weights.start(&backend, &*model, config.training.seed)?;
+    // Rows in a file are beside the graph, and without a name: they go when the process ends, however it ends.
+    let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    std::fs::create_dir_all(&cache).map_err(Error::io(&cache))?;
+    let path = cache.join(format!("bench-{}.table", std::process::id()));
+    let (weights, mut rows) = tables::start(&backend, &*model, &graph, &config, &path)?;
+    if rows.is_some() {
+        std::fs::remove_file(&path).map_err(Error::io(&path))?;
+    }
     let workers = config.sampling.num_workers(backend.on_host());
     let mut pipeline = Pipeline::start(
         graph.clone(),
@@ -146,10 +154,13 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: 0 },
     )?;
     let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
-    let (step, mut loss) = (Cell::new(0), 0.0);
+    let (step, mut loss, mut ahead) = (Cell::new(0), 0.0, Ahead::default());
     let mut one = || -> anyhow::Result<usize> {
-        let batch = pipeline.next()?;
+        let batch = ahead.next(&mut pipeline, rows.as_ref(), true)?;
         step.set(step.get() + 1);
+        if let Some(rows) = &mut rows {
+            rows.before(step.get())?;
+        }
         trainer.step(&batch, config.training.learning_rate, step.get())?;
         pipeline.recycle(batch);
         if trainer.is_full() {
@@ -158,11 +169,13 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         Ok(config.training.batch_size)
     };
     rate(args.timing.warm_up, &mut one)?;
-    let (before, first) = (process::cpu_time(), step.get());
+    let (before, first, faults) = (process::cpu_time(), step.get(), process::page_faults());
     let runs: Vec<f64> = (0..args.timing.runs.max(1))
         .map(|_| rate(args.timing.seconds, &mut one))
         .collect::<Result<_, _>>()?;
     let cpu = (process::cpu_time() - before).as_secs_f64();
+    let mut usage = Usage { queries_per_second: median(&runs), ..Usage::default() };
+    usage.look(faults);
     // The workers' clock has run since the start: their share of the work is the same throughout.
     let sampling = pipeline.cpu_seconds() / process::cpu_time().as_secs_f64();
     let per_cpu_second = ((step.get() - first) as usize * config.training.batch_size) as f64 / cpu;
@@ -175,6 +188,8 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         "loss": loss,
         "steps": step.get(),
         "peak_resident_bytes": process::peak_resident_bytes(),
+        "table_bytes": plan.table_bytes,
+        "usage": usage,
         "device": plan.device,
         "config": config,
     });
@@ -183,7 +198,13 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         ("runs", runs.iter().map(|r| count(r.round() as u64)).collect::<Vec<_>>().join(", ")),
         ("queries per CPU second", count(per_cpu_second.round() as u64)),
         ("sampling share of CPU time", format!("{:.1} %", 100.0 * sampling)),
-        ("peak resident memory", process::peak_resident_bytes().map_or("-".into(), crate::table::bytes)),
+        ("peak resident memory", process::peak_resident_bytes().map_or("-".into(), bytes)),
+        ("of it now allocated", bytes(usage.anonymous_bytes)),
+        ("of it now mapped", bytes(usage.mapped_bytes)),
+        (
+            "page faults",
+            format!("{} minor, {} major", count(usage.page_faults.minor), count(usage.page_faults.major)),
+        ),
     ];
     show(global, &document, &format!("train {} on {}", plan.model, plan.dataset), &rows)
 }

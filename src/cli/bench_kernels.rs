@@ -395,6 +395,7 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
         values: bench.random(table_rows * d, 0.1)?,
         first: bench.backend.zeros(table_rows * d)?,
         second: bench.backend.zeros(table_rows * d)?,
+        interleaved: false,
     };
     let mut part = bench.random(touched * d, 1e-3)?;
     let size = format!("{} of {} rows x {d}", count(touched as u64), count(table_rows as u64));

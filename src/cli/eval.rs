@@ -4,8 +4,8 @@ use super::options::{DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::eval::import;
 use crate::graph::Split;
-use crate::train::run::Queries;
-use crate::train::{Observer, RunFolder, run};
+use crate::train::evaluate::{self, Queries};
+use crate::train::{Observer, RunFolder};
 use std::path::PathBuf;
 
 /// Arguments of `smore eval`.
@@ -61,7 +61,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         }
     };
     let (report, meta) = on!(args.device.open(global)?, backend =>
-        run::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &mut Notes)
+        evaluate::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &mut Notes)
     )?;
     if global.json {
         return print_json(&report);

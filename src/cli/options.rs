@@ -2,7 +2,7 @@
 
 use super::{Global, note};
 use crate::backend::{Cpu, Cuda};
-use crate::config::Config;
+use crate::config::{Config, TableKind};
 use crate::dataset::Cache;
 use crate::error::Result;
 use std::path::PathBuf;
@@ -44,6 +44,9 @@ pub struct ConfigArgs {
     /// Seed of the start and of every batch [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
+    /// Entity rows in memory, or in a mapped file of the run folder that may be larger than memory [default: memory]
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub table: Option<TableKind>,
     /// Any option of the configuration; can be given again
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
@@ -66,6 +69,9 @@ impl ConfigArgs {
             text("training.steps", &self.steps),
             text("training.epochs", &self.epochs),
             text("training.seed", &self.seed),
+            self.table.map(|table| {
+                format!("training.table={}", if table == TableKind::File { "file" } else { "memory" })
+            }),
         ];
         flags.into_iter().flatten().chain(self.set.iter().cloned()).collect()
     }

@@ -8,7 +8,8 @@ use crate::query::execute;
 use crate::query::parse_query;
 use crate::query::resolve::{resolve, with_names};
 use crate::table::count;
-use crate::train::{RunFolder, run};
+use crate::train::RunFolder;
+use crate::train::evaluate::{Loaded, load_model};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -49,13 +50,16 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     let query = resolve(&parse_query(&args.query)?, &graph)?;
     let structure = query.structure();
-    let scores = on!(args.device.open(global)?, backend => {
-        let (model, weights, _) = run::load_model(&backend, &graph, &config, &folder)?;
+    let best = on!(args.device.open(global)?, backend => {
+        let Loaded { model, weights, note: age, .. } = load_model(&backend, &graph, &config, &folder)?;
+        if let Some(age) = age {
+            note(format_args!("note: {age}"));
+        }
         crate::model::check_expressible(&*model, &structure.to_string(), &structure)?;
-        ModelScorer::new(&backend, &*model, &weights).scores(&query)?
+        ModelScorer::new(&backend, &*model, &weights).best(&query, args.k)?
     });
     let known = execute::answers(&graph.view(Split::Train), &query);
-    let answers = answers::rank_answers(&scores, args.k, &known, &graph);
+    let answers = answers::with_names(best, &known, &graph);
     let canonical = with_names(&query, &graph).to_string();
     if global.json {
         return print_json(&json!({

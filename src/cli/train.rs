@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::eval::MultiHop;
 use crate::sampler::Pooling;
 use crate::table::{Table, bytes, count, duration, fit, terminal_width};
+use crate::train::plan::EvaluationCost;
+use crate::train::run::Usage;
 use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -75,6 +77,7 @@ fn train<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<
         folder.discard_unless_saved();
     }
     let outcome = outcome?;
+    note(spent(&outcome.usage));
     let Some(report) = outcome.report else {
         let path = folder.path().display();
         note(format_args!(
@@ -88,6 +91,7 @@ fn train<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<
             "run": folder.path(),
             "step": outcome.step,
             "best_step": outcome.best_step,
+            "usage": outcome.usage,
             "report": report,
         }));
     }
@@ -151,6 +155,33 @@ fn stop_flag(bar: Option<ProgressBar>) -> anyhow::Result<&'static AtomicBool> {
 
 /// What the first Ctrl-C is answered with.
 const STOPPING: &str = "stopping as soon as the state is saved; once more stops at once";
+
+/// What evaluations take at most, as a row of the plan.
+fn scores(cost: &EvaluationCost) -> String {
+    let number = |scores: f64| if scores < 1e6 { count(scores as u64) } else { format!("{scores:.1e}") };
+    let links = match cost.link_prediction_scores {
+        0.0 => String::new(),
+        scores => format!(", link prediction {}", number(scores)),
+    };
+    format!(
+        "at most {} scores on valid, {} times; {} on test{links}",
+        number(cost.valid_scores),
+        count(cost.valid_evaluations),
+        number(cost.test_scores)
+    )
+}
+
+/// What training took, as a line.
+pub(super) fn spent(usage: &Usage) -> String {
+    format!(
+        "trained {} queries/s; at most {} of memory and {} of mapped pages were resident; page faults: {} minor, {} major",
+        count(usage.queries_per_second.round() as u64),
+        bytes(usage.anonymous_bytes),
+        bytes(usage.mapped_bytes),
+        count(usage.page_faults.minor),
+        count(usage.page_faults.major)
+    )
+}
 
 /// Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 struct Printer {
@@ -217,13 +248,25 @@ impl Observer for Printer {
         row(
             "memory",
             format!(
-                "{}: {} parameters, {} optimizer, {} buffers",
+                "{}: {} parameters, {} optimizer, {} buffers{}",
                 bytes(plan.total_bytes() as u64),
                 bytes(plan.parameter_bytes as u64),
                 bytes(plan.optimizer_bytes as u64),
-                bytes(plan.buffer_bytes as u64)
+                bytes(plan.buffer_bytes as u64),
+                match plan.popularity_bytes {
+                    0 => String::new(),
+                    drawing => format!(", {} to draw by degree", bytes(drawing as u64)),
+                }
             ),
         );
+        if plan.table_bytes > 0 {
+            let file = folder.join(crate::train::row_file::NAME);
+            row(
+                "entity rows",
+                format!("{} with optimizer, mapped from {}", bytes(plan.table_bytes), file.display()),
+            );
+        }
+        row("evaluation", scores(&plan.evaluation));
         row("device", plan.device.clone());
         row("run folder", folder.display().to_string());
         note(table);

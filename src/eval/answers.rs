@@ -1,4 +1,4 @@
-//! Scores of all entities for one query -> the best answers, known or predicted.
+//! Scores of all entities for one query, block by block -> the best answers, known or predicted.
 
 use crate::ids::EntityId;
 use crate::query::{NameKind, NameLookup};
@@ -28,41 +28,56 @@ pub struct Answer {
     pub status: AnswerStatus,
 }
 
-/// The `k` entities with the greatest scores, best first, equal scores by id; not-a-number is last.
-///
-/// O(entities + k log k): a selection, then a sort of what was selected.
-pub fn top_k(scores: &[f32], k: usize) -> Vec<EntityId> {
-    // total_cmp puts -0 below 0 and NaN above or below all numbers by its sign; ranks do neither.
-    let key = |e: &EntityId| {
-        let score = scores[e.index()];
-        if score.is_nan() { (true, 0.0) } else { (false, -(score + 0.0)) }
-    };
-    let order = |a: &EntityId, b: &EntityId| {
-        let ((a_nan, a_score), (b_nan, b_score)) = (key(a), key(b));
-        a_nan.cmp(&b_nan).then(a_score.total_cmp(&b_score)).then(a.cmp(b))
-    };
-    let mut ids: Vec<EntityId> = (0..scores.len() as u32).map(EntityId).collect();
-    if k < ids.len() {
-        ids.select_nth_unstable_by(k, order);
-        ids.truncate(k);
-    }
-    ids.sort_unstable_by(order);
-    ids
+/// The `k` entities with the greatest scores among those seen so far, best first, equal scores by id; not-a-number is
+/// last. Memory is that of `k` and of a block, not of all entities.
+#[derive(Clone, Debug)]
+pub struct Best {
+    k: usize,
+    kept: Vec<(EntityId, f32)>,
 }
 
-/// The `k` best answers with their names. `known` are the exact answers on the training graph, ascending
+impl Best {
+    /// Nothing seen yet.
+    pub fn new(k: usize) -> Self {
+        Best { k, kept: Vec::new() }
+    }
+
+    /// Sees the scores of the entities `first..`. O(block + k).
+    pub fn see(&mut self, first: EntityId, scores: &[f32]) {
+        self.kept.extend((first.0..).map(EntityId).zip(scores.iter().copied()));
+        if self.k < self.kept.len() {
+            self.kept.select_nth_unstable_by(self.k, order);
+            self.kept.truncate(self.k);
+        }
+    }
+
+    /// The best ones.
+    pub fn finish(mut self) -> Vec<(EntityId, f32)> {
+        self.kept.sort_unstable_by(order);
+        self.kept
+    }
+}
+
+/// Better ones first. total_cmp puts -0 below 0 and NaN above or below all numbers by its sign; ranks do neither.
+fn order(a: &(EntityId, f32), b: &(EntityId, f32)) -> std::cmp::Ordering {
+    let key = |score: f32| if score.is_nan() { (true, 0.0) } else { (false, -(score + 0.0)) };
+    let ((a_nan, a_score), (b_nan, b_score)) = (key(a.1), key(b.1));
+    a_nan.cmp(&b_nan).then(a_score.total_cmp(&b_score)).then(a.0.cmp(&b.0))
+}
+
+/// The best answers with their names. `known` are the exact answers on the training graph, ascending
 /// (see [`execute::answers`](crate::query::execute::answers)).
-pub fn rank_answers(scores: &[f32], k: usize, known: &[EntityId], names: &impl NameLookup) -> Vec<Answer> {
-    let answer = |entity: EntityId| Answer {
+pub fn with_names(best: Vec<(EntityId, f32)>, known: &[EntityId], names: &impl NameLookup) -> Vec<Answer> {
+    let answer = |(entity, score): (EntityId, f32)| Answer {
         entity: names.name(NameKind::Entity, entity.0),
         label: names.label(NameKind::Entity, entity.0),
-        score: scores[entity.index()],
+        score,
         status: match known.binary_search(&entity) {
             Ok(_) => AnswerStatus::Known,
             Err(_) => AnswerStatus::Predicted,
         },
     };
-    top_k(scores, k).into_iter().map(answer).collect()
+    best.into_iter().map(answer).collect()
 }
 
 /// The answers as a table. The label column is left out where no answer has one.
@@ -93,11 +108,17 @@ mod tests {
     #[test]
     fn the_best_scores_come_first_and_not_a_number_last() {
         let scores = [1.0, f32::NAN, 3.0, f32::NEG_INFINITY, 3.0, -f32::NAN, 0.0, -0.0];
-        let ids = |k| top_k(&scores, k).into_iter().map(|e| e.0).collect::<Vec<_>>();
-        assert_eq!(ids(8), [2, 4, 0, 6, 7, 3, 1, 5]);
-        assert_eq!(ids(100), ids(8));
-        for k in 0..8 {
-            assert_eq!(ids(k), ids(8)[..k]);
+        let ids = |k, block| {
+            let mut best = Best::new(k);
+            for (i, scores) in scores.chunks(block).enumerate() {
+                best.see(EntityId((i * block) as u32), scores);
+            }
+            best.finish().into_iter().map(|(e, _)| e.0).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(8, 8), [2, 4, 0, 6, 7, 3, 1, 5]);
+        assert_eq!(ids(100, 8), ids(8, 8));
+        for (k, block) in (0..9).flat_map(|k| [1, 3, 8].map(|block| (k, block))) {
+            assert_eq!(ids(k, block), ids(8, 8)[..k]);
         }
     }
 

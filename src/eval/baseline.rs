@@ -8,6 +8,10 @@ use crate::ids::EntityId;
 use crate::query::{Query, Tree};
 use rayon::prelude::*;
 
+/// Directed training edges up to which a run's evaluation has the baseline beside the model's results. Beyond, counting
+/// would take gigabytes, and ranking among the tails of the most frequent relations longer than the model does.
+pub const MAX_EDGES: usize = 100_000_000;
+
 /// Scores an entity by how often it is the tail of the query's last relations in training.
 ///
 /// With `f_r(e)` the share of relation `r`'s training edges that end in `e`, the score of `e` for

@@ -2,10 +2,15 @@
 
 use crate::graph::{Csr, View, Walk};
 use crate::ids::{EntityId, RelationId};
-use crate::query::execute::answers;
+use crate::query::execute::answers_within;
 use crate::query::{Query, Structure, Tree};
 use crate::rng::{Rng, below};
 use crate::sampler::Rejection;
+
+/// Entities that a set on the way of an evaluation query may take to put together. On a graph of many millions of
+/// edges some queries reach most entities; looking at one of them would take seconds, and it is drawn again instead.
+/// No smaller graph than this has such queries.
+pub const LIMIT: usize = 1 << 20;
 
 /// Tries to find a random entity of a kind before the draw is given up.
 const ENTITY_TRIES: usize = 64;
@@ -137,7 +142,8 @@ impl Draw<'_, '_> {
             let others = match positive.is_empty() {
                 true => vec![self.entity_with_edges(Some(target))?],
                 false => {
-                    let mut set = answers(self.full, &Tree::Intersection(positive));
+                    let all = answers_within(self.full, &Tree::Intersection(positive), LIMIT);
+                    let mut set = all.ok_or(Rejection::Frontier)?;
                     set.retain(|&e| e != target);
                     set
                 }

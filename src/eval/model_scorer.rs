@@ -1,5 +1,6 @@
 //! A trained model as a [`Scorer`]: queries are embedded in blocks and ranked as they are scored.
 
+use super::answers::Best;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, RankTask};
@@ -10,6 +11,9 @@ use crate::query::{Mix, Plan, Query, Structure};
 
 /// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
 const BLOCK: usize = 512;
+
+/// Entities that are scored at once for [`ModelScorer::best`].
+const ENTITIES: usize = 1 << 18;
 
 /// A model with its tables on a device.
 pub struct ModelScorer<'a, B: Backend> {
@@ -64,28 +68,36 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         Ok(Embedded { queries, plan })
     }
 
-    /// The score of every entity for one query: the best of its disjuncts'. 4 bytes an entity.
-    pub fn scores(&self, query: &Query) -> Result<Vec<f32>> {
+    /// The `k` entities with the best scores for one query, each the best of its disjuncts', as [`Best`] orders them.
+    /// Entities are scored in blocks: memory does not grow with the graph.
+    pub fn best(&self, query: &Query, k: usize) -> Result<Vec<(EntityId, f32)>> {
         let (anchors, relations) = query.flatten();
         let anchors: Vec<EntityId> = anchors.into_iter().copied().collect();
         let relations: Vec<RelationId> = relations.into_iter().copied().collect();
         let Embedded { queries, plan } = self.embed(&query.structure(), 1, &anchors, &relations)?;
         let entities = self.weights.entities.mat();
         let (roots, width) = (plan.roots.len(), self.model.widths().query);
-        let mut scores = self.backend.zeros(roots * entities.rows)?;
-        let out = MatMut::new(&mut scores, roots, entities.rows);
-        self.backend.scores(self.model.scoring(), Mat::new(&queries, roots, width), entities, out);
-        let mut host = vec![B::Scalar::default(); roots * entities.rows];
-        self.backend.download(&scores, 0, &mut host)?;
-        let mut best = vec![f32::NEG_INFINITY; entities.rows];
-        for row in host.chunks(entities.rows) {
-            for (best, &score) in best.iter_mut().zip(row) {
-                let score = B::value(score) as f32;
-                // Not-a-number stays where it is met: it must not hide behind another disjunct.
-                *best = if score > *best || score.is_nan() { score } else { *best };
+        let block = ENTITIES.min(entities.rows);
+        let mut scores = self.backend.zeros(roots * block)?;
+        let mut best = Best::new(k);
+        for first in (0..entities.rows).step_by(ENTITIES) {
+            let count = block.min(entities.rows - first);
+            let out = MatMut::new(&mut scores, roots, count);
+            let block = entities.rows(first, count);
+            self.backend.scores(self.model.scoring(), Mat::new(&queries, roots, width), block, out);
+            let mut host = vec![B::Scalar::default(); roots * count];
+            self.backend.download(&scores, 0, &mut host)?;
+            let mut merged = vec![f32::NEG_INFINITY; count];
+            for row in host.chunks(count) {
+                for (best, &score) in merged.iter_mut().zip(row) {
+                    let score = B::value(score) as f32;
+                    // Not-a-number stays where it is met: it must not hide behind another disjunct.
+                    *best = if score > *best || score.is_nan() { score } else { *best };
+                }
             }
+            best.see(EntityId(first as u32), &merged);
         }
-        Ok(best)
+        Ok(best.finish())
     }
 }
 

@@ -1,11 +1,11 @@
 //! Valid and test query sets of any structures, with easy and hard answers.
 
-use super::draw::{can_have_hard_answers, draw};
+use super::draw::{LIMIT, can_have_hard_answers, draw};
 use super::group::QueryGroup;
 use crate::graph::csr::Sizes;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
-use crate::ids::EntityId;
-use crate::query::execute::answers;
+use crate::ids::{EntityId, Triple};
+use crate::query::execute::answers_within;
 use crate::query::{Proof, Query, Structure, Tree, proofs};
 use crate::rng::{below, stream};
 use crate::sampler::Rejection;
@@ -96,10 +96,10 @@ pub fn generate_from(graphs: &Graphs, options: &QueryOptions) -> QuerySet {
     set
 }
 
-/// Hard answers and all answers; `None` where the query has no hard answer or too many.
+/// Hard answers and all answers, or why the query is of no use.
 fn hard_answers(graphs: &Graphs, query: &Query, max: usize) -> Result<Answers, Reason> {
-    let all = answers(graphs.full, query);
-    let observed = answers(graphs.observed, query);
+    let within = |graph| answers_within(graph, query, LIMIT).ok_or(Reason::TooMuchOnTheWay);
+    let (all, observed) = (within(graphs.full)?, within(graphs.observed)?);
     let mut hard = all.clone();
     hard.retain(|e| observed.binary_search(e).is_err());
     match hard.len() {
@@ -129,13 +129,15 @@ enum Reason {
     NoHardAnswer,
     TooManyAnswers,
     Repeated,
+    TooMuchOnTheWay,
 }
 
-const REASONS: [&str; 4] = [
+const REASONS: [&str; 5] = [
     "could not be drawn or are degenerate",
     "have no hard answer",
     "have too many hard answers",
     "repeat one",
+    "reach more than a million entities on the way",
 ];
 
 impl From<Rejection> for Reason {
@@ -153,32 +155,37 @@ fn push(group: &mut QueryGroup, query: &Query, answers: &Answers) {
 }
 
 fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (QueryGroup, Option<String>) {
-    let mut queries = Vec::new();
+    // Only which ones there are: of a large graph most are not going to be used.
+    let mut found = Vec::new();
     let mut too_many = 0;
     for entity in graphs.held_out.entities_with_edges() {
-        for (relation, _) in graphs.held_out.row(entity).iter() {
-            let query = Tree::Projection(Box::new(Tree::Anchor(entity)), relation);
-            match hard_answers(graphs, &query, options.max_answers) {
-                Ok(answers) => queries.push((query, answers)),
-                Err(Reason::TooManyAnswers) => too_many += 1,
-                Err(_) => {}
+        for (relation, tails) in graphs.held_out.row(entity).iter() {
+            let is_new =
+                |&&tail: &&EntityId| !graphs.observed.contains(Triple { head: entity, relation, tail });
+            match tails.iter().filter(is_new).count() {
+                0 => {}
+                hard if hard > options.max_answers => too_many += 1,
+                _ => found.push((entity, relation)),
             }
         }
     }
-    let found = queries.len();
     let mut rng = stream(options.seed, "evaluation queries 1p", 0);
     // The first of a random order, then back in the order of entities.
-    let mut order: Vec<usize> = (0..found).collect();
-    for i in 0..found.min(options.max_queries) {
-        order.swap(i, i + below(&mut rng, (found - i) as u64) as usize);
+    let mut order: Vec<usize> = (0..found.len()).collect();
+    for i in 0..found.len().min(options.max_queries) {
+        order.swap(i, i + below(&mut rng, (found.len() - i) as u64) as usize);
     }
     order.truncate(options.max_queries);
     order.sort_unstable();
     let mut group = QueryGroup::new(structure.clone());
-    for i in order {
-        push(&mut group, &queries[i].0, &queries[i].1);
+    for (entity, relation) in order.into_iter().map(|i| found[i]) {
+        let query = Tree::Projection(Box::new(Tree::Anchor(entity)), relation);
+        match hard_answers(graphs, &query, options.max_answers) {
+            Ok(answers) => push(&mut group, &query, &answers),
+            Err(_) => too_many += 1,
+        }
     }
-    let note = (found == 0 && options.max_queries > 0).then(|| {
+    let note = (group.is_empty() && options.max_queries > 0).then(|| {
         format!(
             "1p: no queries: no held-out edge is new ({too_many} have more than {} answers)",
             options.max_answers

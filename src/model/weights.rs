@@ -17,7 +17,7 @@ pub struct Weights<B: Backend> {
 }
 
 /// Rows that share a stream of random numbers when they are filled.
-const ROWS_PER_STREAM: usize = 256;
+pub const ROWS_PER_STREAM: usize = 256;
 
 impl<B: Backend> Weights<B> {
     /// Tables of zeros; with room for the moments where the model is going to be trained.
@@ -28,27 +28,31 @@ impl<B: Backend> Weights<B> {
         num_relations: usize,
         trained: bool,
     ) -> Result<Self> {
-        let table = |rows: usize, cols: usize| -> Result<Parameters<B>> {
-            let moments = if trained { rows * cols } else { 0 };
-            Ok(Parameters {
-                rows,
-                cols,
-                values: backend.zeros(rows * cols)?,
-                first: backend.zeros(moments)?,
-                second: backend.zeros(moments)?,
-            })
-        };
-        let widths = model.widths();
+        let entities = zeros(backend, num_entities, model.widths().entity, trained)?;
+        Self::beside(backend, model, entities, num_relations, trained)
+    }
+
+    /// Tables of zeros beside entity rows that are already there, in a file.
+    pub fn beside(
+        backend: &B,
+        model: &dyn Model<B>,
+        entities: Parameters<B>,
+        num_relations: usize,
+        trained: bool,
+    ) -> Result<Self> {
+        let table = |rows, cols| zeros(backend, rows, cols, trained);
         Ok(Weights {
-            entities: table(num_entities, widths.entity)?,
-            relations: table(num_relations, widths.relation)?,
+            entities,
+            relations: table(num_relations, model.widths().relation)?,
             dense: model.dense().iter().map(|s| table(s.rows, s.cols)).collect::<Result<_>>()?,
         })
     }
 
-    /// Random start; the same for a seed on every machine.
+    /// Random start; the same for a seed on every machine. Entity rows in a file were made with theirs.
     pub fn start(&mut self, backend: &B, model: &dyn Model<B>, seed: u64) -> Result<()> {
-        fill(backend, &mut self.entities, seed, "start entities", |row, rng| model.start_entity(row, rng))?;
+        if !self.entities.interleaved {
+            fill(backend, &mut self.entities, seed, ENTITIES, |row, rng| model.start_entity(row, rng))?;
+        }
         fill(backend, &mut self.relations, seed, "start relations", |row, rng| {
             model.start_relation(row, rng)
         })?;
@@ -87,6 +91,42 @@ impl<B: Backend> Weights<B> {
     }
 }
 
+/// The purpose of the streams of entity rows.
+const ENTITIES: &str = "start entities";
+
+/// Entity rows `first..` as [`Weights::start`] makes them; `first` is a multiple of [`ROWS_PER_STREAM`] and
+/// `values` has at most as many rows.
+pub fn start_entities<B: Backend>(model: &dyn Model<B>, seed: u64, first: usize, values: &mut [f32]) {
+    let cols = model.widths().entity;
+    fill_stream(seed, ENTITIES, first, cols, values, |row, rng| model.start_entity(row, rng));
+}
+
+fn zeros<B: Backend>(backend: &B, rows: usize, cols: usize, trained: bool) -> Result<Parameters<B>> {
+    let moments = if trained { rows * cols } else { 0 };
+    Ok(Parameters {
+        rows,
+        cols,
+        values: backend.zeros(rows * cols)?,
+        first: backend.zeros(moments)?,
+        second: backend.zeros(moments)?,
+        interleaved: false,
+    })
+}
+
+/// The rows of one stream.
+fn fill_stream(
+    seed: u64,
+    purpose: &str,
+    first: usize,
+    cols: usize,
+    values: &mut [f32],
+    start: impl Fn(&mut [f32], &mut Rng),
+) {
+    assert!(first.is_multiple_of(ROWS_PER_STREAM) && values.len() <= ROWS_PER_STREAM * cols);
+    let mut rng = rng::stream(seed, purpose, (first / ROWS_PER_STREAM) as u64);
+    values.chunks_mut(cols).for_each(|row| start(row, &mut rng));
+}
+
 fn fill<B: Backend>(
     backend: &B,
     table: &mut Parameters<B>,
@@ -95,13 +135,10 @@ fn fill<B: Backend>(
     start: impl Fn(&mut [f32], &mut Rng),
 ) -> Result<()> {
     let mut block = vec![0f32; ROWS_PER_STREAM * table.cols];
-    for (number, first) in (0..table.rows).step_by(ROWS_PER_STREAM).enumerate() {
+    for first in (0..table.rows).step_by(ROWS_PER_STREAM) {
         let rows = ROWS_PER_STREAM.min(table.rows - first);
-        let mut rng = rng::stream(seed, purpose, number as u64);
         let block = &mut block[..rows * table.cols];
-        for row in block.chunks_mut(table.cols) {
-            start(row, &mut rng);
-        }
+        fill_stream(seed, purpose, first, table.cols, block, &start);
         let scalars: Vec<B::Scalar> = block.iter().map(|&x| B::scalar(f64::from(x))).collect();
         backend.upload(&scalars, &mut table.values, first * table.cols)?;
     }

@@ -10,30 +10,45 @@ use crate::ids::EntityId;
 /// subtracted instead, so that the usual structures never enumerate a complement. Time is the size
 /// of the sets on the way; memory is at most a few sets of entities.
 pub fn answers(graph: &View, query: &Query) -> Vec<EntityId> {
+    answers_within(graph, query, usize::MAX).expect("no set has more entities than that")
+}
+
+/// As [`answers`], or `None` where a set on the way takes more than `limit` entities to put together: on a large graph
+/// a few hops from a hub reach most of it. Time and memory are bounded by a few times `limit` for each projection.
+pub fn answers_within(graph: &View, query: &Query, limit: usize) -> Option<Vec<EntityId>> {
+    let inside = |child| answers_within(graph, child, limit);
+    let complement = |set: &[EntityId]| {
+        let fits = graph.num_entities() <= limit;
+        fits.then(|| complement(set, graph.num_entities()))
+    };
     match query {
-        Tree::Anchor(entity) => vec![*entity],
+        Tree::Anchor(entity) => Some(vec![*entity]),
         Tree::Projection(child, relation) => {
             let mut out = Vec::new();
-            for entity in answers(graph, child) {
+            for entity in inside(child)? {
                 graph.extend_tails(entity, *relation, &mut out);
+                if out.len() > limit {
+                    return None;
+                }
             }
             out.sort_unstable();
             out.dedup();
-            out
+            Some(out)
         }
         Tree::Union(children) => {
-            let mut out: Vec<EntityId> = children.iter().flat_map(|c| answers(graph, c)).collect();
+            let sets: Option<Vec<_>> = children.iter().map(inside).collect();
+            let mut out = sets?.concat();
             out.sort_unstable();
             out.dedup();
-            out
+            Some(out)
         }
-        Tree::Negation(child) => complement(&answers(graph, child), graph.num_entities()),
+        Tree::Negation(child) => complement(&inside(child)?),
         Tree::Intersection(children) => {
             let (negated, positive): (Vec<_>, Vec<_>) =
                 children.iter().partition(|c| matches!(c, Tree::Negation(_)));
             let mut out: Option<Vec<EntityId>> = None;
             for child in positive {
-                let set = answers(graph, child);
+                let set = inside(child)?;
                 out = Some(match out {
                     None => set,
                     Some(mut kept) => {
@@ -42,13 +57,16 @@ pub fn answers(graph: &View, query: &Query) -> Vec<EntityId> {
                     }
                 });
             }
-            let mut out = out.unwrap_or_else(|| complement(&[], graph.num_entities()));
+            let mut out = match out {
+                Some(out) => out,
+                None => complement(&[])?,
+            };
             for child in negated {
                 let Tree::Negation(inner) = child else { unreachable!("partitioned above") };
-                let set = answers(graph, inner);
+                let set = inside(inner)?;
                 out.retain(|e| set.binary_search(e).is_err());
             }
-            out
+            Some(out)
         }
     }
 }

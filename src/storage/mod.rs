@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`mmap`] (the only call that maps memory), [`atomic`] (a file is there whole or not
 //! at all), [`checksum`] (one hash for everything), [`container`] (header and section table), [`scratch`]
-//! (temporary bytes), [`sort`] and [`sort_records`] (more than memory holds, in order), [`pickle`] (plain data
+//! (temporary bytes), [`space`] (room on a disk), [`sort`] and [`sort_records`] (more than memory holds, in order), [`pickle`] (plain data
 //! written by Python), [`pickle_write`] (and for it).
 
 pub mod atomic;
@@ -14,6 +14,7 @@ pub mod pickle_write;
 pub mod scratch;
 pub mod sort;
 pub mod sort_records;
+pub mod space;
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -3,7 +3,7 @@
 //! A model holds one tensor a table (`entities`, `relations`, and the names of the dense parameters);
 //! a state adds `NAME.first` and `NAME.second`, Adam's moments. All are float32, row-major; rows of
 //! `entities` and `relations` stand in the order of the run folder's `entities.tsv` and `relations.tsv`.
-//! The file's metadata holds [`Meta`].
+//! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
 use crate::backend::{Backend, Parameters};
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ pub fn save<B: Backend>(
     state: bool,
 ) -> Result<()> {
     let mut tensors: Vec<(String, [usize; 2], &B::Buffer)> = Vec::new();
-    for (name, table) in weights.named(model) {
+    for (name, table) in weights.named(model).into_iter().filter(|(_, table)| !table.interleaved) {
         let shape = [table.rows, table.cols];
         if state {
             tensors.push((format!("{name}.first"), shape, &table.first));
@@ -158,8 +158,8 @@ pub fn load<B: Backend>(
         }
         Ok(())
     };
-    for (name, table) in weights.named_mut(model) {
-        let Parameters { rows, cols, values, first, second } = table;
+    for (name, table) in weights.named_mut(model).into_iter().filter(|(_, table)| !table.interleaved) {
+        let Parameters { rows, cols, values, first, second, .. } = table;
         fill(&name, [*rows, *cols], values)?;
         if state {
             fill(&format!("{name}.first"), [*rows, *cols], first)?;

@@ -6,12 +6,13 @@
 //! | `run.json` | version of smore, dataset, graph, device, steps |
 //! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
 //! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables; a backslash, tab, line feed or carriage return in them is written as `\\`, `\t`, `\n` or `\r` |
-//! | `model.safetensors` | the best model by valid |
+//! | `model.safetensors` | the best model by valid; with `training.table = "file"` the last one, without entity rows |
+//! | `entities.table` | with `training.table = "file"`: the entity rows and their optimizer state, of the last state ([`super::row_file`]); then there is no `entities.tsv`, rows are in the order of the graph's entities |
 //! | `state.safetensors` | the last state, with the optimizer's, to go on from |
 //! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` |
 //! | `test.json` | the report at the end |
 
-use crate::config::Config;
+use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
@@ -92,7 +93,10 @@ impl RunFolder {
             let names = graph.entities();
             format!("{id}\t{}\t{}\n", cell(&names.name(id)), cell(&names.label(id).unwrap_or_default()))
         });
-        self.write_lines("entities.tsv", entities)?;
+        // A table that may not fit into memory is as long as its names are: the graph has them.
+        if config.training.table == TableKind::Memory {
+            self.write_lines("entities.tsv", entities)?;
+        }
         let relations = (0..graph.num_relations() as u32).map(RelationId).map(|relation| {
             let (names, id) = (graph.relations(), relation.0 / 2);
             let inverse = if relation.is_inverse() { "^" } else { "" };

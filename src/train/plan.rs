@@ -1,7 +1,8 @@
 //! What a run is going to do and how much memory it takes, worked out before anything is allocated.
 
+use super::tables;
 use crate::backend::Backend;
-use crate::config::Config;
+use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{Model, check_expressible};
@@ -38,22 +39,58 @@ pub struct RunPlan {
     pub steps: u64,
     /// Device and instruction set.
     pub device: String,
-    /// Bytes of the tables of rows and networks.
+    /// Bytes of the tables of rows and networks, rows in a file apart.
     pub parameter_bytes: usize,
-    /// Bytes of the optimizer's moments.
+    /// Bytes of the optimizer's moments, rows in a file apart.
     pub optimizer_bytes: usize,
+    /// Bytes of the file of entity rows with their moments; 0 where they are in memory.
+    pub table_bytes: u64,
+    /// Bytes by which answers and negatives are drawn by their degree.
+    pub popularity_bytes: usize,
     /// Bytes of the buffers of a step and of the batches that wait.
     pub buffer_bytes: usize,
     /// Bytes of the graph file, mapped: the system takes them back when it needs memory.
     pub mapped_bytes: u64,
     /// Structures that are evaluated.
     pub evaluated: Vec<String>,
+    /// What the evaluations take.
+    pub evaluation: EvaluationCost,
     #[serde(skip)]
     mix: Mix,
     #[serde(skip)]
     compiled: Plan,
     #[serde(skip)]
     pub(super) evaluated_structures: Vec<Structure>,
+}
+
+/// How many scores evaluations take at most: a query is scored against every entity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct EvaluationCost {
+    /// Evaluations on valid in the whole run.
+    pub valid_evaluations: u64,
+    /// Scores of one evaluation on valid.
+    pub valid_scores: f64,
+    /// Scores of the multi-hop test.
+    pub test_scores: f64,
+    /// Scores of link prediction on test; 0 where it is not evaluated.
+    pub link_prediction_scores: f64,
+}
+
+impl EvaluationCost {
+    fn new(structures: &[Structure], graph: &KnowledgeGraph, config: &Config, steps: u64) -> Self {
+        let (entities, evaluation) = (graph.num_entities() as f64, &config.evaluation);
+        let scores = |split: Split, queries: usize| match graph.split(split).num_edges() {
+            0 => 0.0,
+            _ => structures.len() as f64 * queries as f64 * entities,
+        };
+        let test_edges = graph.split(Split::Test).num_edges() as f64;
+        EvaluationCost {
+            valid_evaluations: steps.div_ceil(config.training.valid_interval(steps)),
+            valid_scores: scores(Split::Valid, evaluation.valid_queries),
+            test_scores: scores(Split::Test, evaluation.queries),
+            link_prediction_scores: if evaluation.link_prediction { test_edges * entities } else { 0.0 },
+        }
+    }
 }
 
 impl RunPlan {
@@ -77,10 +114,21 @@ impl RunPlan {
         }
 
         let widths = model.widths();
+        let in_file = config.training.table == TableKind::File;
+        if in_file && !backend.on_host() {
+            return Err(Error::invalid(format!(
+                "rows in a file are for the CPU, and this is {}: add --device cpu, or use --table memory",
+                backend.describe()
+            )));
+        }
         let dense: Vec<usize> = model.dense().iter().map(|s| s.rows * s.cols).collect();
         let num_parameters = graph.num_entities() * widths.entity
             + graph.num_relations() * widths.relation
             + dense.iter().sum::<usize>();
+        let in_memory = num_parameters - if in_file { graph.num_entities() * widths.entity } else { 0 };
+        let steps = config.training.num_steps(num_edges);
+        let drawn_by_degree = [config.sampling.answer_exponent, config.sampling.negative_exponent]
+            .map(|e| usize::from(e != 0.0));
         let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
         let negatives = config.sampling.num_negatives(compiled.num_queries);
         let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
@@ -105,13 +153,17 @@ impl RunPlan {
             batch: mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
             negatives: pool,
             pool: config.sampling.pool,
-            steps: config.training.num_steps(num_edges),
+            steps,
             device: backend.describe(),
-            parameter_bytes: 4 * num_parameters,
-            optimizer_bytes: 8 * num_parameters,
+            parameter_bytes: 4 * in_memory,
+            optimizer_bytes: 8 * in_memory,
+            table_bytes: if in_file { tables::shape(model, graph, config).file_bytes() } else { 0 },
+            // An alias table; its weights are freed when it is made.
+            popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),
             buffer_bytes: 4 * step + waiting * batch,
             mapped_bytes: graph.size_in_bytes(),
             evaluated: evaluated_structures.iter().map(ToString::to_string).collect(),
+            evaluation: EvaluationCost::new(&evaluated_structures, graph, config, steps),
             mix,
             compiled,
             evaluated_structures,
@@ -120,9 +172,10 @@ impl RunPlan {
         if let Some(present) = present.filter(|&present| needed > present) {
             return Err(Error::invalid(format!(
                 "this run needs {} of memory and the machine has {}: lower model.dim, training.batch_size or \
-                 sampling.negatives",
+                 sampling.negatives{}",
                 bytes(needed),
-                bytes(present)
+                bytes(present),
+                if in_file { "" } else { ", or keep the entity rows in a file with --table file" }
             )));
         }
         Ok(plan)
@@ -138,9 +191,9 @@ impl RunPlan {
         &self.compiled
     }
 
-    /// Bytes that are allocated, without the mapped graph.
+    /// Bytes that are allocated, without what is mapped.
     pub fn total_bytes(&self) -> usize {
-        self.parameter_bytes + self.optimizer_bytes + self.buffer_bytes
+        self.parameter_bytes + self.optimizer_bytes + self.buffer_bytes + self.popularity_bytes
     }
 }
 

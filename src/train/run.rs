@@ -1,20 +1,24 @@
 //! The loop of a run: batches in, steps, evaluations on valid, the best model kept, test at the end.
 
 use super::checkpoint::{self, Meta};
+use super::evaluate::{Queries, evaluate_saved, query_set};
 use super::folder::{RunFolder, RunInfo};
 use super::plan::RunPlan;
+use super::row_file::{self, RowFile};
 use super::step::Trainer;
+use super::tables::{self, Ahead};
 use crate::backend::Backend;
-use crate::config::{Config, EvaluationConfig};
+use crate::config::{Config, EvaluationConfig, TableKind};
 use crate::error::{Error, Result};
-use crate::eval::report::Baseline;
-use crate::eval::{FrequencyBaseline, LinkPrediction, ModelScorer, MultiHop, QueryOptions, Report, Scorer};
-use crate::eval::{QuerySet, cache, link_prediction};
+use crate::eval::{ModelScorer, MultiHop, QueryOptions, Report};
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{self, Weights};
+use crate::model;
 use crate::pipeline::{Pipeline, PipelineOptions};
+use crate::process::{self, PageFaults};
 use crate::query::Structure;
 use crate::sampler::SamplerOptions;
+use crate::storage::mmap::Access;
+use crate::table::count;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +73,31 @@ pub struct Outcome {
     pub step: u64,
     /// The step whose model was kept.
     pub best_step: Option<u64>,
+    /// What training took, evaluations apart.
+    pub usage: Usage,
+}
+
+/// What training took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Usage {
+    /// Trained queries per second, evaluations and saving apart.
+    pub queries_per_second: f64,
+    /// Most resident memory that was seen and that the process had allocated, in bytes.
+    pub anonymous_bytes: u64,
+    /// Most resident pages of mapped files that were seen, in bytes: the graph, and rows in a file.
+    pub mapped_bytes: u64,
+    /// Page faults, in evaluations too.
+    pub page_faults: PageFaults,
+}
+
+impl Usage {
+    /// Looks at the process again. `since` are the faults before training.
+    pub fn look(&mut self, since: PageFaults) {
+        let most = |a: &mut u64, b: Option<u64>| *a = (*a).max(b.unwrap_or(0));
+        most(&mut self.anonymous_bytes, process::anonymous_bytes());
+        most(&mut self.mapped_bytes, process::mapped_bytes());
+        self.page_faults = process::page_faults() - since;
+    }
 }
 
 /// Everything that a run needs.
@@ -127,7 +156,7 @@ impl<B: Backend> Run<'_, B> {
     /// Trains, evaluates, saves.
     ///
     /// The model on disk is the one with the best mean MRR on valid (over all evaluated structures with
-    /// valid queries); without any, the last one. A stop saves the state and skips the test. A run that
+    /// valid queries); without any, and where entity rows are in a file, the last one. A stop saves the state and skips the test. A run that
     /// was stopped and goes on ends with the same bytes as one that was not; one that goes on to another
     /// number of steps does not end as a run of that length would have, because the learning rate of
     /// the steps already done fell towards the old end.
@@ -142,8 +171,6 @@ impl<B: Backend> Run<'_, B> {
         let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
         observer.plan(&plan, folder.path());
 
-        let mut weights =
-            Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), true)?;
         let (state, best_path) = (folder.state(), folder.file("model.safetensors"));
         let mut meta = Meta {
             model: model.name().into(),
@@ -151,7 +178,9 @@ impl<B: Backend> Run<'_, B> {
             version: env!("CARGO_PKG_VERSION").into(),
             ..Meta::default()
         };
-        if resume && state.is_file() {
+        let rows_path = tables::path(folder.path());
+        let (weights, mut rows) = if resume && state.is_file() {
+            let (mut weights, rows) = tables::open(&backend, &*model, &graph, &config, &rows_path, true)?;
             meta = checkpoint::load(&state, &backend, &*model, &mut weights, true)?;
             if meta.step > plan.steps {
                 return Err(Error::invalid(format!(
@@ -166,13 +195,23 @@ impl<B: Backend> Run<'_, B> {
                 0 => format!("all {} steps are done: only the test is made again", meta.step),
                 left => format!("going on after step {}, {left} to go", meta.step),
             });
+            if let Some(age) = rows.as_ref().and_then(|rows| row_file::age(&rows.steps(), meta.step)) {
+                observer.note(&format!(
+                    "{age}; training goes on from there, not to the same bytes as without the interruption"
+                ));
+            }
+            (weights, rows)
         } else {
             if resume {
                 observer.note("no step was saved: training starts from the beginning");
             }
-            weights.start(&backend, &*model, config.training.seed)?;
+            if config.training.table == TableKind::File {
+                observer.stage(&format!("writing {}", rows_path.display()));
+            }
+            let tables = tables::start(&backend, &*model, &graph, &config, &rows_path)?;
             folder.rewind_log(0)?;
-        }
+            tables
+        };
 
         // Only now that nothing refuses the run any more.
         if resume {
@@ -199,10 +238,7 @@ impl<B: Backend> Run<'_, B> {
             PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: meta.step },
         )?;
         let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
-        let valid_every = match config.training.valid_every {
-            0 => plan.steps.div_ceil(10),
-            every => every,
-        };
+        let valid_every = config.training.valid_interval(plan.steps);
         let log_every = plan.steps.div_ceil(LOG_LINES);
         let mut window = Window::new(config.training.batch_size);
         let mut log_window = Window::new(config.training.batch_size);
@@ -214,6 +250,8 @@ impl<B: Backend> Run<'_, B> {
                 "{what}: the learning rate ({:?}) is probably too high; {}",
                 config.training.learning_rate,
                 match state.is_file() {
+                    _ if config.training.table == TableKind::File =>
+                        "its entity rows were changed in place and are of no use any more: train again".into(),
                     true => format!("the last good state and model are kept in {folder}"),
                     false => "nothing had been saved yet".into(),
                 }
@@ -228,9 +266,16 @@ impl<B: Backend> Run<'_, B> {
             })
         };
 
+        let mut ahead = Ahead::default();
+        let (mut usage, faults) = (Usage::default(), process::page_faults());
+        let (first, mut busy, mut last_valid) = (meta.step, Stopwatch::default(), None);
+        busy.go_on();
         while meta.step < plan.steps && !stopped {
-            let batch = pipeline.next()?;
             let step = meta.step + 1;
+            let batch = ahead.next(&mut pipeline, rows.as_ref(), step < plan.steps)?;
+            if let Some(rows) = &mut rows {
+                rows.before(step)?;
+            }
             trainer.step(&batch, rate_at(&config, step, plan.steps), step)?;
             pipeline.recycle(batch);
             meta.step = step;
@@ -251,6 +296,7 @@ impl<B: Backend> Run<'_, B> {
                 }
             }
             if report {
+                usage.look(faults);
                 observer.progress(&window.report(step, plan.steps, pipeline.cpu_seconds()));
             }
             if log {
@@ -261,31 +307,58 @@ impl<B: Backend> Run<'_, B> {
             }
             window.stop();
             log_window.stop();
+            busy.stop();
             // Also where the run stops: going on after this step would not make up for it.
             if due {
+                advise(&rows, Access::Sequential);
                 let scorer = ModelScorer::new(trainer.backend(), trainer.model(), &trainer.weights);
                 let results = MultiHop::evaluate(&scorer, &valid.groups, &mut |_| {})?;
+                advise(&rows, Access::Random);
                 let mrr: Vec<f64> = results.structures.iter().map(|s| s.metrics.mrr).collect();
                 let mean = mrr.iter().sum::<f64>() / mrr.len().max(1) as f64;
                 let best = mrr.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
                 if best {
                     meta.best_valid_mrr = Some(mean).filter(|_| !mrr.is_empty());
+                }
+                if best || rows.is_some() {
                     save(&best_path, &trainer, &meta)?;
                 }
+                last_valid = Some(mean);
                 folder.log(&Record::Valid { step, mean_mrr: mean, best, multi_hop: &results })?;
                 observer.valid(step, &results, mean, best);
-            } else if meta.best_valid_mrr.is_none() {
+            } else if meta.best_valid_mrr.is_none() || rows.is_some() {
                 save(&best_path, &trainer, &meta)?;
             }
             save(&state, &trainer, &meta)?;
+            // Only now that the rest is on the disk: a header that names this step has all of it.
+            if let Some(rows) = &mut rows {
+                rows.flush(step)?;
+            }
+            usage.look(faults);
             saved = Instant::now();
             window.go_on();
             log_window.go_on();
+            busy.go_on();
         }
         drop(pipeline);
+        let queries = (meta.step - first) as f64 * config.training.batch_size as f64;
+        usage.queries_per_second = queries / busy.seconds().max(1e-9);
         if stopped && meta.step < plan.steps {
-            return Ok(Outcome { report: None, step: meta.step, best_step: None });
+            return Ok(Outcome { report: None, step: meta.step, best_step: None, usage });
         }
+        if let (Some(_), Some(best), Some(last)) = (&rows, meta.best_valid_mrr, last_valid)
+            && last < best
+        {
+            observer.note(&format!(
+                "valid was better before (mean MRR {:.2} against {:.2} after step {}), but rows in a file have no \
+                 copy of an earlier step: the model is the last one",
+                100.0 * best,
+                100.0 * last,
+                count(meta.step)
+            ));
+        }
+        // Gives up the lock, and the map.
+        drop(rows);
 
         let backend = trainer.into_backend();
         let (report, best) = evaluate_saved(
@@ -300,97 +373,8 @@ impl<B: Backend> Run<'_, B> {
         folder.log(&Record::Test { step: meta.step, report: &report })?;
         let text = serde_json::to_vec_pretty(&report).expect("plain data");
         crate::storage::atomic::write_bytes(&folder.file("test.json"), &text)?;
-        Ok(Outcome { report: Some(report), step: meta.step, best_step: Some(best.step) })
+        Ok(Outcome { report: Some(report), step: meta.step, best_step: Some(best.step), usage })
     }
-}
-
-/// The queries of an evaluation.
-pub enum Queries<'a> {
-    /// Those of the configuration, drawn from the graph, or kept in this folder from an earlier time.
-    Drawn(&'a Path),
-    /// A set that the user gave; structures that the model cannot express are left out with a note.
-    Given(QuerySet),
-}
-
-/// Evaluates a run's best model on a split, beside the frequency baseline.
-pub fn evaluate_saved<B: Backend>(
-    backend: &B,
-    graph: &KnowledgeGraph,
-    config: &Config,
-    folder: &RunFolder,
-    queries: Queries,
-    split: Split,
-    observer: &mut dyn Observer,
-) -> Result<(Report, Meta)> {
-    let (model, weights, meta) = load_model(backend, graph, config, folder)?;
-    let evaluation = &config.evaluation;
-    let set = match queries {
-        Queries::Drawn(cache) => {
-            let structures = super::plan::evaluated(&*model, &evaluation.structures)?;
-            let max_queries =
-                if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
-            let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
-            let options = QueryOptions { structures, max_queries, max_answers, seed };
-            query_set(graph, split, &options, cache, observer)
-        }
-        Queries::Given(mut set) => {
-            let mut left_out = Vec::new();
-            set.groups.retain(|group| {
-                let name = group.structure.to_string();
-                let fits = model::check_expressible(&*model, &name, &group.structure);
-                left_out.extend(fits.as_ref().err().map(|e| format!("{name} is left out: {e}")));
-                fits.is_ok()
-            });
-            set.notes.extend(left_out);
-            set
-        }
-    };
-    let scorer = ModelScorer::new(backend, &*model, &weights);
-    observer.stage(&format!("evaluating on {}", split.name()));
-    let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
-    Ok((report, meta))
-}
-
-/// A model of a run with its tables.
-pub type Loaded<B> = (Box<dyn model::Model<B>>, Weights<B>, Meta);
-
-/// Loads the best model of a run; errors where it does not belong to the graph.
-pub fn load_model<B: Backend>(
-    backend: &B,
-    graph: &KnowledgeGraph,
-    config: &Config,
-    folder: &RunFolder,
-) -> Result<Loaded<B>> {
-    let model = model::create::<B>(&config.model)?;
-    let mut weights = Weights::zeros(backend, &*model, graph.num_entities(), graph.num_relations(), false)?;
-    let path = folder.model()?;
-    let meta = checkpoint::load(&path, backend, &*model, &mut weights, false)?;
-    if meta.graph != format!("{:016x}", graph.fingerprint()) {
-        return Err(Error::file(&path, "was trained on another graph than the run folder's graph.smore"));
-    }
-    Ok((model, weights, meta))
-}
-
-/// Ranks all queries of a set, and the split's triples where `links`, by a scorer and by the baseline.
-pub fn evaluate(
-    scorer: &impl Scorer,
-    graph: &KnowledgeGraph,
-    split: Split,
-    set: &QuerySet,
-    links: bool,
-) -> Result<Report> {
-    let baseline = FrequencyBaseline::new(&graph.split(Split::Train), graph.num_relations());
-    let triples = links.then(|| link_prediction::queries(&graph.split(split), &graph.view(Split::Test)));
-    let link_prediction = |scorer: &dyn Scorer| -> Result<Option<LinkPrediction>> {
-        triples.as_ref().map(|t| LinkPrediction::evaluate(scorer, t, &mut |_| {})).transpose()
-    };
-    let theirs = Baseline {
-        link_prediction: link_prediction(&baseline)?,
-        multi_hop: MultiHop::evaluate(&baseline, &set.groups, &mut |_| {})?,
-    };
-    let links = link_prediction(scorer)?;
-    let multi_hop = MultiHop::evaluate(scorer, &set.groups, &mut |_| {})?;
-    Ok(Report::new(split.name(), scorer.name(), links, multi_hop, Some(theirs), set.notes.clone()))
 }
 
 fn query_options(evaluation: &EvaluationConfig, plan: &RunPlan, max_queries: usize) -> QueryOptions {
@@ -398,25 +382,38 @@ fn query_options(evaluation: &EvaluationConfig, plan: &RunPlan, max_queries: usi
     QueryOptions { structures, max_queries, max_answers: evaluation.max_answers, seed: evaluation.seed }
 }
 
-fn query_set(
-    graph: &KnowledgeGraph,
-    split: Split,
-    options: &QueryOptions,
-    folder: &Path,
-    observer: &mut dyn Observer,
-) -> QuerySet {
-    observer.stage(&format!("preparing {} queries", split.name()));
-    let (set, note) = cache::load_or_generate(graph, split, options, folder);
-    if let Some(note) = note {
-        observer.note(&note);
-    }
-    set
-}
-
 /// The learning rate of a step (from 1): linear from the full rate to its final share.
 fn rate_at(config: &Config, step: u64, steps: u64) -> f64 {
     let done = (step - 1) as f64 / steps.max(2).saturating_sub(1) as f64;
     config.training.learning_rate * (1.0 - done * (1.0 - config.training.final_rate))
+}
+
+/// Says how rows in a file are going to be touched.
+fn advise(rows: &Option<RowFile>, access: Access) {
+    if let Some(rows) = rows {
+        rows.advise(access);
+    }
+}
+
+/// Time that was spent training.
+#[derive(Default)]
+struct Stopwatch {
+    start: Option<Instant>,
+    spent: Duration,
+}
+
+impl Stopwatch {
+    fn go_on(&mut self) {
+        self.start = Some(Instant::now());
+    }
+
+    fn stop(&mut self) {
+        self.spent += self.start.take().map(|start| start.elapsed()).unwrap_or_default();
+    }
+
+    fn seconds(&self) -> f64 {
+        (self.spent + self.start.map(|start| start.elapsed()).unwrap_or_default()).as_secs_f64()
+    }
 }
 
 /// Losses and time since the last report.

@@ -21,7 +21,7 @@ fn upload<B: Backend>(backend: &B, values: &Array) -> Parameters<B> {
     let data: Vec<B::Scalar> = table(values).into_iter().map(B::scalar).collect();
     let [mut buffer, first, second] = [(); 3].map(|()| backend.zeros(data.len()).unwrap());
     backend.upload(&data, &mut buffer, 0).unwrap();
-    Parameters { rows: values.rows, cols: values.cols, values: buffer, first, second }
+    Parameters { rows: values.rows, cols: values.cols, values: buffer, first, second, interleaved: false }
 }
 
 fn download<B: Backend>(backend: &B, table: &Parameters<B>) -> [Vec<f64>; 3] {

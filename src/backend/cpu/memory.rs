@@ -3,24 +3,27 @@
 use super::ViewMut;
 use crate::backend::HostBuffer;
 use crate::error::{Error, Result};
+use crate::storage::mmap::Numbers;
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// A cache line of scalars.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
-struct Line([f32; 16]);
+pub struct Line([f32; 16]);
 
 // SAFETY: an array of f32, whose 64 bytes fill the alignment: no padding, all-zero bytes are zeros.
 unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: as above; any bit pattern is an array of f32.
 unsafe impl bytemuck::Pod for Line {}
 
-/// Scalars in host memory, aligned to 64 bytes.
-#[derive(Debug, Default)]
-pub struct Buffer {
-    lines: Vec<Line>,
-    len: usize,
+/// Scalars in host memory or in a mapped file, aligned to 64 bytes.
+#[derive(Debug)]
+pub enum Buffer {
+    /// Memory of the process: lines, and how many of their scalars count.
+    Memory(Vec<Line>, usize),
+    /// Pages of a file.
+    File(Numbers),
 }
 
 impl Buffer {
@@ -29,7 +32,7 @@ impl Buffer {
         let lines = bytemuck::allocation::try_zeroed_slice_box(len.div_ceil(16)).map_err(|()| {
             Error::invalid(format!("out of memory: {} bytes are needed for one table", len * 4))
         })?;
-        Ok(Buffer { lines: lines.into_vec(), len })
+        Ok(Buffer::Memory(lines.into_vec(), len))
     }
 }
 
@@ -38,12 +41,18 @@ impl HostBuffer for Buffer {
 
     #[inline]
     fn as_slice(&self) -> &[f32] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        match self {
+            Buffer::Memory(lines, len) => &bytemuck::cast_slice(lines)[..*len],
+            Buffer::File(numbers) => numbers.as_slice(),
+        }
     }
 
     #[inline]
     fn as_mut_slice(&mut self) -> &mut [f32] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        match self {
+            Buffer::Memory(lines, len) => &mut bytemuck::cast_slice_mut(lines)[..*len],
+            Buffer::File(numbers) => numbers.as_mut_slice(),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod score;
 pub mod segment;
 
 use super::*;
+use crate::storage::mmap::Numbers;
 use memory::Buffer;
 
 /// The CPU; threads are rayon's global pool.
@@ -55,6 +56,10 @@ impl Backend for Cpu {
 
     fn zeros(&self, len: usize) -> Result<Buffer> {
         Buffer::zeros(len)
+    }
+
+    fn map(&self, numbers: Numbers) -> Result<Buffer> {
+        Ok(Buffer::File(numbers))
     }
 
     fn upload(&self, data: &[f32], buffer: &mut Buffer, offset: usize) -> Result<()> {

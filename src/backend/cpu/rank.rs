@@ -53,25 +53,28 @@ pub fn rank(kind: Scoring, task: RankTask<Cpu>, entities: View) -> Vec<RankCount
                 .map(move |&e| score_of(kind, task, entities, q, e))
         })
         .collect();
-    let tasks: Vec<(usize, usize)> = (0..num_queries)
-        .step_by(QUERIES)
-        .flat_map(|q| (0..entities.rows).step_by(SPAN).map(move |e| (q, e)))
-        .collect();
-    let counted: Vec<Vec<RankCount>> = tasks
-        .par_iter()
-        .map(|&(first, begin)| {
-            let last = num_queries.min(first + QUERIES);
-            let end = entities.rows.min(begin + SPAN);
-            count_span(kind, &task, entities, first..last, begin..end, &thresholds)
-        })
-        .collect();
-    let mut counts = vec![RankCount::default(); task.targets.len()];
-    for (&(first, _), counted) in tasks.iter().zip(&counted) {
-        for (to, from) in counts[task.target_offsets[first] as usize..].iter_mut().zip(counted) {
+    // All queries pass over a span before the next one is touched: a table in a file is read once, not once for
+    // every block of queries. Counts are whole numbers, so the order in which tasks add theirs does not matter, and
+    // what is kept does not grow with the table.
+    let blocks = num_queries.div_ceil(QUERIES);
+    let none = || vec![RankCount::default(); task.targets.len()];
+    let sum = |mut counts: Vec<RankCount>, (first, counted): (usize, Vec<RankCount>)| {
+        for (to, from) in counts[first..].iter_mut().zip(counted) {
             to.better += from.better;
             to.equal += from.equal;
         }
-    }
+        counts
+    };
+    let mut counts = (0..blocks * entities.rows.div_ceil(SPAN))
+        .into_par_iter()
+        .fold(none, |counts, i| {
+            let (first, begin) = (i % blocks * QUERIES, i / blocks * SPAN);
+            let last = num_queries.min(first + QUERIES);
+            let end = entities.rows.min(begin + SPAN);
+            let counted = count_span(kind, &task, entities, first..last, begin..end, &thresholds);
+            sum(counts, (task.target_offsets[first] as usize, counted))
+        })
+        .reduce(none, |a, b| sum(a, (0, b)));
     // What is filtered out was counted with all others, and the target with itself.
     let filtered: Vec<Vec<RankCount>> = (0..num_queries)
         .into_par_iter()

@@ -11,6 +11,7 @@ fn raw(step: AdamStep) -> [f32; 5] {
 
 /// Values and moments.
 fn tables(table: &mut Parameters<Cuda>) -> [RawMat; 3] {
+    assert!(!table.interleaved, "only a mapped table is interleaved");
     let (rows, cols) = (table.rows, table.cols);
     [&mut table.values, &mut table.first, &mut table.second].map(|b| mat_mut(&mut MatMut::new(b, rows, cols)))
 }

@@ -1,0 +1,147 @@
+//! Evaluation of a saved run: its model loaded from the folder, its queries, the report.
+
+use super::checkpoint::{self, Meta};
+use super::row_file;
+use super::run::Observer;
+use super::{RunFolder, tables};
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::eval::report::Baseline;
+use crate::eval::{FrequencyBaseline, LinkPrediction, ModelScorer, MultiHop, QueryOptions, Report, Scorer};
+use crate::eval::{QuerySet, baseline, cache, link_prediction};
+use crate::graph::{KnowledgeGraph, Split};
+use crate::model::{self, Weights};
+use crate::table::count;
+use std::path::Path;
+
+/// The queries of an evaluation.
+pub enum Queries<'a> {
+    /// Those of the configuration, drawn from the graph, or kept in this folder from an earlier time.
+    Drawn(&'a Path),
+    /// A set that the user gave; structures that the model cannot express are left out with a note.
+    Given(QuerySet),
+}
+
+/// Evaluates a run's best model on a split, beside the frequency baseline.
+pub fn evaluate_saved<B: Backend>(
+    backend: &B,
+    graph: &KnowledgeGraph,
+    config: &Config,
+    folder: &RunFolder,
+    queries: Queries,
+    split: Split,
+    observer: &mut dyn Observer,
+) -> Result<(Report, Meta)> {
+    let Loaded { model, weights, meta, note } = load_model(backend, graph, config, folder)?;
+    if let Some(note) = note {
+        observer.note(&note);
+    }
+    let evaluation = &config.evaluation;
+    let set = match queries {
+        Queries::Drawn(cache) => {
+            let structures = super::plan::evaluated(&*model, &evaluation.structures)?;
+            let max_queries =
+                if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
+            let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
+            let options = QueryOptions { structures, max_queries, max_answers, seed };
+            query_set(graph, split, &options, cache, observer)
+        }
+        Queries::Given(mut set) => {
+            let mut left_out = Vec::new();
+            set.groups.retain(|group| {
+                let name = group.structure.to_string();
+                let fits = model::check_expressible(&*model, &name, &group.structure);
+                left_out.extend(fits.as_ref().err().map(|e| format!("{name} is left out: {e}")));
+                fits.is_ok()
+            });
+            set.notes.extend(left_out);
+            set
+        }
+    };
+    let scorer = ModelScorer::new(backend, &*model, &weights);
+    observer.stage(&format!("evaluating on {}", split.name()));
+    let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
+    Ok((report, meta))
+}
+
+/// A model of a run with its tables.
+#[derive(Debug)]
+pub struct Loaded<B: Backend> {
+    /// The model.
+    pub model: Box<dyn model::Model<B>>,
+    /// Its tables; not to be trained.
+    pub weights: Weights<B>,
+    /// What the saved model says about itself.
+    pub meta: Meta,
+    /// What the user should know: of which steps the rows of a table are that a crash left.
+    pub note: Option<String>,
+}
+
+/// Loads the model of a run: the best one, or with entity rows in a file the last one, whose rows stay in the file.
+/// Errors where it does not belong to the graph.
+pub fn load_model<B: Backend>(
+    backend: &B,
+    graph: &KnowledgeGraph,
+    config: &Config,
+    folder: &RunFolder,
+) -> Result<Loaded<B>> {
+    let model = model::create::<B>(&config.model)?;
+    let path = folder.model()?;
+    let (mut weights, rows) =
+        tables::open(backend, &*model, graph, config, &tables::path(folder.path()), false)?;
+    let meta = checkpoint::load(&path, backend, &*model, &mut weights, false)?;
+    if meta.graph != format!("{:016x}", graph.fingerprint()) {
+        return Err(Error::file(&path, "was trained on another graph than the run folder's graph.smore"));
+    }
+    let note = rows.and_then(|rows| row_file::age(&rows.steps(), meta.step));
+    Ok(Loaded { model, weights, meta, note })
+}
+
+/// Ranks all queries of a set, and the split's triples where `links`, by a scorer and, up to [`baseline::MAX_EDGES`], by
+/// the baseline.
+pub fn evaluate(
+    scorer: &impl Scorer,
+    graph: &KnowledgeGraph,
+    split: Split,
+    set: &QuerySet,
+    links: bool,
+) -> Result<Report> {
+    let triples = links.then(|| link_prediction::queries(&graph.split(split), &graph.view(Split::Test)));
+    let link_prediction = |scorer: &dyn Scorer| -> Result<Option<LinkPrediction>> {
+        triples.as_ref().map(|t| LinkPrediction::evaluate(scorer, t, &mut |_| {})).transpose()
+    };
+    let (train, mut notes) = (graph.split(Split::Train), set.notes.clone());
+    let theirs = if train.num_edges() <= baseline::MAX_EDGES {
+        let baseline = FrequencyBaseline::new(&train, graph.num_relations());
+        Some(Baseline {
+            link_prediction: link_prediction(&baseline)?,
+            multi_hop: MultiHop::evaluate(&baseline, &set.groups, &mut |_| {})?,
+        })
+    } else {
+        notes.push(format!(
+            "the frequency baseline is left out: the training graph has more than {} directed edges",
+            count(baseline::MAX_EDGES)
+        ));
+        None
+    };
+    let links = link_prediction(scorer)?;
+    let multi_hop = MultiHop::evaluate(scorer, &set.groups, &mut |_| {})?;
+    Ok(Report::new(split.name(), scorer.name(), links, multi_hop, theirs, notes))
+}
+
+/// Draws the queries of a split, or reads them from an earlier time.
+pub(super) fn query_set(
+    graph: &KnowledgeGraph,
+    split: Split,
+    options: &QueryOptions,
+    folder: &Path,
+    observer: &mut dyn Observer,
+) -> QuerySet {
+    observer.stage(&format!("preparing {} queries", split.name()));
+    let (set, note) = cache::load_or_generate(graph, split, options, folder);
+    if let Some(note) = note {
+        observer.note(&note);
+    }
+    set
+}

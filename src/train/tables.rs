@@ -1,0 +1,115 @@
+//! The tables of a run: all in memory, or with the entity rows in a file of the run folder.
+
+use super::row_file::{self, RowFile, Shape};
+use crate::backend::{Backend, Parameters};
+use crate::config::{Config, TableKind};
+use crate::error::Result;
+use crate::graph::KnowledgeGraph;
+use crate::model::weights::{ROWS_PER_STREAM, start_entities};
+use crate::model::{Model, Weights};
+use crate::pipeline::{Batch, Pipeline};
+use crate::storage::mmap::Numbers;
+use std::path::Path;
+
+/// Tables, and where entity rows are in a file, that file.
+pub type Tables<B> = (Weights<B>, Option<RowFile>);
+
+/// What the file of a run's entity rows must be.
+pub fn shape<B: Backend>(model: &dyn Model<B>, graph: &KnowledgeGraph, config: &Config) -> Shape {
+    Shape {
+        rows: graph.num_entities(),
+        cols: model.widths().entity,
+        graph: graph.fingerprint(),
+        seed: config.training.seed,
+    }
+}
+
+/// Random tables to start a run with. With [`TableKind::File`] the file `path` is made, which is one pass of writing
+/// over it; both kinds have the same numbers.
+pub fn start<B: Backend>(
+    backend: &B,
+    model: &dyn Model<B>,
+    graph: &KnowledgeGraph,
+    config: &Config,
+    path: &Path,
+) -> Result<Tables<B>> {
+    let seed = config.training.seed;
+    let (mut weights, file) = match config.training.table {
+        TableKind::Memory => {
+            (Weights::zeros(backend, model, graph.num_entities(), graph.num_relations(), true)?, None)
+        }
+        TableKind::File => {
+            let fill = |first: usize, values: &mut [f32]| start_entities(model, seed, first, values);
+            let (file, numbers) = RowFile::create(path, shape(model, graph, config), ROWS_PER_STREAM, fill)?;
+            (beside(backend, model, graph, numbers, true)?, Some(file))
+        }
+    };
+    weights.start(backend, model, seed)?;
+    Ok((weights, file))
+}
+
+/// Tables to be filled from a checkpoint, `trained` further or only read; with [`TableKind::File`] the entity rows of
+/// the file `path`, as they are.
+pub fn open<B: Backend>(
+    backend: &B,
+    model: &dyn Model<B>,
+    graph: &KnowledgeGraph,
+    config: &Config,
+    path: &Path,
+    trained: bool,
+) -> Result<Tables<B>> {
+    match config.training.table {
+        TableKind::Memory => {
+            let (entities, relations) = (graph.num_entities(), graph.num_relations());
+            Ok((Weights::zeros(backend, model, entities, relations, trained)?, None))
+        }
+        TableKind::File => {
+            let (file, numbers) = RowFile::open(path, shape(model, graph, config), trained)?;
+            Ok((beside(backend, model, graph, numbers, trained)?, Some(file)))
+        }
+    }
+}
+
+fn beside<B: Backend>(
+    backend: &B,
+    model: &dyn Model<B>,
+    graph: &KnowledgeGraph,
+    numbers: Numbers,
+    trained: bool,
+) -> Result<Weights<B>> {
+    let entities = Parameters {
+        rows: graph.num_entities(),
+        cols: model.widths().entity,
+        values: backend.map(numbers)?,
+        first: backend.zeros(0)?,
+        second: backend.zeros(0)?,
+        interleaved: true,
+    };
+    Weights::beside(backend, model, entities, graph.num_relations(), trained)
+}
+
+/// Where a run's entity rows are, below its folder.
+pub fn path(folder: &Path) -> std::path::PathBuf {
+    folder.join(row_file::NAME)
+}
+
+/// Batches, one ahead of the step: while a step is done, the system reads the rows of the next one from the file.
+#[derive(Debug, Default)]
+pub struct Ahead(Option<Batch>);
+
+impl Ahead {
+    /// The next batch of `pipeline`. With a file, and where there will be `more`, the rows of the one after it are
+    /// asked for.
+    pub fn next(&mut self, pipeline: &mut Pipeline, file: Option<&RowFile>, more: bool) -> Result<Batch> {
+        let batch = match self.0.take() {
+            Some(batch) => batch,
+            None => pipeline.next()?,
+        };
+        if let Some(file) = file.filter(|_| more) {
+            let next = pipeline.next()?;
+            file.prefetch(&next.entity_groups.ids);
+            self.0 = Some(next);
+        }
+        Ok(batch)
+    }
+}
