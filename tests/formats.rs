@@ -271,3 +271,37 @@ fn a_share_of_one_file_can_be_held_out() {
     let error = import_as(&split.data(), None, None, &options).unwrap_err().to_string();
     assert!(error.contains("only where there are none"), "{error}");
 }
+
+#[test]
+fn an_exported_folder_imports_as_the_same_graph() {
+    let folder = Folder::with(&[]);
+    let sizes = ["--entities=400", "--relations=12", "--edges=6000", "--valid=0.05", "--test=0.05"];
+    let generate = ["data", "generate", "--name=made", "--write-folder=data/made"];
+    let made = smore(&folder, &[&generate[..], &sizes[..]].concat());
+    let read = smore(&folder, &["data", "import", "data/made", "--name=read", "--memory=20k"]);
+    assert_eq!((&made["counts"], &made["findings"]), (&read["counts"], &read["findings"]));
+    let open = |name| resolve(name, &folder.options()).unwrap().0;
+    let (made, read) = (open("made"), open("read"));
+    for split in Split::ALL {
+        assert!(made.split(split).triples().eq(read.split(split).triples()), "{}", split.name());
+    }
+    let names =
+        |names: smore::graph::Names| (0..names.len() as u32).map(|id| names.name(id).to_owned()).collect();
+    let (made_names, read_names): (Vec<String>, Vec<String>) =
+        (names(made.entities()), names(read.entities()));
+    assert!(made_names == read_names && made_names.len() == 400);
+    let (made_names, read_names): (Vec<String>, Vec<String>) =
+        (names(made.relations()), names(read.relations()));
+    assert!(made_names == read_names && made_names.len() == 12);
+
+    // Any dataset can be exported, and nothing is written over.
+    let report = smore(&folder, &["data", "export", "umls", "data/umls"]);
+    let files = std::fs::read_dir(folder.data().join("umls")).unwrap().map(|file| file.unwrap());
+    let bytes: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+    assert_eq!(report["bytes"], bytes);
+    let umls = import(&folder, &folder.data().join("umls")).unwrap();
+    let bundled = open("umls");
+    assert_eq!(Split::ALL.map(|s| triples(&umls, s)), Split::ALL.map(|s| triples(&bundled, s)));
+    let again = smore::dataset::export::dgl_ke(&umls, &folder.data().join("umls"), &Default::default());
+    assert!(again.unwrap_err().to_string().contains("has triples of train already"));
+}

@@ -1,5 +1,6 @@
-//! `smore data import | generate | list | info | verify`.
+//! `smore data import | generate | list | info | verify | export`.
 
+use super::data_export::{self, ExportArgs};
 use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
 use super::options::parse_bytes;
@@ -35,6 +36,8 @@ enum DataCommand {
     Info(InfoArgs),
     /// Check every byte of a graph file, and a known dataset against what was published
     Verify(VerifyArgs),
+    /// Write a dataset as a folder that DGL-KE reads
+    Export(ExportArgs),
 }
 
 /// Arguments of `smore data import`.
@@ -115,6 +118,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         DataCommand::List => list(global),
         DataCommand::Info(args) => data_info::run(args, global),
         DataCommand::Verify(args) => verify(args, global),
+        DataCommand::Export(args) => data_export::run(args, global),
     }
 }
 
