@@ -185,3 +185,53 @@ fn the_list_shows_what_is_in_the_data_folder_and_what_is_incomplete() {
     let known = nothing["known"].as_array().unwrap();
     assert_eq!(known.iter().filter(|entry| !entry["present"].is_null()).count(), 1);
 }
+
+#[test]
+fn the_name_of_a_published_dataset_is_not_given_to_other_files() {
+    let folder = Folder::with(&FILES);
+    let refused = "is the name of UMLS, whose files these are not: choose another --name";
+    smore(&folder)
+        .args(["data", "import", "data", "--name", "UMLS"])
+        .assert()
+        .code(1)
+        .stderr(contains(refused));
+    std::fs::rename(folder.data(), folder.path().join("umls")).unwrap();
+    smore(&folder).args(["data", "import", "umls"]).assert().code(1).stderr(contains(refused));
+    assert_eq!(json(smore(&folder).args(["data", "info", "umls"]))["counts"]["entities"], 135);
+}
+
+#[test]
+fn folders_that_are_not_there_or_not_writable_name_their_options() {
+    let folder = Folder::with(&FILES);
+    let file = folder.data().join("train.txt");
+    smore(&folder)
+        .args(["data", "import", "data", "--cache-dir"])
+        .arg(&file)
+        .assert()
+        .code(1)
+        .stderr(contains("with --cache-dir (or SMORE_CACHE)"));
+    for dataset in ["nations", "nothing"] {
+        smore(&folder)
+            .args(["data", "info", dataset, "--data-dir", "gone"])
+            .assert()
+            .code(1)
+            .stderr(contains("the data folder gone (--data-dir or SMORE_DATA) does not exist"));
+    }
+    smore(&folder).args(["data", "list", "--data-dir", "gone"]).assert().success().stderr(contains("gone"));
+}
+
+#[test]
+fn a_language_without_labels_is_told_of() {
+    let folder = Folder::with(&FILES);
+    smore(&folder)
+        .args(["data", "import", "data", "--lang", "xx"])
+        .assert()
+        .code(1)
+        .stderr(contains("data has en"));
+    std::fs::remove_file(folder.data().join("text/entity2text.txt")).unwrap();
+    smore(&folder)
+        .args(["data", "import", "data", "--lang", "xx"])
+        .assert()
+        .success()
+        .stderr(contains("data has no labels in any language"));
+}

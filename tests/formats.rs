@@ -273,7 +273,148 @@ fn a_share_of_one_file_can_be_held_out() {
 
     let split =
         Folder::with(&[("train.txt", "a\tr\tb\n"), ("valid.txt", "a\tr\ta\n"), ("test.txt", "b\tr\tb\n")]);
-    let options = smore::dataset::ResolveOptions { hold_out: 0.1, ..split.options() };
+    let reading = smore::dataset::inventory::Reading { hold_out: 0.1, ..Default::default() };
+    let options = smore::dataset::ResolveOptions { reading, ..split.options() };
     let error = import_as(&split.data(), None, None, &options).unwrap_err().to_string();
     assert!(error.contains("only where there are none"), "{error}");
+}
+
+#[test]
+fn an_exported_folder_imports_as_the_same_graph() {
+    let folder = Folder::with(&[]);
+    let sizes = ["--entities=400", "--relations=12", "--edges=6000", "--valid=0.05", "--test=0.05"];
+    let generate = ["data", "generate", "--name=made", "--write-folder=data/made"];
+    let made = smore(&folder, &[&generate[..], &sizes[..]].concat());
+    let read = smore(&folder, &["data", "import", "data/made", "--name=read", "--memory=20k"]);
+    assert_eq!((&made["counts"], &made["findings"]), (&read["counts"], &read["findings"]));
+    let open = |name| resolve(name, &folder.options()).unwrap().0;
+    let (made, read) = (open("made"), open("read"));
+    for split in Split::ALL {
+        assert!(made.split(split).triples().eq(read.split(split).triples()), "{}", split.name());
+    }
+    let names =
+        |names: smore::graph::Names| (0..names.len() as u32).map(|id| names.name(id).to_owned()).collect();
+    let (made_names, read_names): (Vec<String>, Vec<String>) =
+        (names(made.entities()), names(read.entities()));
+    assert!(made_names == read_names && made_names.len() == 400);
+    let (made_names, read_names): (Vec<String>, Vec<String>) =
+        (names(made.relations()), names(read.relations()));
+    assert!(made_names == read_names && made_names.len() == 12);
+
+    // Any dataset can be exported, and nothing is written over.
+    let report = smore(&folder, &["data", "export", "umls", "data/mine"]);
+    let files = std::fs::read_dir(folder.data().join("mine")).unwrap().map(|file| file.unwrap());
+    let bytes: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+    assert_eq!(report["bytes"], bytes);
+    let umls = import(&folder, &folder.data().join("mine")).unwrap();
+    let bundled = open("umls");
+    assert_eq!(Split::ALL.map(|s| triples(&umls, s)), Split::ALL.map(|s| triples(&bundled, s)));
+    let again = smore::dataset::export::dgl_ke(&umls, &folder.data().join("mine"), &Default::default());
+    assert!(again.unwrap_err().to_string().contains("has triples of train already"));
+}
+
+#[test]
+fn weights_and_other_columns_are_passed_over_when_asked_for() {
+    let folder = Folder::with(&[("all.tsv", "a\tr\tb\t0.5\nb\tr\tc\t2\n")]);
+    let error = import(&folder, &folder.data().join("all.tsv")).unwrap_err().to_string();
+    assert!(error.contains("all.tsv:1: ") && error.contains("`--columns hrt-`"), "{error}");
+    let report = smore(&folder, &["data", "import", "data/all.tsv", "--columns", "hrt-"]);
+    assert_eq!((&report["counts"]["train"], &report["counts"]["entities"]), (&2.into(), &3.into()));
+
+    let ids = Folder::with(&[
+        ("entity2id.txt", "2\na\t0\nb\t1\n"),
+        ("relation2id.txt", "1\nr\t0\n"),
+        ("train.txt", "0\t1\t0\t0.5\n1\t0\t0\t1\n"),
+        ("valid.txt", "1\t1\t0\t1\n"),
+        ("test.txt", "0\t0\t0\t1\n"),
+    ]);
+    let error = import(&ids, &ids.data()).unwrap_err().to_string();
+    assert!(error.contains("`--columns htr-`"), "{error}");
+    let report = smore(&ids, &["data", "import", "data", "--columns", "htr-"]);
+    assert_eq!(report["counts"]["train"], 2);
+}
+
+#[test]
+fn the_maps_of_user_defined_sets_are_given_by_name_and_read_in_either_order() {
+    let files =
+        [("edges.tsv", "0|1|0\n2|0|1\n"), ("ent.map", "0\tz\n1\ty\n2\tx\n"), ("rel.map", "s\t0\nr\t1\n")];
+    let folder = Folder::with(&files);
+    let import = ["data", "import", "data/edges.tsv", "--maps", "ent.map", "data/rel.map"];
+    smore(&folder, &[&import[..], &["--columns=htr", "--delimiter=|"]].concat());
+    let graph = resolve("edges", &folder.options()).unwrap().0;
+    assert_eq!(triples(&graph, Split::Train), named(&[["x", "r", "z"], ["z", "s", "y"]]));
+    // Triples of names keep the ids of the maps as well.
+    put(&folder, "edges.tsv", b"y\ts\tx\n");
+    smore(&folder, &import);
+    let graph = resolve("edges", &folder.options()).unwrap().0;
+    assert_eq!((graph.entities().find("y"), graph.num_entities()), (Some(1), 3));
+    assert_eq!(triples(&graph, Split::Train), named(&[["y", "s", "x"]]));
+    let mut command = Command::cargo_bin("smore").unwrap();
+    command.current_dir(folder.path()).env("SMORE_CACHE", folder.cache());
+    command.args(["data", "import", "data/edges.tsv", "--maps", "ent.map", "none.map"]);
+    command.assert().code(1).stderr(contains("none.map: no such file, nor one in data"));
+}
+
+#[test]
+fn a_share_of_a_dataset_with_ids_of_its_own_can_be_held_out() {
+    let train: String = (0..20_000).map(|i| format!("{}\t{}\t{}\n", i % 500, i % 499, i % 7)).collect();
+    let map = |letter: &str, n: u32| -> String {
+        std::iter::once(format!("{n}\n")).chain((0..n).map(|i| format!("{letter}{i}\t{i}\n"))).collect()
+    };
+    let (entities, relations) = (map("e", 500), map("r", 7));
+    let files =
+        [("entity2id.txt", entities.as_str()), ("relation2id.txt", &relations), ("train.txt", &train)];
+    let folder = Folder::with(&files);
+    let error = import(&folder, &folder.data()).unwrap_err().to_string();
+    assert!(error.contains("valid.txt and test.txt are missing") && error.contains("--hold-out"), "{error}");
+    let report = smore(&folder, &["data", "import", "data", "--hold-out", "0.1"]);
+    let count = |split: &str| report["counts"][split].as_u64().unwrap();
+    assert_eq!(count("train") + count("valid") + count("test"), 20_000);
+    assert!([count("valid"), count("test")].iter().all(|share| (1_800..2_200).contains(share)), "{report}");
+    let graph = resolve("data", &folder.options()).unwrap().0;
+    assert_eq!((graph.entities().find("e7"), graph.relations().find("r3")), (Some(7), Some(3)));
+}
+
+#[test]
+fn smores_doubled_triples_are_recognised_and_not_doubled_again() {
+    // As SMORE writes them: 2k forward, 2k + 1 back; entity 3 has no edge.
+    let train = "0 0 1\n1 1 0\n2 2 1\n1 3 2\n";
+    let stats = "numentity: 4\nnumrelations: 4\n";
+    for suffix in ["", "_bidir"] {
+        let name = |split: &str| format!("{split}{suffix}.txt");
+        let [a, b, c] = ["train", "valid", "test"].map(name);
+        let folder = Folder::with(&[
+            (&a, train),
+            (&b, "2 0 0\n0 1 2\n"),
+            (&c, "0 2 2\n2 3 0\n"),
+            ("stats.txt", stats),
+        ]);
+        let graph = import(&folder, &folder.data()).unwrap();
+        assert_eq!((graph.num_entities(), graph.num_relations()), (4, 4), "{suffix}");
+        assert_eq!(triples(&graph, Split::Train), named(&[["0", "0", "1"], ["2", "1", "1"]]));
+        assert_eq!(triples(&graph, Split::Test), named(&[["0", "1", "2"]]));
+        put(&folder, &a, b"0 0 4\n");
+        let error = import(&folder, &folder.data()).unwrap_err().to_string();
+        assert!(error.contains("id 4 has no name: there are 4 entities"), "{error}");
+    }
+}
+
+#[test]
+fn a_header_is_no_triple_in_any_format_and_is_told_of() {
+    let folder =
+        Folder::with(&[("train.tsv", "head\trelation\ttail\na\tr\tb\n"), ("x.csv", "from,rel,to\na,r,b\n")]);
+    for file in ["data/train.tsv", "data/x.csv"] {
+        let report = smore(&folder, &["data", "import", file]);
+        assert_eq!((&report["counts"]["train"], &report["counts"]["entities"]), (&1.into(), &2.into()));
+        assert!(
+            report["warnings"][0].as_str().unwrap().ends_with("its first line is a header, and no triple")
+        );
+    }
+    let ids = Folder::with(&[
+        ("entity2id.txt", "2\na\t0\nb\t1\n"),
+        ("relation2id.txt", "1\nr\t0\n"),
+        ("train.txt", "head\ttail\trelation\n0\t1\t0\n"),
+    ]);
+    let report = smore(&ids, &["data", "import", "data", "--hold-out=0.01"]);
+    assert_eq!((&report["counts"]["train"], &report["counts"]["entities"]), (&1.into(), &2.into()));
 }

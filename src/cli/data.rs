@@ -1,13 +1,14 @@
-//! `smore data import | generate | list | info | verify`.
+//! `smore data import | generate | list | info | verify | export`.
 
+use super::data_export::{self, ExportArgs};
 use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
 use super::options::parse_bytes;
 use super::{Global, note, note_warnings, print, print_json, progress};
-use crate::dataset::format::triples::Column;
-use crate::dataset::inventory::missing_splits;
+use crate::dataset::format::columns::Columns;
+use crate::dataset::inventory::{Reading, missing_splits};
 use crate::dataset::registry::{self, Counts, Manifest};
-use crate::dataset::resolve::{Place, import_as, locate_known};
+use crate::dataset::resolve::{Place, import_as, locate_known, missing_data_dir};
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
@@ -35,6 +36,8 @@ enum DataCommand {
     Info(InfoArgs),
     /// Check every byte of a graph file, and a known dataset against what was published
     Verify(VerifyArgs),
+    /// Write a dataset as a folder that DGL-KE reads
+    Export(ExportArgs),
 }
 
 /// Arguments of `smore data import`.
@@ -52,12 +55,16 @@ struct ImportArgs {
     /// Language of the labels to show [default: en, or the first there is]
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
-    /// Order of the columns of triples: h, r and t [default: hrt; htr for DGL-KE's Freebase]
+    /// What the columns of triples hold: h, r and t, and - for each that is passed over, as weights are [default: hrt;
+    /// htr for DGL-KE's Freebase]
     #[arg(long, value_name = "ORDER", value_parser = parse_columns)]
     columns: Option<Columns>,
     /// Character between the columns of .txt and .tsv triples, \t is a tab [default: a tab]
     #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
     delimiter: Option<u8>,
+    /// Files with the names of ids, a name and an id a line, where triples are numbers
+    #[arg(long, num_args = 2, value_names = ["ENTITIES", "RELATIONS"])]
+    maps: Option<Vec<PathBuf>>,
     /// Hold out this share of train for valid, and as much for test, where there are no files of them
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     hold_out: f64,
@@ -70,21 +77,8 @@ struct ImportArgs {
     output: Option<PathBuf>,
 }
 
-/// Each column once.
-#[derive(Clone, Copy, Debug)]
-struct Columns([Column; 3]);
-
 fn parse_columns(text: &str) -> Result<Columns, String> {
-    let column = |letter| match letter {
-        'h' => Some(Column::Head),
-        'r' => Some(Column::Relation),
-        't' => Some(Column::Tail),
-        _ => None,
-    };
-    let columns: Option<Vec<Column>> = text.chars().map(column).collect();
-    let columns: Option<[Column; 3]> = columns.and_then(|columns| columns.try_into().ok());
-    let each_once = |c: &[Column; 3]| c[0] != c[1] && c[1] != c[2] && c[0] != c[2];
-    columns.filter(each_once).map(Columns).ok_or_else(|| "expected each of h, r and t once, as in htr".into())
+    Columns::parse(text).ok_or_else(|| "expected each of h, r and t once, as in htr or hrt-".into())
 }
 
 fn parse_delimiter(text: &str) -> Result<u8, String> {
@@ -115,6 +109,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         DataCommand::List => list(global),
         DataCommand::Info(args) => data_info::run(args, global),
         DataCommand::Verify(args) => verify(args, global),
+        DataCommand::Export(args) => data_export::run(args, global),
     }
 }
 
@@ -122,17 +117,27 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
     let options = ResolveOptions {
         skip_bad_lines: args.skip_bad_lines,
         language: args.lang,
-        columns: args.columns.map(|Columns(columns)| columns),
-        delimiter: args.delimiter,
-        hold_out: args.hold_out,
+        reading: Reading {
+            columns: args.columns,
+            delimiter: args.delimiter,
+            maps: args.maps.and_then(|maps| maps.try_into().ok()),
+            hold_out: args.hold_out,
+        },
         memory: args.memory,
         progress: progress::printer(),
         ..global.resolve_options()
     };
+    let wants_labels = options.language.is_some();
     let start = Instant::now();
     let (graph, report) = import_as(&args.path, args.name.as_deref(), args.output.as_deref(), &options)?;
     // Takes the line of progress off the screen.
     drop(options);
+    if wants_labels && graph.metadata().languages.is_empty() {
+        note(format_args!(
+            "warning: {} has no labels in any language: --lang chooses nothing",
+            graph.dataset()
+        ));
+    }
     show_made(&graph, &report, start.elapsed().as_secs_f64(), global)
 }
 
@@ -272,6 +277,9 @@ fn list(global: &Global) -> anyhow::Result<()> {
     print(text)?;
     if global.data_dir.is_none() {
         note("no data folder: name one with --data-dir or SMORE_DATA");
+    }
+    if let Some(missing) = missing_data_dir(global.data_dir.as_deref()) {
+        note(format_args!("warning: {missing}"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `smore data generate`: a synthetic graph.
 
 use super::data::show_made;
+use super::data_export::export;
 use super::options::parse_bytes;
 use super::{Global, progress};
 use crate::dataset::ResolveOptions;
@@ -55,6 +56,9 @@ pub struct GenerateArgs {
     /// Write the graph file here instead of into the cache
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write the triples and names into this folder too, as `smore data export` does
+    #[arg(long, value_name = "FOLDER")]
+    write_folder: Option<PathBuf>,
 }
 
 /// A graph whose sizes are known.
@@ -91,5 +95,8 @@ pub fn run(args: GenerateArgs, global: &Global) -> anyhow::Result<()> {
     let (graph, report) = generate_as(&options, &args.name, args.output.as_deref(), &resources)?;
     // Takes the line of progress off the screen.
     drop(resources);
+    if let Some(folder) = &args.write_folder {
+        export(&graph, folder)?;
+    }
     show_made(&graph, &report, start.elapsed().as_secs_f64(), global)
 }

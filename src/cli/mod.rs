@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod bench_kernels;
 pub mod data;
+pub mod data_export;
 pub mod data_generate;
 pub mod data_info;
 pub mod devices;

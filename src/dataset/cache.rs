@@ -49,6 +49,24 @@ impl Cache {
         &self.folder
     }
 
+    /// Adds to the error of a write into the cache that another one can be named.
+    pub fn explain(&self, error: Error) -> Error {
+        use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        match error {
+            Error::Io { path, source }
+                if path.starts_with(&self.folder)
+                    && matches!(
+                        source.kind(),
+                        PermissionDenied | ReadOnlyFilesystem | NotADirectory | AlreadyExists
+                    ) =>
+            {
+                let remedy = "name a folder for imported graphs that can be written with --cache-dir";
+                Error::file(path, format!("{source}: {remedy} (or SMORE_CACHE)"))
+            }
+            other => other,
+        }
+    }
+
     /// Where the graph with this key is or will be.
     pub fn graph(&self, name: &str, key: &str) -> PathBuf {
         self.folder.join("graphs").join(format!("{name}-{key}.smore"))
@@ -72,7 +90,7 @@ impl Cache {
     pub fn remember(&self, entry: &NamedGraph) -> Result<()> {
         check_dataset_name(&entry.name)?;
         let text = serde_json::to_vec_pretty(entry).expect("plain data");
-        atomic::write_bytes(&self.name_file(&entry.name), &text)
+        atomic::write_bytes(&self.name_file(&entry.name), &text).map_err(|e| self.explain(e))
     }
 
     /// The graph imported under `name`, in any case; `None` where there is none, or its file is gone.

@@ -22,20 +22,23 @@ impl Inventory {
         state: &mut State,
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
-        let State { skipped, ids, hold_out } = state;
-        let hold_out = *hold_out;
+        let State { skipped, ids } = state;
         match &input.role {
             Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
+            Role::Counts => self.counts(source, ids, builder),
             Role::Triples(split) if input.format == Format::Ids => {
-                self.numbers(source, bad, ids, |h, r, t| builder.add_ids(*split, h, r, t))
+                self.numbers(source, bad, ids, |h, r, t| {
+                    builder.add_ids(self.split_of(*split, || place_of_ids([h, r, t])), h, r, t)
+                })
             }
             Role::HardNegatives(split) if input.format == Format::Ids => {
                 self.numbers(source, bad, ids, |h, r, t| builder.add_hard_negative_ids(*split, h, r, t))
             }
             Role::Triples(split) if !ids.names[0].is_empty() => {
                 self.triples(input, source, bad, |h, r, t| {
+                    let split = self.split_of(*split, || place_of_names([h, r, t]));
                     let [h, r, t] = ids.find([h, r, t])?;
-                    builder.add_ids(*split, h, r, t)
+                    builder.add_ids(split, h, r, t)
                 })
             }
             Role::HardNegatives(split) if !ids.names[0].is_empty() => {
@@ -49,9 +52,9 @@ impl Inventory {
                 ntriples::read(&mut blocks, ntriples::edges, |parsed| {
                     parsed.report(bad)?;
                     skipped.iter_mut().zip(parsed.skipped).for_each(|(all, here)| *all += here);
-                    parsed
-                        .items()
-                        .try_for_each(|[h, r, t]| builder.add(held_out(*split, hold_out, [h, r, t]), h, r, t))
+                    parsed.items().try_for_each(|[h, r, t]| {
+                        builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t)
+                    })
                 })?;
                 Ok(blocks.into_source())
             }
@@ -70,7 +73,7 @@ impl Inventory {
                 Ok(blocks.into_source())
             }
             Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
-                builder.add(held_out(*split, hold_out, [h, r, t]), h, r, t)
+                builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t)
             }),
             Role::HardNegatives(split) => {
                 self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
@@ -108,6 +111,19 @@ impl Inventory {
         }
     }
 
+    /// The split of a triple of the file of `split` at this place: a share of train may be held out.
+    fn split_of(&self, split: Split, place: impl FnOnce() -> f64) -> Split {
+        let share = self.hold_out;
+        if share == 0.0 || split != Split::Train {
+            return split;
+        }
+        match place() {
+            place if place < share => Split::Valid,
+            place if place < 2.0 * share => Split::Test,
+            _ => Split::Train,
+        }
+    }
+
     /// Declares the names of a map, in the order of their ids.
     fn ids(
         &self,
@@ -119,6 +135,8 @@ impl Inventory {
     ) -> Result<Source> {
         let path = source.path().to_path_buf();
         let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled()?;
+        let by_names =
+            self.inputs.iter().any(|i| i.role == Role::Triples(Split::Train) && i.format != Format::Ids);
         let mut before = String::new();
         let mut number = 0u32;
         let mut in_order = InOrder::new(|name: &str| {
@@ -129,7 +147,7 @@ impl Inventory {
             }
             let forward = before.strip_prefix('+').filter(|f| name.strip_prefix('-') == Some(f));
             let name = if doubled { forward.unwrap_or(&before) } else { name };
-            if format == MapFormat::IdName {
+            if by_names {
                 ids.names[subject as usize].intern(name)?;
             }
             builder.declare(subject, name).map(|_| ())
@@ -155,6 +173,23 @@ impl Inventory {
         }
         ids.counts[subject as usize] = count;
         ids.doubled |= doubled;
+        Ok(source)
+    }
+
+    /// Declares as many decimal names as a file of counts says.
+    fn counts(&self, mut source: Source, ids: &mut Ids, builder: &mut GraphBuilder) -> Result<Source> {
+        let path = source.path().to_path_buf();
+        let [entities, mut relations] = ids::stated_counts(&source.read_all()?)
+            .ok_or_else(|| Error::file(&path, "expected `numentity: N` and `numrelations: R`"))?;
+        ids.doubled = self.is_doubled()?;
+        ids.counts = [entities, relations];
+        if ids.doubled {
+            relations = relations.div_ceil(2);
+        }
+        for (subject, count) in [(Subject::Entity, entities), (Subject::Relation, relations)] {
+            let mut digits = itoa::Buffer::new();
+            (0..count).try_for_each(|id| builder.declare(subject, digits.format(id)).map(drop))?;
+        }
         Ok(source)
     }
 
@@ -233,35 +268,27 @@ impl Inventory {
     }
 }
 
-/// The split of a triple of train of which `share` is held out for valid, and as much for test: by a hash of
-/// its names, so that neither the order nor duplicates matter.
-fn held_out(split: Split, share: f64, triple: [&str; 3]) -> Split {
-    if share == 0.0 || split != Split::Train {
-        return split;
-    }
-    let hash = checksum::section(triple.join("\t").as_bytes());
-    match (hash >> 11) as f64 / (1u64 << 53) as f64 {
-        place if place < share => Split::Valid,
-        place if place < 2.0 * share => Split::Test,
-        _ => Split::Train,
-    }
+/// The place of a triple in a random order, from 0 to 1, which neither the order of lines nor duplicates
+/// change.
+fn place_of_names(triple: [&str; 3]) -> f64 {
+    place(checksum::section(triple.join("\t").as_bytes()))
+}
+
+/// As [`place_of_names`], of a triple that is written as ids.
+fn place_of_ids(triple: [u32; 3]) -> f64 {
+    place(checksum::section(bytemuck::bytes_of(&triple)))
+}
+
+fn place(hash: u64) -> f64 {
+    (hash >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// What outlives a file while a dataset is read.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// See [`ImportOptions::hold_out`](super::import::ImportOptions::hold_out).
-    hold_out: f64,
     /// Statements of the file at hand, by [`Reason`].
     pub skipped: [u64; Reason::ALL.len()],
     ids: Ids,
-}
-
-impl State {
-    /// The state before the first file.
-    pub fn new(hold_out: f64) -> Self {
-        State { hold_out, ..State::default() }
-    }
 }
 
 /// What is known of a dataset that has its own ids.

@@ -3,8 +3,8 @@
 use super::feed::State;
 use super::format::lines::BadLines;
 use super::format::ntriples::Reason;
-use super::format::triples::{Column, TripleFormat};
-use super::inventory::{Input, Inventory, Role, file_stem};
+use super::format::triples::TripleFormat;
+use super::inventory::{Input, Inventory, file_stem};
 use super::registry::Manifest;
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -25,8 +25,6 @@ pub struct ImportOptions<'o> {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<&'o str>,
-    /// Share of train that goes to valid, and as much again to test; 0 where there are files of these splits.
-    pub hold_out: f64,
     /// Bytes of memory that the builder takes, which the file does not depend on; `None` is a quarter of the
     /// machine's.
     pub memory: Option<u64>,
@@ -40,6 +38,9 @@ impl ImportOptions<'_> {
         Resources::beside(path, self.memory, self.progress.clone())
     }
 }
+
+/// Why the first line of a file of triples may be skipped.
+const HEADER: &str = "header";
 
 /// What a user should know of an import.
 #[derive(Clone, Debug)]
@@ -78,14 +79,6 @@ impl Fingerprinted {
         Ok(Fingerprinted { inventory, sources })
     }
 
-    /// Reads columns in this order and with this delimiter, where given, instead of the usual ones.
-    pub fn with_layout(mut self, columns: Option<[Column; 3]>, delimiter: Option<u8>) -> Self {
-        let format = &mut self.inventory.format;
-        format.columns = columns.unwrap_or(format.columns);
-        format.delimiter = delimiter.unwrap_or(format.delimiter);
-        self
-    }
-
     /// The files.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
@@ -100,10 +93,11 @@ impl Fingerprinted {
 
     /// Names the graph that these files give with these options: 16 hexadecimal digits.
     pub fn key(&self, options: &ImportOptions) -> String {
-        let ImportOptions { name, skip_bad_lines, language, hold_out, .. } = options;
-        let TripleFormat { delimiter, columns } = self.inventory.format;
+        let ImportOptions { name, skip_bad_lines, language, .. } = options;
+        let Inventory { format: TripleFormat { delimiter, columns }, hold_out, .. } = &self.inventory;
+        let columns = columns.letters();
         let mut text = format!(
-            "{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{hold_out}\n{delimiter}\n{columns:?}\n"
+            "{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{hold_out}\n{delimiter}\n{columns}\n"
         );
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
             let Input { role, name, format, .. } = input;
@@ -124,13 +118,7 @@ impl Fingerprinted {
             ..Metadata::default()
         };
         let mut builder = GraphBuilder::with_resources(metadata, options.resources(path))?;
-        let is_held_out = |i: &Input| matches!(i.role, Role::Triples(Split::Valid | Split::Test));
-        if options.hold_out > 0.0 && self.inventory.inputs.iter().any(is_held_out) {
-            let message =
-                "has files of valid or test: a share of train is held out only where there are none";
-            return Err(Error::file(&self.inventory.folder, message));
-        }
-        let mut state = State::new(options.hold_out);
+        let mut state = State::default();
         let mut examples = Vec::new();
         let all: u64 = self.sources.iter().map(|source| source.bytes).sum();
         let mut done = 0;
@@ -152,6 +140,9 @@ impl Fingerprinted {
                 sources.len() - 1
             });
             sources[place].skipped_lines += bad.skipped;
+            if bad.header {
+                sources[place].skipped_statements.insert(HEADER.to_owned(), 1);
+            }
             for (reason, count) in Reason::ALL
                 .into_iter()
                 .zip(std::mem::take(&mut state.skipped))
@@ -195,6 +186,9 @@ pub fn warnings(graph: &KnowledgeGraph, manifest: Option<&Manifest>) -> Vec<Stri
     let mut warnings = Vec::new();
     for source in sources.iter().filter(|source| source.skipped_lines > 0) {
         warnings.push(format!("{}: skipped {} bad lines", source.name, source.skipped_lines));
+    }
+    for source in sources.iter().filter(|source| source.skipped_statements.contains_key(HEADER)) {
+        warnings.push(format!("{}: its first line is a header, and no triple", source.name));
     }
     let Findings { unseen_entities, unseen_relations, unseen_triples, .. } = findings;
     if unseen_entities + unseen_relations > 0 {

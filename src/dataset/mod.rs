@@ -3,11 +3,12 @@
 //! Reading order: [`registry`] (the public datasets we know), [`inventory`] (which files of a folder
 //! are what), [`source`] (a file as a decompressed stream), [`format`](mod@format) (one file per format), [`import`] (files -> graph file; `feed` reads one),
 //! [`generate`](mod@generate) (a synthetic graph instead), [`cache`] (where graphs are kept),
-//! [`resolve`](mod@resolve) (the way from an argument to a graph).
+//! [`resolve`](mod@resolve) (the way from an argument to a graph), [`export`] (a graph as a folder of DGL-KE).
 //!
 //! CoDEx's entity types are not imported yet.
 
 pub mod cache;
+pub mod export;
 mod feed;
 pub mod format;
 pub mod generate;

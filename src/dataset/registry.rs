@@ -1,6 +1,7 @@
 //! The public datasets that `smore` knows: manifests in `datasets/`, embedded in the binary.
 
-use super::format::triples::{Column, TripleFormat};
+use super::format::columns::Column;
+use super::format::triples::TripleFormat;
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ fn tab() -> char {
 }
 
 fn head_relation_tail() -> [Column; 3] {
-    TripleFormat::default().columns
+    [Column::Head, Column::Relation, Column::Tail]
 }
 
 /// Sizes of a dataset. Relations are the dataset's own, without inverses.
@@ -84,7 +85,7 @@ impl Counts {
 impl Manifest {
     /// How the files of triples are laid out.
     pub fn format(&self) -> TripleFormat {
-        TripleFormat { delimiter: self.delimiter as u8, columns: self.columns }
+        TripleFormat { delimiter: self.delimiter as u8, columns: self.columns.into() }
     }
 
     /// In what an imported graph differs from what was published: checksums and counts. Empty: in

@@ -1,10 +1,9 @@
 //! From what a user typed to an opened graph.
 
 use super::cache::{Cache, NamedGraph};
-use super::format::triples::Column;
 use super::generate::{self, Synthetic};
 use super::import::{Fingerprinted, ImportOptions, ImportReport, name_of_folder, warnings};
-use super::inventory::{Inventory, has_triples};
+use super::inventory::{Inventory, Reading, has_triples};
 use super::registry::{self, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::builder::check_dataset_name;
@@ -23,12 +22,8 @@ pub struct ResolveOptions {
     pub skip_bad_lines: bool,
     /// Language whose labels are shown; `None` is English, or the first there is.
     pub language: Option<String>,
-    /// Order of the columns of delimited triples, for [`import_as`]; `None` is the format's own.
-    pub columns: Option<[Column; 3]>,
-    /// Delimiter of `.txt` and `.tsv` triples, an ASCII character, for [`import_as`]; `None` is the format's own.
-    pub delimiter: Option<u8>,
-    /// Share of train that goes to valid, and as much again to test, where there are no files of these.
-    pub hold_out: f64,
+    /// How files are read, where it is not as usual.
+    pub reading: Reading,
     /// Bytes of memory that an import takes; `None` is a quarter of the machine's.
     pub memory: Option<u64>,
     /// Who is told how far an import is.
@@ -78,11 +73,12 @@ pub fn resolve(argument: &str, options: &ResolveOptions) -> Result<(KnowledgeGra
             open_or_import(&files, &manifest.name, Some(manifest), options, &cache)
         }
         Place::Folder(folder, Some(manifest)) => {
-            let files = Fingerprinted::new(Inventory::of_folder(&folder, Some(manifest))?)?;
+            let inventory = Inventory::of_folder(&folder, Some(manifest), &options.reading)?;
+            let files = Fingerprinted::new(inventory)?;
             open_or_import(&files, &manifest.name, Some(manifest), options, &cache)
         }
         Place::Folder(folder, None) => {
-            let (files, manifest) = recognise(&folder)?;
+            let (files, manifest) = recognise(&folder, &options.reading)?;
             let name = manifest.map_or_else(|| name_of_folder(&folder), |m| Ok(m.name.clone()))?;
             open_or_import(&files, &name, manifest, options, &cache)
         }
@@ -100,19 +96,31 @@ pub fn import_as(
     options: &ResolveOptions,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let cache = Cache::new(options.cache_dir.as_deref())?;
-    let (files, manifest) = match name.and_then(registry::find) {
+    let known = name.and_then(registry::find);
+    let checkout = known.and_then(|manifest| folder_in(path, manifest));
+    let is_checkout = checkout.is_some();
+    let (files, manifest) = match known {
         Some(manifest) => {
-            let folder = folder_in(path, manifest).unwrap_or_else(|| path.to_path_buf());
-            (Fingerprinted::new(Inventory::of_folder(&folder, Some(manifest))?)?, Some(manifest))
+            let folder = checkout.unwrap_or_else(|| path.to_path_buf());
+            let inventory = Inventory::of_folder(&folder, Some(manifest), &options.reading)?;
+            (Fingerprinted::new(inventory)?, Some(manifest))
         }
-        None => recognise(path)?,
+        None => recognise(path, &options.reading)?,
     };
-    let files = files.with_layout(options.columns, options.delimiter);
     let name = match (name, manifest) {
         (Some(name), _) => name.to_owned(),
         (None, Some(manifest)) => manifest.name.clone(),
         (None, None) => name_of_folder(path)?,
     };
+    // The name would mean these files from now on. What a checkout has changed is told as a warning.
+    match registry::find(&name).filter(|_| !is_checkout) {
+        Some(Manifest { title, .. }) if !manifest.is_some_and(|known| files.is_as_published(known)) => {
+            let message =
+                format!("{name} is the name of {title}, whose files these are not: choose another --name");
+            return Err(Error::file(path, message));
+        }
+        _ => {}
+    }
     let (graph, report) = match output {
         None => open_or_import(&files, &name, manifest, options, &cache)?,
         Some(output) => import(&files, &name, manifest, options, output)?,
@@ -142,7 +150,7 @@ pub fn generate_as(
     let (graph, report) = match output {
         None => {
             let path = cache.graph(name, &generate::key(options, name));
-            open_or_make(&path, Path::new(GENERATED), None, write)?
+            open_or_make(&path, Path::new(GENERATED), None, write).map_err(|e| cache.explain(e))?
         }
         Some(output) => make(output, Path::new(GENERATED), None, write)?,
     };
@@ -183,7 +191,7 @@ pub fn locate(argument: &str, data_dir: Option<&Path>, cache: &Cache) -> Result<
     } else if is_path {
         Err(Error::file(path, "no such folder or graph file"))
     } else {
-        Err(unknown(argument, cache))
+        Err(unknown(argument, data_dir, cache))
     }
 }
 
@@ -202,9 +210,9 @@ fn folder_in(parent: &Path, manifest: &Manifest) -> Option<PathBuf> {
 }
 
 /// The files of a folder (or a file alone), and the known dataset that they are, by the folder's name and all checksums.
-fn recognise(folder: &Path) -> Result<(Fingerprinted, Option<&'static Manifest>)> {
+fn recognise(folder: &Path, reading: &Reading) -> Result<(Fingerprinted, Option<&'static Manifest>)> {
     if folder.is_file() {
-        return Ok((Fingerprinted::new(Inventory::of_file(folder)?)?, None));
+        return Ok((Fingerprinted::new(Inventory::of_file(folder, reading)?)?, None));
     }
     let name = folder.canonicalize().map_err(Error::io(folder))?;
     let name = name.file_name().unwrap_or_default();
@@ -215,10 +223,10 @@ fn recognise(folder: &Path) -> Result<(Fingerprinted, Option<&'static Manifest>)
             .any(|f| Path::new(f).file_name().is_some_and(|f| f.eq_ignore_ascii_case(name)))
     };
     let candidate = registry::all().iter().find(called);
-    let files = Fingerprinted::new(Inventory::of_folder(folder, candidate)?)?;
+    let files = Fingerprinted::new(Inventory::of_folder(folder, candidate, reading)?)?;
     match candidate {
         Some(manifest) if !files.is_as_published(manifest) => {
-            Ok((Fingerprinted::new(Inventory::of_folder(folder, None)?)?, None))
+            Ok((Fingerprinted::new(Inventory::of_folder(folder, None, reading)?)?, None))
         }
         _ => Ok((files, candidate)),
     }
@@ -233,7 +241,7 @@ fn open_or_import(
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let path = cache.graph(name, &files.key(&import_options(name, options)));
     let write = |path: &Path| files.import(&import_options(name, options), path);
-    open_or_make(&path, &files.inventory().folder, manifest, write)
+    open_or_make(&path, &files.inventory().folder, manifest, write).map_err(|e| cache.explain(e))
 }
 
 fn import(
@@ -292,7 +300,6 @@ fn import_options<'o>(name: &'o str, options: &'o ResolveOptions) -> ImportOptio
         name,
         skip_bad_lines: options.skip_bad_lines,
         language: options.language.as_deref(),
-        hold_out: options.hold_out,
         memory: options.memory,
         progress: options.progress.clone(),
     }
@@ -306,6 +313,10 @@ fn not_here(manifest: &Manifest, data_dir: Option<&Path>) -> Error {
              (or SMORE_DATA), or give the dataset's own folder",
             folders[0]
         ),
+        Some(dir) if !dir.is_dir() => format!(
+            "{name} needs its files: {title} comes from {source}; {}",
+            missing_data_dir(data_dir).unwrap_or_default()
+        ),
         Some(dir) => format!(
             "{name} is not in {}: looked for {}; {title} comes from {source}",
             dir.display(),
@@ -314,7 +325,13 @@ fn not_here(manifest: &Manifest, data_dir: Option<&Path>) -> Error {
     })
 }
 
-fn unknown(argument: &str, cache: &Cache) -> Error {
+/// That the data folder is not there, where it is not.
+pub fn missing_data_dir(data_dir: Option<&Path>) -> Option<String> {
+    let dir = data_dir.filter(|dir| !dir.is_dir())?;
+    Some(format!("the data folder {} (--data-dir or SMORE_DATA) does not exist", dir.display()))
+}
+
+fn unknown(argument: &str, data_dir: Option<&Path>, cache: &Cache) -> Error {
     let imported = cache.named();
     let known = registry::all().iter().map(|manifest| &manifest.name).chain(imported.iter().map(|e| &e.name));
     let mut names: Vec<&str> = known.map(String::as_str).collect();
@@ -324,7 +341,8 @@ fn unknown(argument: &str, cache: &Cache) -> Error {
     let hint = best.map_or(String::new(), |(_, name)| format!(" (did you mean {name}?)"));
     Error::invalid(format!(
         "unknown dataset {argument:?}{hint}: known are {}; or give a folder with train, valid and test \
-         triples, or a graph file",
-        names.join(", ")
+         triples, or a graph file{}",
+        names.join(", "),
+        missing_data_dir(data_dir).map_or(String::new(), |missing| format!("; {missing}"))
     ))
 }

@@ -2,7 +2,6 @@
 
 use super::negatives::Entry;
 use crate::graph::Csr;
-use crate::graph::csr::{Fragment, RowStart};
 use crate::ids::{EntityId, RelationId};
 use std::cell::Cell;
 
@@ -10,8 +9,8 @@ use std::cell::Cell;
 ///
 /// | read | bytes |
 /// | --- | --- |
-/// | where an entity's row begins and ends | 32 |
-/// | a fragment that a binary search compares, or that is listed | 8 |
+/// | where an entity's row begins and ends | 16 |
+/// | a fragment that a binary search compares, or that is listed | 4 |
 /// | a tail that is walked or compared | 4 |
 /// | a candidate of the pool that a relation leaves | 24 |
 /// | an entity looked up in the pool | 8 |
@@ -23,8 +22,9 @@ pub struct Work {
 }
 
 /// Where a row begins and where the next one does.
-const ROW: usize = 2 * size_of::<RowStart>();
-const FRAGMENT: usize = size_of::<Fragment>();
+const ROW: usize = 2 * size_of::<u64>();
+/// Of a narrow row, as almost all are.
+const FRAGMENT: usize = size_of::<u32>();
 const TAIL: usize = size_of::<EntityId>();
 const ENTRY: usize = size_of::<Entry>();
 /// A slot of the pool's table and the entity that it points to.

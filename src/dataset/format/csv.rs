@@ -1,15 +1,11 @@
 //! Triples as CSV: quoted fields, doubled quotes, commas.
 //!
-//! Blank lines are no records. A first record that reads `head,relation,tail` or
-//! `subject,predicate,object` is a header.
+//! Blank lines are no records.
 
 use super::lines::BadLines;
 use super::triples::TripleFormat;
 use crate::error::{Error, Result};
 use std::io::Read;
-
-const HEADERS: [[&str; 3]; 3] =
-    [["head", "relation", "tail"], ["subject", "predicate", "object"], ["h", "r", "t"]];
 
 /// Calls `take(head, relation, tail)` for each record of `text`; bad lines as for
 /// [`triples`](super::triples::read). Returns whether there was a record, be it a bad one.
@@ -30,13 +26,9 @@ pub fn read(
         let line = record.position().map_or(0, |p| p.line());
         // The record's bytes are its fields, one after the other. A character cut in two by a comma
         // passes here, but its halves are then read as empty names, which are refused too.
-        let was_first = std::mem::take(&mut first);
+        first = false;
         let Some(_) = bad.text(line, record.as_slice())? else { continue };
         let fields = record.iter().map(|field| std::str::from_utf8(field).unwrap_or_default());
-        let header = was_first && HEADERS.iter().any(|h| fields.clone().map(str::to_lowercase).eq(*h));
-        if header {
-            continue;
-        }
         if let Some([head, relation, tail]) = format.triple(line, fields, bad)? {
             take(head, relation, tail)?;
         }

@@ -4,7 +4,9 @@
 //! | --- | --- | --- |
 //! | DGL-KE's Freebase | `entity2id.txt`, `relation2id.txt`: the count, then `name<TAB>id` | numbers: head, tail, relation |
 //! | DGL-KE's other sets | `entities.dict`, `relations.dict`: `id<TAB>name` | names |
+//! | DGL-KE's `udd` sets | any two files: `name<TAB>id` or `id<TAB>name` | numbers or names, in any order |
 //! | KGReasoning, BetaE | `id2ent.pkl`, `id2rel.pkl`: a dict from ids to names | numbers, inverses among them |
+//! | SMORE, BetaE without maps | `stats.txt`: the numbers of ids, which are the names then | the same |
 //!
 //! Ids are kept. They are 0, 1, 2 and so on without a gap, in any order; where the order is ascending, names
 //! are not held in memory.
@@ -26,6 +28,38 @@ pub enum MapFormat {
     IdName,
     /// A pickled dict from ids to names.
     Pickle,
+}
+
+impl MapFormat {
+    /// Of a map in text, by its first two lines.
+    pub fn of(first: &[Vec<u8>]) -> Self {
+        let line = match first {
+            // The count.
+            [count, entry, ..] if !count.contains(&b'\t') => entry,
+            [entry, ..] => entry,
+            [] => return MapFormat::NameId,
+        };
+        let text = String::from_utf8_lossy(line);
+        let (first, last) = (text.split('\t').next().unwrap_or(""), text.rsplit('\t').next().unwrap_or(""));
+        let number = |field: &str| field.trim().parse::<u32>().ok();
+        match (number(first), number(last)) {
+            // Names that are numbers: the ids begin with 0.
+            (Some(first), Some(_)) if first != 0 => MapFormat::NameId,
+            (Some(_), _) => MapFormat::IdName,
+            _ => MapFormat::NameId,
+        }
+    }
+}
+
+/// The numbers of entities and directed relations in SMORE's `stats.txt`, where `text` is one.
+pub fn stated_counts(text: &[u8]) -> Option<[u32; 2]> {
+    let text = std::str::from_utf8(text).ok()?;
+    let entries = || text.lines().filter_map(|line| line.split_once(':'));
+    let value = |names: [&str; 2]| {
+        let (_, value) = entries().find(|(name, _)| names.contains(&name.trim()))?;
+        value.trim().parse().ok()
+    };
+    Some([value(["numentity", "num_entities"])?, value(["numrelations", "num_relations"])?])
 }
 
 /// Puts the entries of a map in the order of their ids.
@@ -118,8 +152,8 @@ impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
     }
 }
 
-/// Calls `take([head, relation, tail])` for each line of `block`: three numbers, separated by blanks or tabs,
-/// in the order of `format`. A number that is no id of `counts` (entities, relations) is bad.
+/// Calls `take([head, relation, tail])` for each line of `block`: three numbers in the columns of `format`,
+/// separated by blanks or tabs where its delimiter is a tab. A number that is no id of `counts` (entities, relations) is bad.
 pub fn triples(
     block: Block,
     format: TripleFormat,
@@ -128,11 +162,15 @@ pub fn triples(
     mut take: impl FnMut([u32; 3]) -> Result<()>,
 ) -> Result<()> {
     let [entities, relations] = counts;
+    let blank = TripleFormat { delimiter: b' ', ..format };
     let limits = [(entities, "entities"), (relations, "relations"), (entities, "entities")];
     for (number, line) in lines(block) {
         let Some(text) = bad.text(number, line)? else { continue };
-        let format = TripleFormat { delimiter: b' ', ..format };
-        let Some(fields) = format.triple(number, text.split_ascii_whitespace(), bad)? else { continue };
+        let fields = match format.delimiter {
+            b'\t' => blank.triple(number, text.split_ascii_whitespace(), bad)?,
+            other => format.triple(number, text.split(char::from(other)).map(str::trim), bad)?,
+        };
+        let Some(fields) = fields else { continue };
         let mut triple = [0; 3];
         let wrong =
             fields.iter().zip(limits).zip(&mut triple).find_map(
@@ -153,11 +191,11 @@ pub fn triples(
     Ok(())
 }
 
-/// Whether `line` is three numbers.
-pub fn are_ids(line: &[u8]) -> bool {
-    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
-    let number = |field: &[u8]| field.iter().all(u8::is_ascii_digit);
-    (0..3).all(|_| fields.next().is_some_and(number)) && fields.next().is_none()
+/// Whether at least three fields of `line` are numbers, as in a triple of ids, be there a weight or not.
+pub fn are_ids(line: &[u8], delimiter: u8) -> bool {
+    let fields = line.split(|&b| b == delimiter || (delimiter == b'\t' && b == b' ')).map(<[u8]>::trim_ascii);
+    let number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
+    fields.filter(|field| number(field)).count() >= 3
 }
 
 /// Finds out whether triples hold each fact twice, as `(h, 2k, t)` and `(t, 2k + 1, h)`, in any order.

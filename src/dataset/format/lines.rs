@@ -15,6 +15,8 @@ pub struct BadLines<'p> {
     skip: bool,
     /// Number of lines skipped so far.
     pub skipped: u64,
+    /// Whether the first line is a header.
+    pub header: bool,
     /// The first few of them as messages.
     pub examples: Vec<String>,
 }
@@ -22,7 +24,7 @@ pub struct BadLines<'p> {
 impl<'p> BadLines<'p> {
     /// The policy for `path`.
     pub fn new(path: &'p Path, skip: bool) -> Self {
-        BadLines { path, skip, skipped: 0, examples: Vec::new() }
+        BadLines { path, skip, skipped: 0, header: false, examples: Vec::new() }
     }
 
     /// The file.

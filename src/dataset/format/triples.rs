@@ -2,47 +2,26 @@
 //!
 //! Names are opaque: nothing is trimmed but the line's end, and `007` is not `7`.
 
+use super::columns::{Columns, of_header};
 use super::lines::{BadLines, Block, lines};
-use crate::error::Result;
-use serde::Deserialize;
-
-/// What a column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Column {
-    /// The head.
-    Head,
-    /// The relation.
-    Relation,
-    /// The tail.
-    Tail,
-}
+use crate::error::{Error, Result};
 
 /// Order and delimiter of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TripleFormat {
     /// One ASCII character.
     pub delimiter: u8,
-    /// Each column once.
-    pub columns: [Column; 3],
+    /// What the columns hold.
+    pub columns: Columns,
 }
 
 impl Default for TripleFormat {
     fn default() -> Self {
-        TripleFormat { delimiter: b'\t', columns: [Column::Head, Column::Relation, Column::Tail] }
+        TripleFormat { delimiter: b'\t', columns: Columns::HRT }
     }
 }
 
 impl TripleFormat {
-    /// `[head, relation, tail]` of a line's fields.
-    fn arrange<'t>(&self, fields: [&'t str; 3]) -> [&'t str; 3] {
-        let mut triple = [""; 3];
-        for (field, column) in fields.into_iter().zip(self.columns) {
-            triple[column as usize] = field;
-        }
-        triple
-    }
-
     fn delimited(&self) -> String {
         match self.delimiter {
             b'\t' => "tab-separated".into(),
@@ -52,32 +31,64 @@ impl TripleFormat {
         }
     }
 
-    /// Checks the fields of a line and puts them in order; `None` where the line is skipped.
+    /// Checks the fields of a line and puts them in order; `None` where the line is skipped, as a header
+    /// of the file is.
     pub(super) fn triple<'t>(
         &self,
         line: u64,
-        fields: impl Iterator<Item = &'t str>,
+        fields: impl Iterator<Item = &'t str> + Clone,
         bad: &mut BadLines,
     ) -> Result<Option<[&'t str; 3]>> {
+        if line == 1 && self.is_header(fields.clone(), bad)? {
+            return Ok(None);
+        }
+        let Columns { places, width } = self.columns;
         let mut found = [""; 3];
         let mut count = 0;
         for field in fields {
-            if count < 3 {
-                found[count] = field;
+            for (found, &place) in found.iter_mut().zip(&places) {
+                if usize::from(place) == count {
+                    *found = field;
+                }
             }
             count += 1;
         }
-        let message = if count == 1 && found[0].is_empty() {
-            format!("expected 3 {} columns, found an empty line", self.delimited())
-        } else if count != 3 {
-            format!("expected 3 {} columns, found {count}", self.delimited())
+        let expected = || format!("expected {width} {} columns", self.delimited());
+        let message = if count <= 1 && found.iter().all(|field| field.is_empty()) {
+            format!("{}, found an empty line", expected())
+        } else if count > 3 && width == 3 {
+            let dashes = "-".repeat(count - 3);
+            let columns = self.columns.letters();
+            format!(
+                "{}, found {count}: weights and other columns are passed over with `--columns {columns}{dashes}`",
+                expected()
+            )
+        } else if count != usize::from(width) {
+            format!("{}, found {count}", expected())
         } else if let Some(empty) = found.iter().position(|field| field.is_empty()) {
-            format!("expected a name in column {}, found nothing", empty + 1)
+            format!("expected a name in column {}, found nothing", places[empty] + 1)
         } else {
-            return Ok(Some(self.arrange(found)));
+            return Ok(Some(found));
         };
         bad.report(line, &message)?;
         Ok(None)
+    }
+
+    /// Whether the first line of a file is a header, which must not contradict the columns.
+    fn is_header<'t>(&self, fields: impl Iterator<Item = &'t str>, bad: &mut BadLines) -> Result<bool> {
+        let Some(columns) = of_header(fields) else { return Ok(false) };
+        if columns != self.columns {
+            let (header, read) = (columns.letters(), self.columns.letters());
+            return Err(Error::line(
+                bad.path(),
+                1,
+                format!(
+                    "the header says {header}, but columns are read as {read}: give `--columns {header}`"
+                ),
+            ));
+        }
+        bad.header = true;
+        Ok(true)
     }
 }
 
@@ -128,17 +139,35 @@ mod tests {
 
     #[test]
     fn columns_and_delimiter_may_differ() {
-        let columns = [Column::Head, Column::Tail, Column::Relation];
         let mut bad = BadLines::new(Path::new("train.txt"), false);
-        let triples = read_all(b"1 2 0\n", TripleFormat { delimiter: b' ', columns }, &mut bad).unwrap();
-        assert_eq!(triples, ["1|0|2"]);
+        let mut read = |text: &[u8], columns| {
+            let columns = Columns::parse(columns).unwrap();
+            read_all(text, TripleFormat { delimiter: b' ', columns }, &mut bad).unwrap()
+        };
+        assert_eq!(read(b"1 2 0\n", "htr"), ["1|0|2"]);
+        assert_eq!(read(b"x a r b 0.5\n", "-hrt-"), ["a|r|b"]);
+    }
+
+    #[test]
+    fn a_header_is_no_triple_and_must_agree_with_the_columns() {
+        let mut bad = BadLines::new(Path::new("train.txt"), false);
+        let text = b"Subject\tPredicate\tObject\na\tr\tb\nsubject\tpredicate\tobject\n";
+        let triples = read_all(text, TripleFormat::default(), &mut bad).unwrap();
+        assert_eq!((triples.len(), bad.header, bad.skipped), (2, true, 0));
+        let error = error_of(b"from\tto\trel\na\tb\tr\n");
+        assert!(
+            error.starts_with("train.txt:1: the header says htr, but") && error.contains("--columns htr")
+        );
     }
 
     #[test]
     fn errors_name_file_line_expectation_and_finding() {
         let cases: [(&[u8], &str); 5] = [
             (b"a\tb\tc\na\tb\n", "train.txt:2: expected 3 tab-separated columns, found 2"),
-            (b"a\tb\tc\td\n", "train.txt:1: expected 3 tab-separated columns, found 4"),
+            (
+                b"a\tb\tc\td\n",
+                "train.txt:1: expected 3 tab-separated columns, found 4: weights and other columns are passed over with `--columns hrt-`",
+            ),
             (b"a\tb\tc\n\n", "train.txt:2: expected 3 tab-separated columns, found an empty line"),
             (b"a\t\tc\n", "train.txt:1: expected a name in column 2, found nothing"),
             (b"a\tb\t\xc3\n", "train.txt:1: expected UTF-8, found byte 0xc3 at byte 5 of the line"),

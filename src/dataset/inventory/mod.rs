@@ -15,9 +15,13 @@
 //! Any of them may be compressed ([`source`](super::source)); `.gz` or `.zst` then follows the ending of
 //! triples.
 
-use super::format::ids::{MapFormat, are_ids};
+mod labels;
+mod maps;
+
+use super::format::columns::{Columns, of_header};
+use super::format::ids::MapFormat;
 use super::format::lines::lines;
-use super::format::triples::{Column, TripleFormat};
+use super::format::triples::TripleFormat;
 use super::registry::Manifest;
 use super::source::{Blocks, COMPRESSED, Source};
 use crate::error::{Error, Result};
@@ -44,6 +48,8 @@ pub enum Role {
     RdfLabels,
     /// Ids with their names.
     Ids(Subject, MapFormat),
+    /// SMORE's `stats.txt`: how many entities and directed relations there are.
+    Counts,
 }
 
 /// How the triples of a file are written.
@@ -78,16 +84,28 @@ impl Format {
     }
 }
 
-/// The first line that is not blank and no comment; empty where there is none.
+/// The first line that is not blank, no comment and no header; empty where there is none.
 fn first_line(input: &Input) -> Result<Vec<u8>> {
+    Ok(first_lines(input, 1)?.pop().unwrap_or_default())
+}
+
+/// As many of these lines as there are, up to `count`.
+fn first_lines(input: &Input, count: usize) -> Result<Vec<Vec<u8>>> {
     let mut blocks = Blocks::new(Source::open(input)?);
+    let mut found = Vec::new();
+    let is_header = |line: &[u8]| {
+        let text = String::from_utf8_lossy(line);
+        of_header(text.split(|c: char| !c.is_alphanumeric() && c != '_')).is_some()
+    };
     while let Some(block) = blocks.next()? {
-        let mut text = lines(block).map(|(_, line)| line.trim_ascii());
-        if let Some(line) = text.find(|line| !line.is_empty() && !line.starts_with(b"#")) {
-            return Ok(line.to_vec());
+        let text = lines(block).map(|(_, line)| line.trim_ascii());
+        let text = text.filter(|line| !line.is_empty() && !line.starts_with(b"#") && !is_header(line));
+        found.extend(text.take(count - found.len()).map(<[u8]>::to_vec));
+        if found.len() == count {
+            break;
         }
     }
-    Ok(Vec::new())
+    Ok(found)
 }
 
 /// A file's name without the ending of its compression.
@@ -110,6 +128,19 @@ pub struct Input {
     pub format: Format,
 }
 
+/// What a user says of the files, where it is not as usual.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// What the columns of triples hold; `None` is the format's own.
+    pub columns: Option<Columns>,
+    /// Delimiter of `.txt` and `.tsv` triples, an ASCII character; `None` is the format's own.
+    pub delimiter: Option<u8>,
+    /// The files with the names of entities and of relations; `None` looks for those of known formats.
+    pub maps: Option<[PathBuf; 2]>,
+    /// Share of train that goes to valid, and as much again to test. Files of these must not exist then.
+    pub hold_out: f64,
+}
+
 /// The input files of a dataset, in the order in which they are read.
 #[derive(Clone, Debug)]
 pub struct Inventory {
@@ -117,6 +148,8 @@ pub struct Inventory {
     pub folder: PathBuf,
     /// Layout of the `.txt` and `.tsv` files of triples.
     pub format: TripleFormat,
+    /// Share of train that goes to valid, and as much again to test.
+    pub hold_out: f64,
     /// Ids, then triples, then hard negatives, then labels.
     pub inputs: Vec<Input>,
 }
@@ -181,19 +214,26 @@ pub fn file_stem(path: &Path) -> String {
 
 /// Whether `folder` holds triples of at least one split, or RDF.
 pub fn has_triples(folder: &Path) -> bool {
-    missing_splits(folder).len() < Split::ALL.len() || statements(folder).is_ok_and(|all| !all.is_empty())
+    missing_splits(folder).len() < Split::ALL.len()
+        || names_of("train_bidir").any(|name| folder.join(name).is_file())
+        || statements(folder).is_ok_and(|all| !all.is_empty())
 }
 
 impl Inventory {
     /// Looks through `folder`. The error for a missing split says which, and where to get it.
-    pub fn of_folder(folder: &Path, manifest: Option<&Manifest>) -> Result<Self> {
+    pub fn of_folder(folder: &Path, manifest: Option<&Manifest>, reading: &Reading) -> Result<Self> {
         if !folder.is_dir() {
             return Err(Error::file(folder, "is not a folder"));
         }
         let mut inputs = Vec::new();
         let mut missing = Vec::new();
+        let bidirectional = missing_splits(folder).len() == Split::ALL.len();
         for split in Split::ALL {
-            match one_of(folder, names_of_split(split))? {
+            let found = match bidirectional {
+                false => one_of(folder, names_of_split(split))?,
+                true => one_of(folder, names_of(&format!("{}_bidir", split.name())))?,
+            };
+            match found {
                 Some(input) => inputs.push(Input { role: Role::Triples(split), ..input }),
                 None => missing.push(split.name()),
             }
@@ -202,7 +242,9 @@ impl Inventory {
             // A dump in several files.
             inputs = statements(folder)?;
         }
-        let whole = missing.is_empty() || (missing.len() == Split::ALL.len() && !inputs.is_empty());
+        let whole = missing.is_empty()
+            || (missing.len() == Split::ALL.len() && !inputs.is_empty())
+            || (reading.hold_out > 0.0 && missing == ["valid", "test"]);
         if !whole {
             return Err(Error::file(folder, explain_missing(folder, &missing, &inputs, manifest)));
         }
@@ -211,9 +253,9 @@ impl Inventory {
                 inputs.push(Input { role: Role::HardNegatives(split), ..input });
             }
         }
-        inputs.extend(rdf_labels(&inputs));
-        inputs.extend(texts(folder));
-        inputs.extend(codex_labels(folder)?);
+        inputs.extend(labels::rdf_labels(&inputs));
+        inputs.extend(labels::texts(folder));
+        inputs.extend(labels::codex_labels(folder)?);
         if let Some(copy) = manifest.and_then(|m| m.readable_copy.as_ref()) {
             inputs.extend(Split::ALL.iter().filter_map(|&split| {
                 let name = format!("{copy}/{}.txt", split.name());
@@ -221,27 +263,53 @@ impl Inventory {
                 path.is_file().then(|| Input::new(Role::ReadableCopy(split), name, path))
             }));
         }
-        let mut format = manifest.map(Manifest::format).unwrap_or_default();
-        if manifest.is_none() {
-            let maps = id_maps(folder, &mut inputs)?;
-            if maps.first().is_some_and(|map| matches!(map.role, Role::Ids(_, MapFormat::NameId))) {
-                format.columns = [Column::Head, Column::Tail, Column::Relation];
-            }
-            inputs.splice(..0, maps);
-        }
-        Ok(Inventory { folder: folder.to_path_buf(), format, inputs })
+        let format = manifest.map(Manifest::format).unwrap_or_default();
+        let mut all = Inventory { folder: folder.to_path_buf(), format, inputs, hold_out: 0.0 };
+        all.lay_out(manifest.is_none(), reading)?;
+        Ok(all)
     }
 
     /// One file of triples, which all belong to train. Its format is told by its name, else by its content.
-    pub fn of_file(path: &Path) -> Result<Self> {
+    pub fn of_file(path: &Path, reading: &Reading) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut input = Input::new(Role::Triples(Split::Train), name, path.to_path_buf());
         if Format::of_name(&input.name).is_none_or(|format| format == Format::Delimited) {
             input.format = Format::of_content(&input)?;
         }
         let mut inputs = vec![input];
-        inputs.extend(rdf_labels(&inputs));
-        Ok(Inventory { folder: path.to_path_buf(), format: TripleFormat::default(), inputs })
+        inputs.extend(labels::rdf_labels(&inputs));
+        let format = TripleFormat::default();
+        let mut all = Inventory { folder: path.to_path_buf(), format, inputs, hold_out: 0.0 };
+        all.lay_out(false, reading)?;
+        Ok(all)
+    }
+
+    /// Finds the maps of ids, if any, and settles the columns.
+    fn lay_out(&mut self, look_for_maps: bool, reading: &Reading) -> Result<()> {
+        let is_held_out = |i: &Input| matches!(i.role, Role::Triples(Split::Valid | Split::Test));
+        if reading.hold_out > 0.0 && self.inputs.iter().any(is_held_out) {
+            let message =
+                "has files of valid or test: a share of train is held out only where there are none";
+            return Err(Error::file(&self.folder, message));
+        }
+        self.hold_out = reading.hold_out;
+        let Inventory { folder, format, inputs, .. } = self;
+        format.delimiter = reading.delimiter.unwrap_or(format.delimiter);
+        let parent =
+            if folder.is_dir() { folder.as_path() } else { folder.parent().unwrap_or(Path::new("")) };
+        let maps = match &reading.maps {
+            Some(maps) => maps::given(parent, maps, inputs, format.delimiter)?,
+            None if look_for_maps => maps::id_maps(parent, inputs, format.delimiter)?,
+            None => Vec::new(),
+        };
+        let is_freebase = reading.maps.is_none()
+            && maps.first().is_some_and(|map| matches!(map.role, Role::Ids(_, MapFormat::NameId)));
+        if is_freebase {
+            format.columns = Columns::HTR;
+        }
+        format.columns = reading.columns.unwrap_or(format.columns);
+        inputs.splice(..0, maps);
+        Ok(())
     }
 
     /// The dataset that ships inside the binary; `None` where it does not.
@@ -252,7 +320,7 @@ impl Inventory {
             embedded: Some(bytes),
             ..Input::new(Role::Triples(split), name.to_owned(), folder.join(name))
         });
-        Some(Inventory { inputs: inputs.collect(), format: manifest.format(), folder })
+        Some(Inventory { inputs: inputs.collect(), format: manifest.format(), folder, hold_out: 0.0 })
     }
 }
 
@@ -278,6 +346,9 @@ fn explain_missing(
     }
     match manifest {
         Some(manifest) => message + &format!("; {} comes from {}", manifest.title, manifest.source),
+        None if missing == ["valid", "test"] => {
+            message + "; give a share of train to them with `smore data import --hold-out 0.05`"
+        }
         None => message + "; a dataset's folder holds train, valid and test triples",
     }
 }
@@ -293,89 +364,5 @@ fn statements(folder: &Path) -> Result<Vec<Input>> {
         }
     }
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(inputs)
-}
-
-/// The N-Triples files among `inputs` once more, for their labels: by then all names are known.
-fn rdf_labels(inputs: &[Input]) -> Vec<Input> {
-    let rdf = inputs
-        .iter()
-        .filter(|input| input.format == Format::NTriples && matches!(input.role, Role::Triples(_)));
-    rdf.map(|input| Input { role: Role::RdfLabels, ..input.clone() }).collect()
-}
-
-/// The maps between ids and names, where `folder` has both; marks the triples that are numbers then.
-fn id_maps(folder: &Path, inputs: &mut [Input]) -> Result<Vec<Input>> {
-    let kinds = [
-        ("entity2id.txt", "relation2id.txt", MapFormat::NameId),
-        ("id2ent.pkl", "id2rel.pkl", MapFormat::Pickle),
-        ("entities.dict", "relations.dict", MapFormat::IdName),
-    ];
-    for (entities, relations, format) in kinds {
-        let map = |subject, name: &str| {
-            let name = COMPRESSED
-                .map(|ending| format!("{name}{ending}"))
-                .into_iter()
-                .find(|name| folder.join(name).is_file())?;
-            let path = folder.join(&name);
-            Some(Input::new(Role::Ids(subject, format), name, path))
-        };
-        let (Some(entities), Some(relations)) =
-            (map(Subject::Entity, entities), map(Subject::Relation, relations))
-        else {
-            continue;
-        };
-        let is_triples = |input: &Input| matches!(input.role, Role::Triples(_) | Role::HardNegatives(_));
-        if format != MapFormat::IdName {
-            // Folders of names may have such maps too: for other programs.
-            if !inputs.first().map_or(Ok(false), |input| first_line(input).map(|line| are_ids(&line)))? {
-                continue;
-            }
-            inputs.iter_mut().filter(|input| is_triples(input)).for_each(|input| input.format = Format::Ids);
-        }
-        return Ok(vec![entities, relations]);
-    }
-    Ok(Vec::new())
-}
-
-fn texts(folder: &Path) -> impl Iterator<Item = Input> {
-    let kinds = [
-        (["", "text/"], "entity2text.txt", Role::Texts(Subject::Entity)),
-        (["", "text/"], "relation2text.txt", Role::Texts(Subject::Relation)),
-        (["", "wikidata5m_alias/"], "wikidata5m_entity.txt", Role::Aliases(Subject::Entity)),
-        (["", "wikidata5m_alias/"], "wikidata5m_relation.txt", Role::Aliases(Subject::Relation)),
-    ];
-    kinds.into_iter().filter_map(move |(folders, file, role)| {
-        let names = folders.into_iter().flat_map(|f| COMPRESSED.map(|c| format!("{f}{file}{c}")));
-        names.into_iter().find_map(|name| {
-            let path = folder.join(&name);
-            path.is_file().then(|| Input::new(role.clone(), name, path))
-        })
-    })
-}
-
-/// Labels beside the triples in a CoDEx checkout, language by language.
-fn codex_labels(folder: &Path) -> Result<Vec<Input>> {
-    // The real path, because the folder may be given as `.`.
-    let real = folder.canonicalize().map_err(Error::io(folder))?;
-    let Some(triples) = real.parent().filter(|parent| parent.ends_with("triples")) else {
-        return Ok(Vec::new());
-    };
-    let root = triples.with_file_name("");
-    let mut inputs = Vec::new();
-    for (subject, what) in [(Subject::Entity, "entities"), (Subject::Relation, "relations")] {
-        let Ok(languages) = std::fs::read_dir(root.join(what)) else { continue };
-        let mut languages: Vec<PathBuf> = languages.flatten().map(|entry| entry.path()).collect();
-        languages.sort();
-        for path in languages {
-            let Some(language) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
-                continue;
-            };
-            let (name, path) = (format!("{what}/{language}/{what}.json"), path.join(format!("{what}.json")));
-            if path.is_file() {
-                inputs.push(Input::new(Role::CodexLabels(subject, language), name, path));
-            }
-        }
-    }
     Ok(inputs)
 }
