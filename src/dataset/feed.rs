@@ -1,5 +1,6 @@
 //! One input file -> calls on the graph builder.
 
+use super::format::arrays::{Array, read, read_npz, read_ogb};
 use super::format::ids::{self, InOrder, MapFormat, Mirror};
 use super::format::lines::BadLines;
 use super::format::ntriples::{self, Reason};
@@ -26,6 +27,30 @@ impl Inventory {
         match &input.role {
             Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
             Role::Counts => self.counts(source, ids, builder),
+            // Read with the first columns.
+            Role::Columns(_) => Ok(source),
+            Role::IdLabels(subject) => {
+                ids::csv_map(&input.path, &mut source, |_, _, name, title| {
+                    builder.add_label(*subject, "en", name, title);
+                    Ok(())
+                })?;
+                Ok(source)
+            }
+            Role::Triples(split) if input.format != Format::Ids && input.format.is_ids() => {
+                let counts = ids.counts;
+                arrays(input, &mut source, |row, [h, r, t]| {
+                    let limits = [(h, 0, "entities"), (r, 1, "relations"), (t, 0, "entities")];
+                    for (id, subject, what) in limits {
+                        let count: u32 = counts[subject];
+                        if count > 0 && id >= count {
+                            let message = format!("row {row}: id {id} has no name: there are {count} {what}");
+                            return Err(Error::file(&input.path, message));
+                        }
+                    }
+                    builder.add_ids(self.split_of(*split, || place_of_ids([h, r, t])), h, r, t)
+                })?;
+                Ok(source)
+            }
             Role::Triples(split) if input.format == Format::Ids => {
                 self.numbers(source, bad, ids, |h, r, t| {
                     builder.add_ids(self.split_of(*split, || place_of_ids([h, r, t])), h, r, t)
@@ -136,7 +161,7 @@ impl Inventory {
         let path = source.path().to_path_buf();
         let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled()?;
         let by_names =
-            self.inputs.iter().any(|i| i.role == Role::Triples(Split::Train) && i.format != Format::Ids);
+            self.inputs.iter().any(|i| i.role == Role::Triples(Split::Train) && !i.format.is_ids());
         let mut before = String::new();
         let mut number = 0u32;
         let mut in_order = InOrder::new(|name: &str| {
@@ -153,7 +178,9 @@ impl Inventory {
             builder.declare(subject, name).map(|_| ())
         });
         let mut stated = None;
-        if format == MapFormat::Pickle {
+        if format == MapFormat::Csv {
+            in_order.csv(&path, &mut source)?;
+        } else if format == MapFormat::Pickle {
             in_order.pickle(&path, &source.read_all()?)?;
         } else {
             let mut blocks = Blocks::new(source);
@@ -265,6 +292,23 @@ impl Inventory {
             return Err(Error::file(bad.path(), message));
         }
         Ok(source)
+    }
+}
+
+/// Reads arrays of triples.
+fn arrays(input: &Input, source: &mut Source, take: impl FnMut(u64, [u32; 3]) -> Result<()>) -> Result<()> {
+    let second = input.beside.as_ref().map(|path| {
+        let part = Input::new(Role::Columns(Split::Train), String::new(), path.clone());
+        Source::open(&part).map(|source| (path, source))
+    });
+    let mut second = second.transpose()?;
+    match (input.format, &mut second) {
+        (Format::Npz, _) => read_npz(&input.path, take),
+        (Format::OgbCsv, Some((path, second))) => read_ogb([(&input.path, source), (path, second)], take),
+        (_, Some((path, second))) => {
+            read(&mut [Array::open(source, &input.path)?, Array::open(second, path)?], take)
+        }
+        (_, None) => read(&mut [Array::open(source, &input.path)?], take),
     }
 }
 

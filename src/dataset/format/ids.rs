@@ -16,6 +16,7 @@ use super::triples::TripleFormat;
 use crate::error::{Error, Result};
 use crate::storage::pickle;
 use rustc_hash::FxHashMap;
+use std::io::Read;
 use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -28,6 +29,8 @@ pub enum MapFormat {
     IdName,
     /// A pickled dict from ids to names.
     Pickle,
+    /// OGB's CSV with a header: an id (`idx`, `node idx`, `reltype`), a name, maybe a `title`.
+    Csv,
 }
 
 impl MapFormat {
@@ -134,6 +137,14 @@ impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
         Ok(())
     }
 
+    /// Reads CSV.
+    pub fn csv(&mut self, path: &Path, text: impl Read) -> Result<()> {
+        csv_map(path, text, |line, id, name, _| match self.add(id, name)? {
+            true => Ok(()),
+            false => Err(Error::line(path, line, format!("id {id} has a name already"))),
+        })
+    }
+
     /// Reads a pickled dict.
     pub fn pickle(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
         let wrong = |message: String| Error::file(path, message);
@@ -150,6 +161,31 @@ impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
         }
         Ok(())
     }
+}
+
+/// Calls `take(line, id, name, title)` for each record of OGB's maps; the title is empty where there is none.
+pub fn csv_map(
+    path: &Path,
+    text: impl Read,
+    mut take: impl FnMut(u64, u32, &str, &str) -> Result<()>,
+) -> Result<()> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
+    let wrong = |e: csv::Error| Error::file(path, format!("is no CSV of ids and names: {e}"));
+    let header = reader.headers().map_err(wrong)?.clone();
+    let place = |names: &[&str]| header.iter().position(|field| names.contains(&field.trim()));
+    let id = place(&["idx", "node idx", "reltype", "rel idx"]).unwrap_or(0);
+    let name = place(&["entity", "entity id", "relation", "rel id"]).unwrap_or(1);
+    let title = place(&["title"]);
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(wrong)? {
+        let line = record.position().map_or(0, |position| position.line());
+        let number = record.get(id).and_then(|field| field.trim().parse().ok());
+        let (Some(id), Some(name)) = (number, record.get(name).filter(|name| !name.is_empty())) else {
+            return Err(Error::line(path, line, "expected an id and a name"));
+        };
+        take(line, id, name, title.and_then(|title| record.get(title)).unwrap_or(""))?;
+    }
+    Ok(())
 }
 
 /// Calls `take([head, relation, tail])` for each line of `block`: three numbers in the columns of `format`,

@@ -69,6 +69,7 @@ pub(super) fn given(
 fn mark_ids(inputs: &mut [Input], delimiter: u8) -> Result<bool> {
     let is_triples = |input: &Input| matches!(input.role, Role::Triples(_) | Role::HardNegatives(_));
     let are = match inputs.first() {
+        Some(input) if input.format.is_ids() => return Ok(true),
         Some(input) => input.format != Format::NTriples && are_ids(&first_line(input)?, delimiter),
         None => false,
     };

@@ -4,6 +4,10 @@
 //! | --- | --- |
 //! | `train`, `valid`, `test` with `.txt`, `.tsv`, `.csv` or `.nt` | triples; all three are needed |
 //! | `entity2id.txt`, `entities.dict`, `id2ent.pkl`, and as many for relations | ids ([`ids`](super::format::ids)) |
+//! | `train`, `valid` (`val`), `test` with `.npy`, `_hrt.npy`, `.npz`, or `_hr.npy` and `_t.npy`, also in `processed`, `raw`, `split/time` | numbers ([`arrays`](super::format::arrays)); only train is needed |
+//! | OGB's `edge.csv`, `edge_reltype.csv`, here or in `raw` | numbers of train |
+//! | OGB's `nodeidx2entityid.csv`, `reltype2relid.csv`; `entity.csv`, `relation.csv`; here or in `mapping` | ids, and titles as labels |
+//! | `train_bidir.txt`, `valid_bidir.txt`, `test_bidir.txt`, `stats.txt` | SMORE's numbers |
 //! | any `.nt`, where there is none of these | triples of train |
 //! | the same after `wikidata5m_transductive_` or `wikidata5m_inductive_` | the same |
 //! | `wikidata5m_entity.txt`, `wikidata5m_relation.txt`, here or in `wikidata5m_alias` | labels: the first alias |
@@ -15,6 +19,7 @@
 //! Any of them may be compressed ([`source`](super::source)); `.gz` or `.zst` then follows the ending of
 //! triples.
 
+mod arrays;
 mod labels;
 mod maps;
 
@@ -48,6 +53,10 @@ pub enum Role {
     RdfLabels,
     /// Ids with their names.
     Ids(Subject, MapFormat),
+    /// Further columns of the triples of a split, which are read beside the others.
+    Columns(Split),
+    /// The labels in a map of ids.
+    IdLabels(Subject),
     /// SMORE's `stats.txt`: how many entities and directed relations there are.
     Counts,
 }
@@ -63,15 +72,28 @@ pub enum Format {
     NTriples,
     /// Numbers, whose names are in files of their own.
     Ids,
+    /// Numbers as a NumPy array.
+    Npy,
+    /// Numbers as several NumPy arrays.
+    Npz,
+    /// Numbers in two files of OGB.
+    OgbCsv,
 }
 
 impl Format {
+    /// Whether triples are numbers.
+    pub fn is_ids(self) -> bool {
+        matches!(self, Format::Ids | Format::Npy | Format::Npz | Format::OgbCsv)
+    }
+
     /// By the ending before that of the compression; `None` where there is no known one.
     fn of_name(name: &str) -> Option<Self> {
         match uncompressed(name).rsplit_once('.')?.1 {
             "txt" | "tsv" => Some(Format::Delimited),
             "csv" => Some(Format::Csv),
             "nt" => Some(Format::NTriples),
+            "npy" => Some(Format::Npy),
+            "npz" => Some(Format::Npz),
             _ => None,
         }
     }
@@ -126,6 +148,8 @@ pub struct Input {
     pub embedded: Option<&'static [u8]>,
     /// How its triples are written.
     pub format: Format,
+    /// The file with their further columns.
+    pub beside: Option<PathBuf>,
 }
 
 /// What a user says of the files, where it is not as usual.
@@ -158,7 +182,7 @@ impl Input {
     /// A file on disk; its format is told by its name.
     pub fn new(role: Role, name: String, path: PathBuf) -> Self {
         let format = Format::of_name(&name).unwrap_or(Format::Delimited);
-        Input { role, name, path, embedded: None, format }
+        Input { role, name, path, embedded: None, format, beside: None }
     }
 
     /// Length and XXH3-128.
@@ -171,6 +195,9 @@ impl Input {
 }
 
 const ENDINGS: [&str; 4] = ["txt", "tsv", "csv", "nt"];
+
+/// As [`ENDINGS`], of files of arrays.
+const ARRAYS: [&str; 2] = ["npy", "npz"];
 
 /// What a file of triples called `stem` can be called: with an ending of its format, then of its compression.
 fn names_of(stem: &str) -> impl Iterator<Item = String> {
@@ -207,7 +234,7 @@ pub fn file_stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let plain = uncompressed(&name);
     match plain.rsplit_once('.') {
-        Some((stem, ending)) if ENDINGS.contains(&ending) => stem.to_owned(),
+        Some((stem, ending)) if ENDINGS.contains(&ending) || ARRAYS.contains(&ending) => stem.to_owned(),
         _ => plain.to_owned(),
     }
 }
@@ -217,6 +244,7 @@ pub fn has_triples(folder: &Path) -> bool {
     missing_splits(folder).len() < Split::ALL.len()
         || names_of("train_bidir").any(|name| folder.join(name).is_file())
         || statements(folder).is_ok_and(|all| !all.is_empty())
+        || !arrays::triples(folder).is_empty()
 }
 
 impl Inventory {
@@ -241,6 +269,9 @@ impl Inventory {
         if inputs.is_empty() {
             // A dump in several files.
             inputs = statements(folder)?;
+        }
+        if inputs.is_empty() {
+            inputs = arrays::triples(folder);
         }
         let whole = missing.is_empty()
             || (missing.len() == Split::ALL.len() && !inputs.is_empty())
@@ -299,6 +330,7 @@ impl Inventory {
             if folder.is_dir() { folder.as_path() } else { folder.parent().unwrap_or(Path::new("")) };
         let maps = match &reading.maps {
             Some(maps) => maps::given(parent, maps, inputs, format.delimiter)?,
+            None if inputs.first().is_some_and(|input| input.format.is_ids()) => arrays::maps(parent),
             None if look_for_maps => maps::id_maps(parent, inputs, format.delimiter)?,
             None => Vec::new(),
         };
@@ -308,6 +340,13 @@ impl Inventory {
             format.columns = Columns::HTR;
         }
         format.columns = reading.columns.unwrap_or(format.columns);
+        let labels = maps.iter().filter_map(|map| match map.role {
+            Role::Ids(subject, MapFormat::Csv) => {
+                Some(Input { role: Role::IdLabels(subject), ..map.clone() })
+            }
+            _ => None,
+        });
+        inputs.extend(labels);
         inputs.splice(..0, maps);
         Ok(())
     }
