@@ -71,8 +71,9 @@ fn wikikg90ms_arrays_are_read_with_hidden_tails_and_titles_as_labels() {
     assert_eq!(facts(&graph, Split::Train), ["Q0 P1 Q1", "Q1 P0 Q2", "Q2 P1 Q0"]);
     assert_eq!(facts(&graph, Split::Valid), ["Q0 P0 Q2", "Q1 P1 Q0"]);
     assert_eq!(graph.split(Split::Test).num_edges(), 0);
-    assert_eq!([0, 1, 2].map(|id| graph.entities().label(id)), [Some("Zero"), Some("Universe"), None]);
-    assert_eq!(graph.relations().label(1), Some("has"));
+    let label = |id| graph.entities().label(id);
+    assert_eq!([0, 1, 2].map(label), [Some("Zero".into()), Some("Universe".into()), None]);
+    assert_eq!(graph.relations().label(1).as_deref(), Some("has"));
     graph.verify().unwrap();
 
     put(&folder, "processed/val_t.npy", &npy(&[2], &[2i64, 3]));
