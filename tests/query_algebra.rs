@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use smore::graph::{CsrBuf, View};
 use smore::ids::Triple;
-use smore::query::execute::answers;
+use smore::query::execute::{answers, answers_within};
 use smore::query::plan::{Plan, Step};
 use smore::query::structure::named;
 use smore::query::{Mix, Proof, Query, Structure, Tree, proofs};
@@ -197,6 +197,23 @@ proptest! {
         let expected: Vec<EntityId> =
             (0..ENTITIES).map(EntityId).filter(|&e| is_answer(&graph, &query, e)).collect();
         prop_assert_eq!(answers(&graph, &query), expected);
+    }
+
+    #[test]
+    fn within_a_limit_there_are_all_answers_or_none(
+        triples in any_triples(), query in any_query(), limit in 0usize..30
+    ) {
+        let csr = CsrBuf::from_triples(ENTITIES as usize, &triples);
+        let graph = View::new([csr.view()]);
+        let all = answers(&graph, &query);
+        match answers_within(&graph, &query, limit) {
+            Some(within) => prop_assert_eq!(&within, &all),
+            // No set takes more than both directions of every edge, or all entities.
+            None => prop_assert!(limit < 2 * triples.len() + ENTITIES as usize),
+        }
+        if let (Tree::Projection(..), true) = (&query, all.len() > limit) {
+            prop_assert_eq!(answers_within(&graph, &query, limit), None);
+        }
     }
 
     #[test]

@@ -137,7 +137,8 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
     let graph = Arc::new(global.open(&config.data.dataset)?);
     let model = model::create(&config.model)?;
     let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
-    // Rows in a file are beside the graph, and without a name: they go when the process ends, however it ends.
+    // Rows in a file are kept with what is derived from the graph, and lose their name as soon as they are made: they go
+    // when the process ends, however it ends.
     let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
     std::fs::create_dir_all(&cache).map_err(Error::io(&cache))?;
     let path = cache.join(format!("bench-{}.table", std::process::id()));

@@ -1,6 +1,6 @@
 //! Entity rows and their optimizer state in a mapped file, so that the table may be larger than memory.
 //!
-//! `entities.table` of a run folder, little-endian: a page with a [`Header`], then the rows. A row is its values,
+//! `entities.table` of a run folder, little-endian: a page with a header, then the rows. A row is its values,
 //! its first and its second moments side by side (`3 * cols` float32). A step touches rows at random, values and
 //! moments of each: side by side they cost one page read and one page written, apart they would cost three of
 //! each. The price is paid by a full ranking, which reads three times the bytes of the values; it reads them in
@@ -266,7 +266,12 @@ fn write_rows(
     group: usize,
     fill: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Result<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
+    // What an earlier attempt left goes by its name: cut short it would take the pages from under one who reads it.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(path)(error)),
+        _ => {}
+    }
+    let file = File::options().read(true).write(true).create_new(true).open(path);
     let mut file = file.map_err(Error::io(path))?;
     let bytes = shape.file_bytes();
     space::reserve(&file, path, bytes)?;

@@ -109,3 +109,76 @@ pub fn adam(step: AdamStep, grads: View, table: &mut Parameters<Cpu>) {
         );
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, HostBuffer, Mat, RankTask, Scoring};
+    use crate::rng::{below, stream};
+
+    /// Values and moments, row by row: `[values, first, second]`.
+    fn rows(table: &Parameters<Cpu>) -> Vec<f32> {
+        let Parameters { cols, values, first, second, .. } = table;
+        if table.interleaved {
+            return values.as_slice().to_vec();
+        }
+        let parts = [values, first, second].map(|part| part.as_slice().chunks(*cols));
+        let [values, first, second] = parts;
+        values.zip(first).zip(second).flat_map(|((p, m), v)| [p, m, v].concat()).collect()
+    }
+
+    #[test]
+    fn an_interleaved_table_is_trained_gathered_and_ranked_to_the_same_bits() {
+        const ROWS: usize = 3_000;
+        for cols in [1, 7, 16, 33] {
+            let mut rng = stream(3, "interleaved", cols as u64);
+            let mut number = move || below(&mut rng, 1 << 20) as f32 / (1 << 20) as f32 - 0.5;
+            let values: Vec<f32> = (0..ROWS * cols).map(|_| number()).collect();
+            let mut both = [1, 3].map(|parts| {
+                let [mut buffer, first, second] = [parts, 1, 1].map(|n| Cpu.zeros(n * ROWS * cols).unwrap());
+                let interleaved = parts == 3;
+                for (row, values) in values.chunks(cols).enumerate() {
+                    Cpu.upload(values, &mut buffer, row * parts * cols).unwrap();
+                }
+                Parameters::<Cpu> { rows: ROWS, cols, values: buffer, first, second, interleaved }
+            });
+            let grads: Vec<f32> = (0..ROWS * cols).map(|_| number()).collect();
+            let mut gradient = Cpu.zeros(ROWS * cols).unwrap();
+            Cpu.upload(&grads, &mut gradient, 0).unwrap();
+            let ids: Vec<u32> = (0..ROWS as u32).step_by(3).collect();
+            let members = ids.iter().flat_map(|&i| [i, i + 1]).collect();
+            let groups =
+                DeviceGroups { offsets: (0..=ids.len() as u32).map(|i| 2 * i).collect(), ids, members };
+            for table in &mut both {
+                for t in 1..4 {
+                    adam_rows(AdamStep::new(0.1, t), &groups, Mat::new(&gradient, ROWS, cols), table);
+                    adam(AdamStep::new(0.1, t), Mat::new(&gradient, ROWS, cols), table);
+                }
+            }
+            assert!(rows(&both[0]) == rows(&both[1]), "{cols} columns");
+            assert!(rows(&both[0]).iter().all(|x| *x != 0.0), "every number was trained");
+
+            let picked: Vec<u32> = (0..70).map(|i| i * 41).collect();
+            let results = both.each_ref().map(|table| {
+                let mut queries = Cpu.zeros(70 * cols).unwrap();
+                Cpu.gather(table.mat(), &picked, MatMut::new(&mut queries, 70, cols));
+                let offsets: Vec<u32> = (0..=70).collect();
+                let task = RankTask::<Cpu> {
+                    root_offsets: &offsets,
+                    queries: Mat::new(&queries, 70, cols),
+                    target_offsets: &offsets,
+                    targets: &picked,
+                    filter_offsets: &[0; 71],
+                    filter: &[],
+                };
+                (
+                    queries.as_slice().to_vec(),
+                    Cpu.rank(Scoring::L1 { gamma: 1.0 }, task, table.mat()).unwrap(),
+                )
+            });
+            assert!(results[0] == results[1], "{cols} columns");
+            // A row is nearest to itself.
+            assert!(results[0].1.iter().all(|count| count.better == 0), "{cols} columns");
+        }
+    }
+}
