@@ -53,8 +53,8 @@ impl Info<'_> {
         let mut parts: Vec<(String, u64)> = Vec::new();
         for (section, length) in self.graph.sections() {
             let part = match section.rsplit_once(' ') {
-                Some((split, "sources" | "rows" | "fragments" | "tails")) => format!("{split} edges"),
-                Some((table, "owners" | "offsets" | "text" | "order")) => table.to_owned(),
+                Some((split, "sizes" | "sources" | "starts" | "rows")) => format!("{split} edges"),
+                Some((table, "owners" | "places" | "order" | "text")) => table.to_owned(),
                 _ => section,
             };
             match parts.iter_mut().find(|(name, _)| *name == part) {
@@ -206,11 +206,14 @@ impl Info<'_> {
             text += &format!("{table}\n");
         }
 
-        let mut table = Table::new().left("file and memory").right("size");
+        let mut table = Table::new().left("file and memory").right("size").right("bytes a directed edge");
         for (part, length) in self.memory() {
-            table.row([part, bytes(length)]);
+            let split = Split::ALL.into_iter().find(|split| part == format!("{} edges", split.name()));
+            let each = split.map(|split| graph.split(split).num_edges()).filter(|&edges| edges > 0);
+            let each = each.map(|edges| format!("{:.2}", length as f64 / edges as f64));
+            table.row([part, bytes(length), each.unwrap_or_default()]);
         }
-        table.row(["whole file, mapped and shared".into(), bytes(graph.size_in_bytes())]);
+        table.row(["whole file, mapped and shared".into(), bytes(graph.size_in_bytes()), String::new()]);
         text + &table.to_string()
     }
 }

@@ -166,7 +166,7 @@ pub fn describe(section: &Section, languages: &[String]) -> String {
         k if k == Kind::Metadata as u32 => "metadata".into(),
         k if k == Kind::Sizes as u32 => format!("{} sizes", split()),
         k if k == Kind::Sources as u32 => format!("{} sources", split()),
-        k if k == Kind::Starts as u32 => format!("{} row offsets", split()),
+        k if k == Kind::Starts as u32 => format!("{} starts", split()),
         k if k == Kind::Rows as u32 => format!("{} rows", split()),
         k if k == Kind::HardNegatives as u32 => format!("{} hard negatives", split()),
         k if k == Kind::TextOwners as u32 => format!("{} owners", table()),
