@@ -51,19 +51,21 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// Groups the positions of `ids`. O(n log n); reuses the buffers.
+    /// Groups the positions of `ids`. O(n log n); reuses the buffers but for 8 bytes an id, by which it sorts.
     pub fn assign(&mut self, ids: &[u32]) {
+        let mut keys: Vec<u64> =
+            ids.iter().zip(0u32..).map(|(&id, position)| u64::from(id) << 32 | u64::from(position)).collect();
+        keys.sort_unstable();
         self.members.clear();
-        self.members.extend(0..ids.len() as u32);
-        self.members.sort_unstable_by_key(|&position| (ids[position as usize], position));
         self.ids.clear();
         self.offsets.clear();
-        for (i, &position) in self.members.iter().enumerate() {
-            let id = ids[position as usize];
+        for (i, key) in keys.into_iter().enumerate() {
+            let (id, position) = ((key >> 32) as u32, key as u32);
             if self.ids.last() != Some(&id) {
                 self.ids.push(id);
                 self.offsets.push(i as u32);
             }
+            self.members.push(position);
         }
         self.offsets.push(ids.len() as u32);
     }

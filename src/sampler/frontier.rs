@@ -2,6 +2,7 @@
 
 use super::cut::{Kind, Program, Role};
 use super::entity_set::EntitySet;
+use super::prefetch;
 use super::reject::Rejection;
 use super::sorted;
 use super::work::Work;
@@ -227,13 +228,16 @@ impl<'g> Frontier<'g> {
             return Err(Rejection::Bandwidth);
         }
         let mut set = self.take_set();
-        let fits = from.entities().iter().try_for_each(|&entity| {
+        let mut fits = Ok(());
+        prefetch::each_row(graph, from.entities(), |entity| {
             let tails = work.tails(graph, entity, relation);
-            if tails.len() > caps.relation_bandwidth {
-                return Err(Rejection::Bandwidth);
-            }
             work.walked(tails.len());
-            limit.extend(&mut set, tails)
+            fits = if tails.len() > caps.relation_bandwidth {
+                Err(Rejection::Bandwidth)
+            } else {
+                limit.extend(&mut set, tails)
+            };
+            fits.is_ok()
         });
         self.keep(set, fits)
     }

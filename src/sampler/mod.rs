@@ -3,8 +3,8 @@
 //! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
 //! query, drawn backward from its answer), [`direction`] (over which relations), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
-//! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), and
-//! the sets underneath: [`sorted`], [`entity_set`].
+//! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), `prefetch`
+//! (what will be), and the sets underneath: [`sorted`], [`entity_set`].
 
 mod cut;
 pub mod direction;
@@ -14,6 +14,7 @@ mod frontier;
 pub mod instantiate;
 mod negatives;
 pub mod popularity;
+mod prefetch;
 pub mod reject;
 pub mod sorted;
 mod verify;

@@ -1,6 +1,7 @@
 //! A pool of negatives: of a batch, indexed once for all of its queries, or of one query.
 
 use super::entity_set::EntitySet;
+use super::prefetch;
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId};
 
@@ -94,7 +95,7 @@ impl<'g> Pool<'g> {
         self.relation_starts.push(0);
         self.num_tails.clear();
         let mut total = 0;
-        for &entity in self.set.members() {
+        prefetch::each_row(graph, self.set.members(), |entity| {
             let row = graph.row(entity);
             total += row.num_fragments();
             if row.num_fragments() > 0 {
@@ -108,7 +109,8 @@ impl<'g> Pool<'g> {
                 self.relation_starts[relation.index()] += 1;
                 self.num_tails[relation.index()] += tails.len();
             }
-        }
+            true
+        });
         accumulate(&mut self.relation_starts);
         self.entries.clear();
         self.entries.resize(total, Entry::default());

@@ -3,6 +3,7 @@
 use super::cut::{Kind, Program};
 use super::frontier::{Filling, Found, Frontier};
 use super::negatives::Pool;
+use super::prefetch;
 use super::work::Work;
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId};
@@ -216,11 +217,11 @@ impl<'g> Verifier<'_, 'g> {
         let mut met = self.frontier.take_set();
         let sources = self.frontier.sets[child].as_ref().map_or(&[][..], Found::entities);
         let mut size = Some(0);
-        for &source in sources {
+        prefetch::each_row(self.graph, sources, |source| {
             let tails = self.work.tails(self.graph, source, relation);
             if tails.len() > budget {
                 size = None;
-                break;
+                return false;
             }
             budget -= tails.len();
             self.work.asked(tails.len());
@@ -232,7 +233,8 @@ impl<'g> Verifier<'_, 'g> {
                     }
                 }
             }
-        }
+            true
+        });
         self.frontier.recycle(met);
         size
     }
@@ -256,7 +258,13 @@ impl<'g> Verifier<'_, 'g> {
         match self.pool.leaving(back) {
             Some(entries) => {
                 self.work.entries(entries.len());
-                entries.iter().for_each(|entry| check(entry.candidate as usize, Some(entry.tails)));
+                for (i, entry) in entries.iter().enumerate() {
+                    // A binary search begins in the middle.
+                    if let Some(next) = entries.get(i + 4) {
+                        prefetch::line(next.tails, next.tails.len() / 2);
+                    }
+                    check(entry.candidate as usize, Some(entry.tails));
+                }
             }
             None => (0..self.pool.num_candidates()).for_each(|candidate| check(candidate, None)),
         }
