@@ -174,6 +174,8 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
     let runs: Vec<f64> = (0..args.timing.runs.max(1))
         .map(|_| rate(args.timing.seconds, &mut one))
         .collect::<Result<_, _>>()?;
+    // Of fewer steps than fill the trainer's window the losses are still there.
+    loss = trainer.losses()?.pop().unwrap_or(loss);
     let cpu = (process::cpu_time() - before).as_secs_f64();
     let mut usage = Usage { queries_per_second: median(&runs), ..Usage::default() };
     usage.look(faults);
