@@ -53,6 +53,17 @@ pub enum Norm {
     L2,
 }
 
+/// What becomes of the unions of a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnionForm {
+    /// They move to the root (disjunctive normal form).
+    #[default]
+    Dnf,
+    /// De Morgan: a or b is not (not a and not b).
+    DeMorgan,
+}
+
 /// The embedding model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -70,6 +81,13 @@ pub struct ModelConfig {
     pub inside: f32,
     /// Query2Box: what is done to a relation's offset before it is added.
     pub offset_activation: Activation,
+    /// BetaE: units of each hidden layer of the projection.
+    pub hidden: usize,
+    /// BetaE: hidden layers of the projection.
+    pub hidden_layers: usize,
+    /// What becomes of unions: several disjuncts, of which an entity's best counts, or, in a model with negation,
+    /// not (not a and not b).
+    pub union: UnionForm,
     /// ComplEx: weight of N3 over anchors, relations and positives.
     pub n3: f32,
 }
@@ -83,6 +101,9 @@ impl Default for ModelConfig {
             norm: Norm::L1,
             inside: 0.02,
             offset_activation: Activation::None,
+            hidden: 1600,
+            hidden_layers: 2,
+            union: UnionForm::Dnf,
             n3: 1e-5,
         }
     }
@@ -95,7 +116,11 @@ impl ModelConfig {
     /// SMORE's published runs use 24, with hundreds of thousands of steps; a smaller margin gets to the same
     /// place in far fewer (on CoDEx-S, GQE after 3,000 steps: 1p MRR .26 with 24, .29 with 12, .33 with 9).
     pub fn gamma(&self) -> f32 {
-        self.gamma.unwrap_or(if self.name == "complex" { self.dim as f32 / 6.0 } else { 9.0 })
+        self.gamma.unwrap_or(match self.name.as_str() {
+            "complex" => self.dim as f32 / 6.0,
+            "betae" => 60.0,
+            _ => 9.0,
+        })
     }
 
     /// Rows start uniform between minus this and this.
@@ -330,6 +355,10 @@ impl Config {
             (self.model.gamma().is_finite() && self.model.gamma() > -2.0, "model.gamma must be above -2"),
             // Far beyond any use, and small enough that products of them do not overflow.
             (self.model.dim <= 1 << 20, "model.dim must be at most 1,048,576"),
+            (
+                (1..=1 << 20).contains(&self.model.hidden) && self.model.hidden_layers <= 64,
+                "model.hidden must be between 1 and 1,048,576 and model.hidden_layers at most 64",
+            ),
             (t.batch_size <= 1 << 24, "training.batch_size must be at most 16,777,216"),
             (
                 (1..=1 << 24).contains(&self.sampling.negatives),
@@ -379,6 +408,10 @@ impl Config {
     }
 }
 
+/// What a model has in the place of a general default: its name, the key, the value.
+const DEFAULTS_BY_MODEL: [(&str, &str, &str); 1] =
+    [("betae", "sampling.structures", "\"1p:4,2p:2,3p:1,2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1\"")];
+
 /// A document with assignments on top, checked.
 fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
     const LENGTH: [&str; 2] = ["steps", "epochs"];
@@ -394,6 +427,13 @@ fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
     }
     for assignment in assignments {
         assign(&mut table, assignment)?;
+    }
+    for (model, key, value) in DEFAULTS_BY_MODEL {
+        let (section, field) = key.split_once('.').expect("a path of two keys");
+        let get = |section, field| table.get(section).and_then(|fields| fields.get(field));
+        if get("model", "name").and_then(Value::as_str) == Some(model) && get(section, field).is_none() {
+            assign(&mut table, &format!("{key}={value}"))?;
+        }
     }
     let config = parse(table).map_err(|message| Error::invalid(format!("configuration: {message}")))?;
     config.check()?;

@@ -95,6 +95,12 @@ impl<'a, B> MatMut<'a, B> {
         MatMut { offset: self.offset + first * self.stride, rows, ..self }
     }
 
+    /// The same view, to be read.
+    pub fn as_mat(&self) -> Mat<'_, B> {
+        let MatMut { offset, rows, cols, stride, .. } = *self;
+        Mat { buffer: &*self.buffer, offset, rows, cols, stride }
+    }
+
     /// Columns `first..first + cols`.
     pub fn columns(self, first: usize, cols: usize) -> Self {
         assert!(first + cols <= self.cols, "columns {first}+{cols} of {}", self.cols);
@@ -143,6 +149,21 @@ pub enum Activation {
     Softplus,
 }
 
+/// An elementwise function that knows its derivative from its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elementwise {
+    /// `clamp(x + 1, BETA_MIN, BETA_MAX)`: any number to a parameter of a Beta distribution (Ren and Leskovec 2020); NaN
+    /// stays NaN, and where the value is a bound the derivative is 0.
+    BetaParameter,
+    /// 1 / x.
+    Reciprocal,
+}
+
+/// Least parameter of a Beta distribution that a row can stand for.
+pub const BETA_MIN: f32 = 0.05;
+/// Greatest parameter of a Beta distribution that a row can stand for.
+pub const BETA_MAX: f32 = 1e9;
+
 /// How a relation moves a query embedding. `d` is the embedding dimension.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Projection {
@@ -179,6 +200,13 @@ pub enum Scoring {
     },
     /// `sum q e`; for complex rows [real, imaginary] this is Re<q, conj(e)>.
     Dot,
+    /// `gamma - sum KL(Beta(a, b) || Beta(alpha, beta))`: query rows are [alpha d, beta d], positive; entity rows x of 2d
+    /// stand for [a d, b d] = [`Elementwise::BetaParameter`] of x. Accurate to float32 wherever alpha and beta lie; rows are worked
+    /// out in float64, each once.
+    Beta {
+        /// The margin.
+        gamma: f32,
+    },
 }
 
 impl Scoring {
@@ -396,6 +424,16 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         dx: MatMut<Self::Buffer>,
         dw: MatMut<Self::Buffer>,
         db: MatMut<Self::Buffer>,
+    );
+    /// `out = f(x)`, element by element, of the same shape.
+    fn elementwise(&self, f: Elementwise, x: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
+    /// Gradient of [`Backend::elementwise`] from its output: `dx = dout * f'`.
+    fn elementwise_backward(
+        &self,
+        f: Elementwise,
+        out: Mat<Self::Buffer>,
+        dout: Mat<Self::Buffer>,
+        dx: MatMut<Self::Buffer>,
     );
     /// `to += from`, of the same shape.
     fn add(&self, from: Mat<Self::Buffer>, to: MatMut<Self::Buffer>);

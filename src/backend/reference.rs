@@ -3,6 +3,8 @@
 //! The parity tests hold every other backend to this one; the finite differences of the gradient
 //! tests run whole models on it. Nothing here is shared with the fast code.
 
+pub(super) mod special;
+
 use super::*;
 
 /// The reference backend.
@@ -57,6 +59,21 @@ fn derivative(f: Activation, x: f64) -> f64 {
     }
 }
 
+fn elementwise(f: Elementwise, x: f64) -> f64 {
+    match f {
+        Elementwise::BetaParameter => (x + 1.0).clamp(f64::from(BETA_MIN), f64::from(BETA_MAX)),
+        Elementwise::Reciprocal => 1.0 / x,
+    }
+}
+
+/// f' from f's value.
+fn elementwise_slope(f: Elementwise, y: f64) -> f64 {
+    match f {
+        Elementwise::BetaParameter => f64::from(y > f64::from(BETA_MIN) && y < f64::from(BETA_MAX)),
+        Elementwise::Reciprocal => -y * y,
+    }
+}
+
 fn segment(offsets: &[u32], s: usize) -> std::ops::Range<usize> {
     offsets[s] as usize..offsets[s + 1] as usize
 }
@@ -74,6 +91,12 @@ fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
             f64::from(gamma) - outer - f64::from(inside) * inner
         }
         Scoring::Dot => (0..d).map(|k| q[k] * e[k]).sum(),
+        Scoring::Beta { gamma } => {
+            let d = d / 2;
+            let [a, b] = [0, d].map(|first| move |k| elementwise(Elementwise::BetaParameter, e[first + k]));
+            f64::from(gamma)
+                - (0..d).map(|k| special::kl_of_betas([a(k), b(k)], [q[k], q[d + k]])).sum::<f64>()
+        }
     }
 }
 
@@ -106,6 +129,19 @@ fn score_gradient(kind: Scoring, w: f64, q: &[f64], e: &[f64], dq: &mut [f64], d
             Scoring::Dot => {
                 dq[k] += w * e[k];
                 de[k] += w * q[k];
+            }
+            Scoring::Beta { .. } => {
+                // Of this parameter x and the other one, y, of the same distribution: the KL's derivative by the
+                // query's x is F(q) - F(e), F(x) = psi(x) - psi(x + y), and by the entity's the difference of the
+                // parameters through F'.
+                use special::{digamma, trigamma};
+                let other = (k + d / 2) % d;
+                let [x, y] = [k, other].map(|k| elementwise(Elementwise::BetaParameter, e[k]));
+                let f = |x: f64, y: f64| digamma(x) - digamma(x + y);
+                dq[k] += w * (f(x, y) - f(q[k], q[other]));
+                let slope = elementwise_slope(Elementwise::BetaParameter, x);
+                let (by_x, by_y) = (q[k] - x, q[other] - y);
+                de[k] += w * slope * (by_x * trigamma(x) - (by_x + by_y) * trigamma(x + y));
             }
         }
     }
@@ -265,6 +301,26 @@ impl Backend for Reference {
                     dw.row(j)[k] += d * x.row(i)[k];
                     dx.row(i)[k] += d * w.row(j)[k];
                 }
+            }
+        }
+    }
+
+    fn elementwise(&self, f: Elementwise, x: Mat<Buffer>, mut out: MatMut<Buffer>) {
+        for i in 0..x.rows {
+            out.row(i).iter_mut().zip(x.row(i)).for_each(|(y, &x)| *y = elementwise(f, x));
+        }
+    }
+
+    fn elementwise_backward(
+        &self,
+        f: Elementwise,
+        out: Mat<Buffer>,
+        dout: Mat<Buffer>,
+        mut dx: MatMut<Buffer>,
+    ) {
+        for i in 0..out.rows {
+            for k in 0..out.cols {
+                dx.row(i)[k] = dout.row(i)[k] * elementwise_slope(f, out.row(i)[k]);
             }
         }
     }

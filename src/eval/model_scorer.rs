@@ -6,7 +6,7 @@ use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, RankTask};
 use crate::error::Result;
 use crate::ids::{EntityId, RelationId};
-use crate::model::{Embedder, Model, Weights};
+use crate::model::{Embedder, Model, Weights, plan};
 use crate::query::{Mix, Plan, Query, Structure};
 
 /// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
@@ -43,7 +43,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         relations: &[RelationId],
     ) -> Result<Embedded<B>> {
         let ModelScorer { backend, model, weights } = self;
-        let plan = Plan::new(&Mix { parts: vec![(structure.clone(), count)] })?;
+        let plan = plan(*model, &Mix { parts: vec![(structure.clone(), count)] })?;
         let mut embedder = Embedder::new(*backend, *model, &plan, false)?;
         let gather = |table: Mat<B::Buffer>, rows: &[u32]| -> Result<B::Buffer> {
             let mut out = backend.zeros(rows.len() * table.cols)?;

@@ -28,6 +28,13 @@ enum DeviceStep<B: Backend> {
         output: usize,
         first_use: usize,
         count: usize,
+        work: Workspace<B>,
+    },
+    Negate {
+        inputs: B::Index,
+        output: usize,
+        count: usize,
+        x: B::Buffer,
     },
     Intersect {
         inputs: B::Index,
@@ -56,6 +63,7 @@ impl<B: Backend> Embedder<B> {
                     inputs: backend.index(inputs)?,
                     output: *output as usize,
                     first_use: *first_use as usize,
+                    work: model.project_workspace(backend, inputs.len(), trained)?,
                 },
                 Step::Intersect { inputs, offsets, output } => {
                     let (num_inputs, num_outputs) = (inputs.len(), offsets.len() - 1);
@@ -70,9 +78,15 @@ impl<B: Backend> Embedder<B> {
                         work: model.workspace(backend, num_inputs, num_outputs)?,
                     }
                 }
-                Step::Negate { .. } => {
+                Step::Negate { .. } if !model.has_negation() => {
                     return Err(Error::invalid(format!("{} has no negation", model.name())));
                 }
+                Step::Negate { inputs, output } => DeviceStep::Negate {
+                    count: inputs.len(),
+                    inputs: backend.index(inputs)?,
+                    output: *output as usize,
+                    x: backend.zeros(inputs.len() * width)?,
+                },
             });
         }
         Ok(Embedder {
@@ -105,12 +119,23 @@ impl<B: Backend> Embedder<B> {
         model.leaves(backend, leaves, MatMut::new(slots, num_slots, width).rows(0, self.num_leaves));
         for step in &mut self.steps {
             match step {
-                DeviceStep::Project { inputs, output, first_use, count } => backend.project(
-                    model.projection(),
+                DeviceStep::Project { inputs, output, first_use, count, work } => model.project(
+                    backend,
+                    dense,
                     ProjectStep { inputs, output: *output, count: *count },
                     relations.rows(*first_use, *count),
+                    work,
                     MatMut::new(slots, num_slots, width),
                 ),
+                DeviceStep::Negate { inputs, output, count, x } => {
+                    backend.gather(
+                        Mat::new(&*slots, num_slots, width),
+                        inputs,
+                        MatMut::new(x, *count, width),
+                    );
+                    let out = MatMut::new(slots, num_slots, width).rows(*output, *count);
+                    model.negate(backend, Mat::new(x, *count, width), out);
+                }
                 DeviceStep::Intersect {
                     inputs, offsets, output, num_inputs, num_outputs, x, work, ..
                 } => {
@@ -144,14 +169,24 @@ impl<B: Backend> Embedder<B> {
         backend.scatter(dout, &self.roots, MatMut::new(grads, num_slots, width));
         for step in self.steps.iter_mut().rev() {
             match step {
-                DeviceStep::Project { inputs, output, first_use, count } => backend.project_backward(
-                    model.projection(),
+                DeviceStep::Project { inputs, output, first_use, count, work } => model.project_backward(
+                    backend,
+                    dense,
                     ProjectStep { inputs, output: *output, count: *count },
                     slots,
                     relations.rows(*first_use, *count),
+                    work,
                     MatMut::new(grads, num_slots, width),
                     drelations.again().rows(*first_use, *count),
+                    ddense,
                 ),
+                DeviceStep::Negate { inputs, output, count, x } => {
+                    let dout = Mat::new(&*grads, num_slots, width).rows(*output, *count);
+                    let out = slots.rows(*output, *count);
+                    model.negate_backward(backend, out, dout, MatMut::new(x, *count, width));
+                    let to = MatMut::new(grads, num_slots, width);
+                    backend.scatter(Mat::new(x, *count, width), inputs, to);
+                }
                 DeviceStep::Intersect { inputs, offsets, output, num_inputs, num_outputs, x, dx, work } => {
                     let dout = Mat::new(&*grads, num_slots, width).rows(*output, *num_outputs);
                     let x = Mat::new(&*x, *num_inputs, width);
@@ -162,6 +197,7 @@ impl<B: Backend> Embedder<B> {
                 }
             }
         }
-        model.leaves_backward(backend, Mat::new(grads, num_slots, width).rows(0, self.num_leaves), dleaves);
+        let dslots = Mat::new(&*grads, num_slots, width).rows(0, self.num_leaves);
+        model.leaves_backward(backend, slots.rows(0, self.num_leaves), dslots, dleaves);
     }
 }

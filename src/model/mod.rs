@@ -1,12 +1,13 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
 //! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`]), [`network`] (the set networks they share), [`weights`] (tables and their start),
+//! [`complex`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables and their start),
 //! [`embed`] (runs a batch plan forward and backward).
 //!
 //! To add a model: a file with its [`Model`], a line in [`create`] and [`NAMES`], a row in the gradient
 //! test; and where its geometry is new, a [`Projection`] or [`Scoring`] with its twins in the backends.
 
+pub mod betae;
 pub mod complex;
 pub mod embed;
 pub mod gqe;
@@ -17,14 +18,14 @@ pub mod weights;
 pub use embed::Embedder;
 pub use weights::Weights;
 
-use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
-use crate::config::ModelConfig;
+use crate::backend::{Backend, Mat, MatMut, ProjectStep, Projection, Scoring};
+use crate::config::{ModelConfig, UnionForm};
 use crate::error::{Error, Result};
-use crate::query::Structure;
+use crate::query::{Mix, Plan, Structure};
 use crate::rng::Rng;
 
 /// Names that [`create`] knows.
-pub const NAMES: [&str; 3] = ["gqe", "query2box", "complex"];
+pub const NAMES: [&str; 4] = ["gqe", "query2box", "complex", "betae"];
 
 /// Scalars per row. `d` is the embedding dimension of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub struct DenseShape {
     pub range: f32,
 }
 
-/// Buffers that an intersection step needs between forward and backward.
+/// Buffers that a step needs between forward and backward.
 pub type Workspace<B> = Vec<<B as Backend>::Buffer>;
 
 /// An embedding model. Shapes are those of [`Widths`]; matrices are row-major.
@@ -61,8 +62,10 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     /// Scalars per row.
     fn widths(&self) -> Widths;
 
-    /// How relations move query embeddings.
-    fn projection(&self) -> Projection;
+    /// How relations move query embeddings; a model that does it by a network has [`Model::project`] instead.
+    fn projection(&self) -> Projection {
+        unreachable!("{} projects by a network", self.name())
+    }
 
     /// How query embeddings are compared with entity rows.
     fn scoring(&self) -> Scoring;
@@ -70,6 +73,11 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     /// Whether negations can be expressed.
     fn has_negation(&self) -> bool {
         false
+    }
+
+    /// What becomes of the unions of its queries.
+    fn unions(&self) -> UnionForm {
+        UnionForm::Dnf
     }
 
     /// Whether N3 applies, and to complex rows (real half, imaginary half) or real ones.
@@ -103,9 +111,67 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         backend.copy(rows, MatMut { buffer, offset, rows: count, cols: entity, stride });
     }
 
-    /// Gradient of [`Model::leaves`]: writes `drows`.
-    fn leaves_backward(&self, backend: &B, dslots: Mat<B::Buffer>, drows: MatMut<B::Buffer>) {
+    /// Gradient of [`Model::leaves`], which wrote `slots`: writes `drows`.
+    fn leaves_backward(
+        &self,
+        backend: &B,
+        _slots: Mat<B::Buffer>,
+        dslots: Mat<B::Buffer>,
+        drows: MatMut<B::Buffer>,
+    ) {
         backend.copy(dslots.columns(0, self.widths().entity), drows);
+    }
+
+    /// Buffers for projections of `count` rows; those of gradients only where the model is `trained`.
+    fn project_workspace(&self, _backend: &B, _count: usize, _trained: bool) -> Result<Workspace<B>> {
+        Ok(Vec::new())
+    }
+
+    /// Moves `slots[step.inputs]` along relations to `slots[step.output..]`.
+    fn project(
+        &self,
+        backend: &B,
+        _dense: &[Mat<B::Buffer>],
+        step: ProjectStep<B>,
+        relations: Mat<B::Buffer>,
+        _work: &mut Workspace<B>,
+        slots: MatMut<B::Buffer>,
+    ) {
+        backend.project(self.projection(), step, relations, slots);
+    }
+
+    /// Gradients of [`Model::project`] with the workspace that it left: writes `grads[step.inputs]` and
+    /// `relation_grads` from `grads[step.output..]`, adds to `ddense`.
+    #[allow(clippy::too_many_arguments)]
+    fn project_backward(
+        &self,
+        backend: &B,
+        _dense: &[Mat<B::Buffer>],
+        step: ProjectStep<B>,
+        slots: Mat<B::Buffer>,
+        relations: Mat<B::Buffer>,
+        _work: &mut Workspace<B>,
+        grads: MatMut<B::Buffer>,
+        relation_grads: MatMut<B::Buffer>,
+        _ddense: &mut [B::Buffer],
+    ) {
+        backend.project_backward(self.projection(), step, slots, relations, grads, relation_grads);
+    }
+
+    /// Negates rows; only of a model that [`Model::has_negation`].
+    fn negate(&self, _backend: &B, _x: Mat<B::Buffer>, _out: MatMut<B::Buffer>) {
+        unreachable!("{} has no negation", self.name())
+    }
+
+    /// Gradient of [`Model::negate`] from its output: writes `dx`.
+    fn negate_backward(
+        &self,
+        _backend: &B,
+        _out: Mat<B::Buffer>,
+        _dout: Mat<B::Buffer>,
+        _dx: MatMut<B::Buffer>,
+    ) {
+        unreachable!("{} has no negation", self.name())
     }
 
     /// Buffers for intersections of `inputs` rows to `outputs` rows.
@@ -151,18 +217,33 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
     if config.dim == 0 {
         return Err(Error::invalid("model.dim must be at least 1"));
     }
+    if config.union == UnionForm::DeMorgan && config.name != "betae" {
+        return Err(Error::invalid(format!(
+            "model.union = demorgan needs a model with negation, which {} has not: use dnf, or the model betae",
+            config.name
+        )));
+    }
     match config.name.as_str() {
         "gqe" => Ok(Box::new(gqe::Gqe::new(config))),
         "query2box" => Ok(Box::new(query2box::Query2Box::new(config))),
         "complex" => Ok(Box::new(complex::ComplEx::new(config))),
+        "betae" => Ok(Box::new(betae::BetaE::new(config))),
         other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
+    }
+}
+
+/// Compiles a mix for a model, unions as it wants them.
+pub fn plan<B: Backend>(model: &dyn Model<B>, mix: &Mix) -> Result<Plan> {
+    match model.unions() {
+        UnionForm::Dnf => Plan::new(mix),
+        UnionForm::DeMorgan => Plan::with_de_morgan(mix),
     }
 }
 
 /// Checks that a model can express a structure; the error names both.
 ///
 /// Unions are always possible: they are moved to the root, where an entity's score is the best of the
-/// disjuncts'.
+/// disjuncts', or rewritten by De Morgan where the model is told to.
 pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure: &Structure) -> Result<()> {
     if structure.has_negation() && !model.has_negation() {
         return Err(Error::invalid(format!(

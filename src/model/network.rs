@@ -1,4 +1,5 @@
-//! The networks that combine sets of rows, with their gradients: attention, deep sets, gated minima.
+//! The networks that combine sets of rows, with their gradients: attention, deep sets, gated minima; and the one
+//! that moves them.
 //!
 //! Each takes its dense parameters as a slice `[w1, b1, w2, b2, ..]` and its buffers as a slice of a
 //! workspace. `n` is the number of input rows, `s` the number of segments, `d` the width.
@@ -18,6 +19,19 @@ pub fn layers(prefix: &str, d: usize, layers: usize) -> Vec<DenseShape> {
             ]
         })
         .collect()
+}
+
+/// Shapes of linear layers between these widths, input first, named as in [`layers`]; Xavier uniform.
+pub fn xavier(prefix: &str, widths: &[usize]) -> Vec<DenseShape> {
+    let layer = |(i, pair): (usize, &[usize])| {
+        let (cols, rows) = (pair[0], pair[1]);
+        let range = (6.0 / (rows + cols) as f32).sqrt();
+        [
+            DenseShape { name: format!("{prefix}.w{}", i + 1), rows, cols, range },
+            DenseShape { name: format!("{prefix}.b{}", i + 1), rows: 1, cols: rows, range: 0.0 },
+        ]
+    };
+    widths.windows(2).enumerate().flat_map(layer).collect()
 }
 
 fn buffers<B: Backend>(backend: &B, d: usize, rows: &[usize]) -> Result<Vec<B::Buffer>> {
@@ -233,5 +247,73 @@ pub mod gated_min {
             MatMut::new(db1, 1, d),
         );
         backend.add(Mat::new(scratch, n, d), dx);
+    }
+}
+
+/// `wn relu(.. relu(w1 x + b1) ..) + bn`: linear layers between `widths`, input first, with relu between them.
+pub mod mlp {
+    use super::*;
+
+    /// The input, the hidden layers and the output, n x width each; then their gradients where it is trained.
+    pub fn workspace<B: Backend>(
+        backend: &B,
+        widths: &[usize],
+        n: usize,
+        trained: bool,
+    ) -> Result<Vec<B::Buffer>> {
+        let all = if trained { [widths, widths].concat() } else { widths.to_vec() };
+        all.into_iter().map(|width| backend.zeros(n * width)).collect()
+    }
+
+    /// The output for the input that stands in the first buffer.
+    pub fn forward<'w, B: Backend>(
+        backend: &B,
+        dense: &[Mat<B::Buffer>],
+        widths: &[usize],
+        n: usize,
+        work: &'w mut [B::Buffer],
+    ) -> Mat<'w, B::Buffer> {
+        let last = widths.len() - 1;
+        for i in 0..last {
+            let (from, to) = work.split_at_mut(i + 1);
+            let f = if i + 1 == last { Activation::None } else { Activation::Relu };
+            let x = Mat::new(&from[i], n, widths[i]);
+            backend.linear(x, dense[2 * i], dense[2 * i + 1], f, MatMut::new(&mut to[0], n, widths[i + 1]));
+        }
+        Mat::new(&work[last], n, widths[last])
+    }
+
+    /// Where the gradient of the output is expected: n x the last width.
+    pub fn output_gradient<'w, T>(widths: &[usize], work: &'w mut [T]) -> &'w mut T {
+        &mut work[2 * widths.len() - 1]
+    }
+
+    /// The gradient of the input from that of the output; adds to `ddense`.
+    pub fn backward<'w, B: Backend>(
+        backend: &B,
+        dense: &[Mat<B::Buffer>],
+        widths: &[usize],
+        n: usize,
+        work: &'w mut [B::Buffer],
+        ddense: &mut [B::Buffer],
+    ) -> Mat<'w, B::Buffer> {
+        let (values, grads) = work.split_at_mut(widths.len());
+        for i in (0..widths.len() - 1).rev() {
+            let (cols, rows) = (widths[i], widths[i + 1]);
+            let f = if i + 2 == widths.len() { Activation::None } else { Activation::Relu };
+            let (to, from) = grads.split_at_mut(i + 1);
+            let (dw, db) = ddense[2 * i..].split_at_mut(1);
+            backend.linear_backward(
+                Mat::new(&values[i], n, cols),
+                dense[2 * i],
+                Mat::new(&values[i + 1], n, rows),
+                f,
+                MatMut::new(&mut from[0], n, rows),
+                MatMut::new(&mut to[i], n, cols),
+                MatMut::new(&mut dw[0], rows, cols),
+                MatMut::new(&mut db[0], 1, rows),
+            );
+        }
+        Mat::new(&grads[0], n, widths[0])
     }
 }

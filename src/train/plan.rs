@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Model, check_expressible};
+use crate::model::{Model, check_expressible, plan};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
 use crate::sampler::Pooling;
@@ -106,7 +106,7 @@ impl RunPlan {
             check_expressible(model, &structure.to_string(), structure)?;
         }
         let mix = Mix::new(&weighted, config.training.batch_size)?;
-        let compiled = Plan::new(&mix)?;
+        let compiled = plan(model, &mix)?;
         let evaluated_structures = evaluated(model, &config.evaluation.structures)?;
         let num_edges = graph.split(Split::Train).num_edges();
         if num_edges == 0 {

@@ -41,8 +41,13 @@ fn scores<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "scores", 0);
     let (num_queries, num_entities, d) = (203, 301, 117);
     let mut results = Vec::new();
-    for kind in KINDS {
-        let mut array = |rows, cols| Array::new(rows, cols, |_, _| full(&mut rng)).on(backend);
+    for kind in KINDS.into_iter().chain([crate::beta::KIND]) {
+        let beta = kind == crate::beta::KIND;
+        // Parameters of distributions, which have two halves, are positive.
+        let d = d - usize::from(beta);
+        let mut array = |rows, cols| {
+            Array::new(rows, cols, |_, _| full(&mut rng) + if beta { 2.0 } else { 0.0 }).on(backend)
+        };
         let (q, e) = (array(num_queries, kind.query_width(d)), array(num_entities, d));
         let (w, own_w) = (array(num_queries, num_entities), array(num_queries, 2));
         let [mut s, mut dq, mut de, mut own_s] =

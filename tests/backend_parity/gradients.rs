@@ -305,3 +305,40 @@ fn n3_gradients_are_the_derivatives_of_its_penalties() {
         check(&format!("complex {complex}"), std::slice::from_ref(&x), 0, &run(&x).0, &|x| run(&x[0]).1);
     }
 }
+
+#[test]
+fn elementwise_backward_is_the_derivative_of_elementwise() {
+    let mut rng = stream(20, "elementwise", 0);
+    for f in crate::elementwise::FUNCTIONS {
+        // Away from 0, and from -0.95 by more than the step.
+        let x = Array::new(4, 5, |_, _| odd(&mut rng) + if below(&mut rng, 3) == 0 { -1.02 } else { 1.02 });
+        let coefficients = Array::random(&mut rng, 4, 5, 1.0);
+        let forward = |x: &[Array]| crate::elementwise::apply(&Reference, f, &x[0]).dot(&coefficients);
+        let out = crate::elementwise::apply(&Reference, f, &x);
+        let analytic = crate::elementwise::gradient(&Reference, f, &out, &coefficients);
+        check(&format!("{f:?}"), &[x], 0, &analytic, &forward);
+    }
+}
+
+#[test]
+fn the_gradients_of_divergences_are_their_derivatives() {
+    use crate::beta::{KIND, entities, queries};
+    let mut rng = stream(20, "beta", 0);
+    let q = queries(&mut rng, 4, 3, [0.3, 8.0]);
+    let e = entities(&mut rng, &q, 6, 3, [0.3, 8.0]);
+    let coefficients = Array::random(&mut rng, 4, 6, 1.0);
+    let scores = |x: &[Array]| {
+        let mut out = Array::junk(4, 6).on(&Reference);
+        Reference.scores(KIND, x[0].on(&Reference).mat(), x[1].on(&Reference).mat(), out.mat_mut());
+        out.read()
+    };
+    let inputs = [q, e];
+    let [dq, de] = [0, 1].map(|i| Array::junk(inputs[i].rows, inputs[i].cols));
+    let [mut dq, mut de] = [dq.on(&Reference), de.on(&Reference)];
+    let [q, e] = [0, 1].map(|i| inputs[i].on(&Reference));
+    let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
+    Reference.scores_backward(KIND, q.mat(), e.mat(), s.mat(), w.mat(), dq.mat_mut(), de.mat_mut());
+    for (which, analytic) in [dq.read(), de.read()].iter().enumerate() {
+        check("beta", &inputs, which, analytic, &|x: &[Array]| scores(x).dot(&coefficients));
+    }
+}

@@ -1,8 +1,8 @@
 //! Holds every backend operation to its contract.
 //!
 //! - One generic check per operation runs it on [`Reference`] (plain loops in float64) and on the backend
-//!   under test, on the same inputs, and compares: [`rows`], [`project`], [`linear`], [`segment`],
-//!   [`score`], [`loss`], [`optimizer`], [`rank`].
+//!   under test, on the same inputs, and compares: [`rows`], [`elementwise`], [`project`], [`linear`],
+//!   [`segment`], [`score`], [`beta`], [`loss`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
@@ -12,9 +12,11 @@
 //! are skipped), and the same launchers and kernels on the CPU (see `tests/common/emulator.rs`).
 
 mod array;
+mod beta;
 #[path = "../common/mod.rs"]
 mod common;
 mod determinism;
+mod elementwise;
 mod fake_driver;
 mod gradients;
 mod linear;
@@ -171,6 +173,48 @@ macro_rules! parity {
             fn a_score_has_the_same_bits_alone_and_among_others() {
                 if let Some(backend) = $backend {
                     score::check_bits(&backend);
+                }
+            }
+            #[test]
+            fn divergences_of_beta_distributions_are_exact_to_float32() {
+                if let Some(backend) = $backend {
+                    beta::check_scores(&backend);
+                }
+            }
+            #[test]
+            fn gradients_of_divergences_agree() {
+                if let Some(backend) = $backend {
+                    beta::check_scores_backward(&backend);
+                }
+            }
+            #[test]
+            fn divergences_from_own_candidates_have_the_same_bits_and_gradients() {
+                if let Some(backend) = $backend {
+                    beta::check_own(&backend);
+                }
+            }
+            #[test]
+            fn ranks_by_divergence_are_those_of_its_scores() {
+                if let Some(backend) = $backend {
+                    beta::check_rank(&backend);
+                }
+            }
+            #[test]
+            fn a_nan_in_a_beta_distribution_surfaces_in_its_scores_only() {
+                if let Some(backend) = $backend {
+                    beta::check_nan(&backend);
+                }
+            }
+            #[test]
+            fn elementwise_functions_agree() {
+                if let Some(backend) = $backend {
+                    elementwise::check_elementwise(&backend);
+                }
+            }
+            #[test]
+            fn gradients_of_elementwise_functions_agree() {
+                if let Some(backend) = $backend {
+                    elementwise::check_elementwise_backward(&backend);
                 }
             }
             #[test]

@@ -50,6 +50,7 @@ fn magnitude(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
             f64::from(gamma) + distances.chain(offsets).sum::<f64>()
         }
         Scoring::Dot => q.iter().zip(e).map(|(q, e)| (q * e).abs()).sum(),
+        Scoring::Beta { .. } => unreachable!("see `beta`"),
     }
 }
 

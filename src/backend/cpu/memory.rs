@@ -141,6 +141,11 @@ impl<'a> Shared<'a> {
         Shared { start: data.as_mut_ptr(), len, stride: out.stride, lifetime: PhantomData }
     }
 
+    /// Shares a slice as rows of `stride` scalars.
+    pub fn new_rows(data: &'a mut [f32], stride: usize) -> Self {
+        Shared { start: data.as_mut_ptr(), len: data.len(), stride, lifetime: PhantomData }
+    }
+
     /// `cols` scalars of row `row` from column `first` on.
     ///
     /// # Safety

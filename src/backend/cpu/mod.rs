@@ -4,9 +4,11 @@
 //! order, so that results repeat bit for bit on one instruction set whatever the number of threads.
 //!
 //! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
-//! a file per family of operations: [`rows`], [`project`], [`linear`], [`segment`], [`geometry`] (one
-//! functor per score), [`score`] (their shared launcher), [`loss`], [`optimizer`], [`rank`].
+//! a file per family of operations: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`geometry`] (one
+//! functor per score), [`score`] (their shared launcher), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`optimizer`], [`rank`].
 
+pub mod beta;
+pub mod elementwise;
 pub mod geometry;
 pub mod linear;
 pub mod loss;
@@ -18,6 +20,7 @@ pub mod rank;
 pub mod rows;
 pub mod score;
 pub mod segment;
+pub mod special;
 
 use super::*;
 use crate::storage::mmap::Numbers;
@@ -96,6 +99,14 @@ impl Backend for Cpu {
 
     fn fill(&self, value: f32, out: ViewMut) {
         rows::fill(value, out);
+    }
+
+    fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {
+        elementwise::elementwise(f, x, out);
+    }
+
+    fn elementwise_backward(&self, f: Elementwise, out: View, dout: View, dx: ViewMut) {
+        elementwise::elementwise_backward(f, out, dout, dx);
     }
 
     fn add(&self, from: View, to: ViewMut) {

@@ -1,6 +1,7 @@
 //! Filtered ranks: scores tile by tile, counted at once, never sorted or stored.
 
 use super::View;
+use super::beta;
 use super::geometry::{Box, Dot, L1, L2};
 use super::score::{Block, pair};
 use crate::backend::{Cpu, RankCount, RankTask, Scoring};
@@ -22,13 +23,13 @@ fn score_of(kind: Scoring, task: &RankTask<Cpu>, entities: View, query: usize, e
 
 /// The greater of two; a NaN only where both are.
 #[inline(always)]
-fn best(a: f32, b: f32) -> f32 {
+pub(super) fn best(a: f32, b: f32) -> f32 {
     if b > a || a.is_nan() { b } else { a }
 }
 
 /// Entities of `scores` that beat `threshold` or equal it.
 #[inline(always)]
-fn count(scores: &[f32], threshold: f32) -> RankCount {
+pub(super) fn count(scores: &[f32], threshold: f32) -> RankCount {
     if threshold.is_nan() {
         return RankCount { better: scores.len() as u32, equal: 0 };
     }
@@ -42,6 +43,9 @@ fn count(scores: &[f32], threshold: f32) -> RankCount {
 
 /// See [`Backend::rank`](crate::backend::Backend::rank).
 pub fn rank(kind: Scoring, task: RankTask<Cpu>, entities: View) -> Vec<RankCount> {
+    if let Scoring::Beta { gamma } = kind {
+        return beta::rank(gamma, &task, entities);
+    }
     let num_queries = task.root_offsets.len() - 1;
     let range = |offsets: &[u32], q: usize| offsets[q] as usize..offsets[q + 1] as usize;
     let thresholds: Vec<f32> = (0..num_queries)
@@ -134,6 +138,7 @@ fn count_span(
             Scoring::L2 { gamma } => score!(L2 { gamma }),
             Scoring::Box { gamma, inside } => score!(Box { gamma, inside }),
             Scoring::Dot => score!(Dot),
+            Scoring::Beta { .. } => unreachable!("ranked by `beta`"),
         }
         pulp::Arch::new().dispatch(
             #[inline(always)]

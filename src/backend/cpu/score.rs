@@ -12,7 +12,7 @@ use super::geometry::{Box, Dot, Geometry, L1, L2};
 use super::linear::{Operand, par_matmul};
 use super::math::sum;
 use super::memory::{CHUNK, Rows, Shared, par_rows};
-use super::{View, ViewMut};
+use super::{View, ViewMut, beta};
 use crate::backend::Scoring;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -47,6 +47,7 @@ macro_rules! with_geometry {
                 let $g = Dot;
                 $body
             }
+            Scoring::Beta { .. } => unreachable!("scored by `beta`"),
         }
     };
 }
@@ -180,6 +181,9 @@ fn check(kind: Scoring, queries: View, entities: View) {
 pub fn scores(kind: Scoring, queries: View, entities: View, out: ViewMut) {
     check(kind, queries, entities);
     assert_eq!((out.rows, out.cols), (queries.rows, entities.rows));
+    if let Scoring::Beta { gamma } = kind {
+        return beta::scores(gamma, queries, entities, out);
+    }
     let (cols, stride) = (out.cols, out.stride);
     par_rows(out, CHUNK, |mut rows| {
         let (first, count) = (rows.first, rows.count);
@@ -215,6 +219,9 @@ fn check_own(kind: Scoring, queries: View, entities: View, roots: &[u32], scores
 pub fn own_scores(kind: Scoring, queries: View, entities: View, roots: &[u32], out: ViewMut) {
     let candidates = out.cols;
     check_own(kind, queries, entities, roots, (out.rows, candidates));
+    if let Scoring::Beta { gamma } = kind {
+        return beta::own_scores(gamma, queries, entities, roots, out);
+    }
     let out = Shared::new(out);
     (0..roots.len() - 1).into_par_iter().with_min_len(CHUNK.div_ceil(candidates)).for_each(|q| {
         let entities = entities.rows(q * candidates, candidates);
@@ -246,6 +253,9 @@ pub fn scores_backward(
     assert_eq!((scores.rows, scores.cols), shape);
     assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
     assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
+    if let Scoring::Beta { .. } = kind {
+        return beta::scores_backward(queries, entities, weights, dqueries, dentities);
+    }
     if kind == Scoring::Dot {
         par_matmul(Operand::new(weights), Operand::new(entities), false, dqueries);
         par_matmul(Operand::new(weights).transposed(), Operand::new(queries), false, dentities);
@@ -455,6 +465,9 @@ pub fn own_scores_backward(
     assert_eq!((scores.rows, scores.cols), (weights.rows, candidates));
     assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
     assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
+    if let Scoring::Beta { .. } = kind {
+        return beta::own_scores_backward(queries, entities, roots, weights, dqueries, dentities);
+    }
     let dqueries = Shared::new(dqueries);
     // A task has whole queries.
     par_rows(dentities, CHUNK.div_ceil(candidates) * candidates, |mut dentities| {

@@ -7,11 +7,13 @@
 //! call that returns a `Result` says it.
 //!
 //! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
-//! file per kernel file: [`rows`], [`project`], [`linear`], [`segment`], [`score`], [`loss`],
+//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`score`], [`beta`], [`loss`],
 //! [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
+pub mod beta;
 pub mod ceilings;
 pub mod driver;
+pub mod elementwise;
 pub mod linear;
 pub mod loss;
 pub mod memory;
@@ -213,6 +215,14 @@ impl Backend for Cuda {
         db: ViewMut,
     ) {
         linear::linear_backward(self, x, w, out, f, dout, dx, dw, db);
+    }
+
+    fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {
+        elementwise::elementwise(self, f, x, out);
+    }
+
+    fn elementwise_backward(&self, f: Elementwise, out: View, dout: View, dx: ViewMut) {
+        elementwise::elementwise_backward(self, f, out, dout, dx);
     }
 
     fn attend(&self, x: View, offsets: &Index, weights: ViewMut, out: ViewMut) {

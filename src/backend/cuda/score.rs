@@ -1,7 +1,7 @@
 //! Scores of queries with entities. Kernels: `kernels/score.cu`, geometries: `kernels/geometry.cuh`.
 
 use super::memory::{Index, RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut};
+use super::{Cuda, View, ViewMut, beta};
 use crate::backend::Scoring;
 
 /// The kernel of a geometry.
@@ -12,6 +12,7 @@ macro_rules! kernel {
             Scoring::L2 { .. } => concat!($operation, "_l2"),
             Scoring::Box { .. } => concat!($operation, "_box"),
             Scoring::Dot => concat!($operation, "_dot"),
+            Scoring::Beta { .. } => unreachable!("scored by `beta`"),
         }
     };
 }
@@ -22,6 +23,7 @@ fn geometry(kind: Scoring) -> [f32; 2] {
         Scoring::L1 { gamma } | Scoring::L2 { gamma } => [gamma, 0.0],
         Scoring::Box { gamma, inside } => [gamma, inside],
         Scoring::Dot => [0.0, 0.0],
+        Scoring::Beta { .. } => unreachable!("scored by `beta`"),
     }
 }
 
@@ -43,6 +45,9 @@ pub fn scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, mut out
     check(kind, queries, entities);
     let pairs = [queries.rows, entities.rows];
     assert_eq!([out.rows, out.cols], pairs);
+    if let Scoring::Beta { gamma } = kind {
+        return beta::scores(cuda, gamma, queries, entities, out);
+    }
     let large = tiles(pairs, [64, 128]);
     let (kernel, blocks) = if large >= MANY {
         (kernel!("scores_large", kind), large)
@@ -64,6 +69,10 @@ pub fn scores_backward(
     mut dqueries: ViewMut,
     mut dentities: ViewMut,
 ) {
+    if let Scoring::Beta { .. } = kind {
+        check(kind, mat(queries), mat(entities));
+        return beta::scores_backward(cuda, queries, entities, weights, dqueries, dentities);
+    }
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
     check(kind, queries, entities);
@@ -107,6 +116,9 @@ pub fn own_scores(
 ) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
     check_own(kind, queries, entities, roots, out);
+    if let Scoring::Beta { gamma } = kind {
+        return beta::own_scores(cuda, gamma, queries, entities, roots, out);
+    }
     let blocks = (out.rows as usize * out.cols as usize).div_ceil(PAIRS);
     cuda.launch(
         kernel!("own_scores", kind),
@@ -127,6 +139,9 @@ pub(super) fn listed_scores(
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
     check(kind, queries, entities);
     assert_eq!((query_rows.len(), entity_rows.len()), (out.cols as usize, out.cols as usize));
+    if let Scoring::Beta { gamma } = kind {
+        return beta::listed_scores(cuda, gamma, (queries, query_rows), (entities, entity_rows), out);
+    }
     cuda.launch(
         kernel!("listed_scores", kind),
         [query_rows.len().div_ceil(PAIRS), 1, 1],
@@ -148,6 +163,10 @@ pub fn own_scores_backward(
     mut dqueries: ViewMut,
     mut dentities: ViewMut,
 ) {
+    if let Scoring::Beta { .. } = kind {
+        check_own(kind, mat(queries), mat(entities), roots, mat(weights));
+        return beta::own_scores_backward(cuda, queries, entities, roots, weights, dqueries, dentities);
+    }
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
     check_own(kind, queries, entities, roots, weights);

@@ -4,7 +4,10 @@
 pub const FILES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
     ("geometry.cuh", include_str!("../../../kernels/geometry.cuh")),
+    ("special.cuh", include_str!("../../../kernels/special.cuh")),
+    ("beta.cu", include_str!("../../../kernels/beta.cu")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
+    ("elementwise.cu", include_str!("../../../kernels/elementwise.cu")),
     ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),

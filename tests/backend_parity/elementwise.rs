@@ -1,0 +1,60 @@
+//! Elementwise functions.
+
+use crate::array::*;
+use smore::backend::{BETA_MAX, BETA_MIN, Backend, Elementwise, Reference};
+use smore::rng::{below, stream};
+
+pub const FUNCTIONS: [Elementwise; 2] = [Elementwise::BetaParameter, Elementwise::Reciprocal];
+
+pub fn apply<B: Backend>(backend: &B, f: Elementwise, x: &Array) -> Array {
+    let mut out = Array::junk(x.rows, x.cols).on(backend);
+    backend.elementwise(f, x.on(backend).mat(), out.mat_mut());
+    out.read()
+}
+
+pub fn gradient<B: Backend>(backend: &B, f: Elementwise, out: &Array, dout: &Array) -> Array {
+    let mut dx = Array::junk(out.rows, out.cols).on(backend);
+    backend.elementwise_backward(f, out.on(backend).mat(), dout.on(backend).mat(), dx.mat_mut());
+    dx.read()
+}
+
+/// Shapes, and numbers below, between and above the bounds of a parameter.
+fn each_input(mut body: impl FnMut(&str, Elementwise, Array, Array)) {
+    let mut rng = stream(9, "elementwise", 0);
+    for f in FUNCTIONS {
+        let shapes = COUNTS.map(|n| (n, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, d)));
+        for (rows, cols) in shapes {
+            let x = Array::new(rows, cols, |_, _| match below(&mut rng, 8) {
+                0 => -3.0,
+                1 => 4e9,
+                2 => f64::NAN,
+                _ => random(&mut rng) * 1.5 + 1.0 / 8192.0,
+            });
+            let dout = Array::random(&mut rng, rows, cols, 2.0);
+            body(&format!("{f:?}, {rows} x {cols}"), f, x, dout);
+        }
+    }
+}
+
+pub fn check_elementwise<B: Backend>(backend: &B) {
+    each_input(|what, f, x, _| {
+        let want = apply(&Reference, f, &x);
+        let tolerance = |i: usize, j: usize| rounding(1, want.at(i, j).abs());
+        assert_close(what, &apply(backend, f, &x), &want, tolerance);
+    });
+    let x = Array::new(1, 4, |_, k| [-2.0, 2e9, 0.5, f64::NAN][k]);
+    let y = apply(backend, Elementwise::BetaParameter, &x);
+    let bounds = [BETA_MIN, BETA_MAX].map(f64::from);
+    assert_eq!([y.at(0, 0), y.at(0, 1), y.at(0, 2)], [bounds[0], bounds[1], 1.5]);
+    assert!(y.at(0, 3).is_nan());
+}
+
+pub fn check_elementwise_backward<B: Backend>(backend: &B) {
+    each_input(|what, f, x, dout| {
+        let out = apply(&Reference, f, &x).rounded();
+        let want = gradient(&Reference, f, &out, &dout);
+        let tolerance = |i: usize, j: usize| rounding(2, want.at(i, j).abs());
+        // A parameter at a bound does not move, whatever its gradient; NaN is above and below nothing.
+        assert_close(what, &gradient(backend, f, &out, &dout), &want, tolerance);
+    });
+}
