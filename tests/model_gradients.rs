@@ -8,7 +8,7 @@ use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::Config;
 use smore::model::{self, Weights};
 use smore::pipeline::Batch;
-use smore::query::{Mix, Plan, parse_structures};
+use smore::query::{Mix, Plan};
 use smore::rng::{Rng, below, stream};
 use smore::train::Trainer;
 use smore::{EntityId, RelationId};
@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 11] = [
+const MODELS: [&[&str]; 18] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -29,19 +29,30 @@ const MODELS: [&[&str]; 11] = [
     &["model.name=gqe", "model.norm=l2", "sampling.pool=own"],
     &["model.name=query2box", "model.inside=0.3", "sampling.pool=own"],
     &["model.name=complex", "model.n3=0.3", "sampling.pool=own"],
+    &["model.name=distmult", "model.n3=0.3"],
+    &["model.name=distmult", "model.n3=0", "sampling.pool=own"],
+    &["model.name=transe"],
+    &["model.name=transe", "model.norm=l2"],
+    &["model.name=transe", "sampling.pool=own"],
+    &["model.name=rotate"],
+    &["model.name=rotate", "sampling.pool=own"],
 ];
 
 /// All structures without negation, and a tree that has no name.
 const STRUCTURES: &str = "1p.2p.3p.2i.3i.ip.pi.2u.up.((('e',('r',)),('e',('r','r')),('e',('r',))),('r',))";
 
+/// Those of them without intersections.
+const CHAINS: &str = "1p.2p.3p.2u.up.((('e',('r',)),('e',('r','r')),('e',('r',)),('u',)),('r',))";
+
 fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
     let mut assignments: Vec<String> = model.iter().map(|s| s.to_string()).collect();
+    let structures = if model[0] == "model.name=transe" { CHAINS } else { STRUCTURES };
     assignments.extend([
         format!("model.dim={dim}"),
         "model.gamma=3".into(),
         "sampling.negatives=7".into(),
         format!("training.adversarial_temperature={temperature}"),
-        format!("sampling.structures=\"{STRUCTURES}\""),
+        format!("sampling.structures=\"{structures}\""),
         "training.batch_size=20".into(),
     ]);
     Config::resolve(None, &assignments).unwrap()
@@ -52,7 +63,7 @@ fn plan(config: &Config) -> Plan {
 }
 
 fn mix(config: &Config) -> Mix {
-    Mix::new(&parse_structures(&config.sampling.structures).unwrap(), config.training.batch_size).unwrap()
+    Mix::new(&config.training_mix().unwrap(), config.training.batch_size).unwrap()
 }
 
 /// A batch of random ids, which the arithmetic does not care about.

@@ -57,6 +57,9 @@ impl<B: Backend> Embedder<B> {
                     output: *output as usize,
                     first_use: *first_use as usize,
                 },
+                Step::Intersect { .. } if !model.has_intersection() => {
+                    return Err(Error::invalid(format!("{} has no intersection", model.name())));
+                }
                 Step::Intersect { inputs, offsets, output } => {
                     let (num_inputs, num_outputs) = (inputs.len(), offsets.len() - 1);
                     DeviceStep::Intersect {

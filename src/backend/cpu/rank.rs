@@ -1,7 +1,7 @@
 //! Filtered ranks: scores tile by tile, counted at once, never sorted or stored.
 
 use super::View;
-use super::geometry::{Box, Dot, L1, L2};
+use super::geometry::{Box, Dot, L1, L2, Rotation};
 use super::score::{Block, pair};
 use crate::backend::{Cpu, RankCount, RankTask, Scoring};
 use rayon::prelude::*;
@@ -134,6 +134,7 @@ fn count_span(
             Scoring::L2 { gamma } => score!(L2 { gamma }),
             Scoring::Box { gamma, inside } => score!(Box { gamma, inside }),
             Scoring::Dot => score!(Dot),
+            Scoring::Rotation { gamma } => score!(Rotation { gamma }),
         }
         pulp::Arch::new().dispatch(
             #[inline(always)]
