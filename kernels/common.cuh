@@ -142,6 +142,17 @@ __device__ __forceinline__ float sigmoid(float x) {
 /// ln(1 + e^x), without overflow; NaN stays NaN.
 __device__ __forceinline__ float softplus(float x) { return relu(x) + log1pf(expf(-fabsf(x))); }
 
+/// 1 / sqrt(x) of positive, normal x, within 2 units in the last place.
+__device__ __forceinline__ float inverse_root(float x) {
+#ifdef SMORE_EMULATED
+    return 1.0f / sqrtf(x);
+#else
+    float y;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
 /// The codes of `Activation` in src/backend/cuda/mod.rs.
 enum { ACTIVATION_NONE, ACTIVATION_RELU, ACTIVATION_SOFTPLUS };
 __device__ __forceinline__ float activate(u32 f, float x) {

@@ -6,17 +6,19 @@
 namespace geometry {
 
 /// A score as a sum over columns. What a geometry does not say itself is as here; each also has
-///   accumulate(sum, q, o, e)   adds a column to the sum; `o` is the query's second half
+///   accumulate(sum, q, o, e, f)   adds a column to the sum; `o` is the query's second half, `f` the entity's
 ///   score(sum, constant)       the score of finished sums
-///   backward(w, q, o, e, dq, d_o, de)   adds the gradients of `w * score`. A kernel that does not want all
-///                              three reads one of them, and the compiler leaves out the others.
+///   backward(w, q, o, e, f, dq, d_o, de, d_f)   adds the gradients of `w * score`. A kernel that does not want
+///                              all reads some of them, and the compiler leaves out the others.
 /// A pair's score is the same bits in every kernel: sums go over columns in ascending order, in operations
 /// that the compiler does not contract.
 struct Geometry {
     float gamma, inside;
 
-    /// Whether query rows have a second half (box offsets).
+    /// Whether query rows have a second half (box offsets, imaginary parts).
     static constexpr bool OFFSETS = false;
+    /// Whether entity rows have one (imaginary parts); only where query rows do.
+    static constexpr bool PAIRS = false;
     /// Whether `weight` reads the score.
     static constexpr bool SCORES = false;
     /// Whether `finish_query` and `finish_entity` read the sum of the weights.
@@ -36,13 +38,14 @@ struct Geometry {
 struct L1 : Geometry {
     static constexpr bool TOTALS = true;
 
-    __device__ __forceinline__ float accumulate(float sum, float q, float, float e) const {
+    __device__ __forceinline__ float accumulate(float sum, float q, float, float e, float) const {
         return __fadd_rn(sum, fabsf(__fsub_rn(q, e)));
     }
     __device__ __forceinline__ float score(float sum, float) const { return __fsub_rn(gamma, sum); }
 
     // With sign(q - e) = 1 - 2 [q < e] only the weights where q < e are added up: a comparison and an addition.
-    __device__ __forceinline__ void backward(float w, float q, float, float e, float& dq, float&, float& de) const {
+    __device__ __forceinline__ void backward(float w, float q, float, float e, float, float& dq, float&, float& de,
+                                             float&) const {
         bool below = q < e;
         if (below) dq += w;
         if (below) de += w;
@@ -55,7 +58,7 @@ struct L1 : Geometry {
 struct L2 : Geometry {
     static constexpr bool SCORES = true;
 
-    __device__ __forceinline__ float accumulate(float sum, float q, float, float e) const {
+    __device__ __forceinline__ float accumulate(float sum, float q, float, float e, float) const {
         float t = __fsub_rn(q, e);
         return __fmaf_rn(t, t, sum);
     }
@@ -65,7 +68,8 @@ struct L2 : Geometry {
         float distance = gamma - score;
         return distance > 0.0f ? __fdividef(w, distance) : 0.0f;
     }
-    __device__ __forceinline__ void backward(float w, float q, float, float e, float& dq, float&, float& de) const {
+    __device__ __forceinline__ void backward(float w, float q, float, float e, float, float& dq, float&, float& de,
+                                             float&) const {
         dq = fmaf(w, e - q, dq);
         de = fmaf(w, q - e, de);
     }
@@ -78,7 +82,7 @@ struct L2 : Geometry {
 struct Box : Geometry {
     static constexpr bool OFFSETS = true;
 
-    __device__ __forceinline__ float accumulate(float sum, float q, float o, float e) const {
+    __device__ __forceinline__ float accumulate(float sum, float q, float o, float e, float) const {
         float a = fabsf(__fsub_rn(q, e));
         return __fmaf_rn(fminf(a, o), __fsub_rn(inside, 1.0f), __fadd_rn(sum, a));
     }
@@ -90,8 +94,8 @@ struct Box : Geometry {
     }
 
     // The slope is 1 outside of the box, `inside` in it, with the sign of q - e.
-    __device__ __forceinline__ void backward(float w, float q, float o, float e, float& dq, float& d_o,
-                                             float& de) const {
+    __device__ __forceinline__ void backward(float w, float q, float o, float e, float, float& dq, float& d_o,
+                                             float& de, float&) const {
         float t = q - e;
         float signed_w = __uint_as_float(__float_as_uint(w) ^ (__float_as_uint(t) & 0x80000000u));
         dq = fmaf(signed_w, -inside, dq);
@@ -110,24 +114,51 @@ struct Box : Geometry {
 
 /// sum q e.
 struct Dot : Geometry {
-    __device__ __forceinline__ float accumulate(float sum, float q, float, float e) const {
+    __device__ __forceinline__ float accumulate(float sum, float q, float, float e, float) const {
         return __fmaf_rn(q, e, sum);
     }
     __device__ __forceinline__ float score(float sum, float) const { return sum; }
 
-    __device__ __forceinline__ void backward(float w, float q, float, float e, float& dq, float&, float& de) const {
+    __device__ __forceinline__ void backward(float w, float q, float, float e, float, float& dq, float&, float& de,
+                                             float&) const {
         dq = fmaf(w, e, dq);
         de = fmaf(w, q, de);
     }
 };
 
+/// gamma - sum sqrt((q - e)^2 + (o - f)^2); where both are equal the derivative is 0.
+struct Rotation : Geometry {
+    static constexpr bool OFFSETS = true;
+    static constexpr bool PAIRS = true;
+    /// Below any squared modulus that matters, and far enough from 0 to be divided by.
+    static constexpr float LEAST = 1e-30f;
+
+    // A root is the square times its inverse root, which the special function unit has.
+    __device__ __forceinline__ float accumulate(float sum, float q, float o, float e, float f) const {
+        float t = __fsub_rn(q, e), u = __fsub_rn(o, f), square = __fmaf_rn(t, t, __fmul_rn(u, u));
+        return __fmaf_rn(square, inverse_root(__fadd_rn(square, LEAST)), sum);
+    }
+    __device__ __forceinline__ float score(float sum, float) const { return __fsub_rn(gamma, sum); }
+
+    __device__ __forceinline__ void backward(float w, float q, float o, float e, float f, float& dq, float& d_o,
+                                             float& de, float& d_f) const {
+        float t = q - e, u = o - f;
+        w *= inverse_root(fmaf(t, t, fmaf(u, u, LEAST)));
+        dq = fmaf(w, -t, dq);
+        d_o = fmaf(w, -u, d_o);
+        de = fmaf(w, t, de);
+        d_f = fmaf(w, u, d_f);
+    }
+    __device__ __forceinline__ float finish_offset(float sum, float) const { return sum; }
+};
+
 /// Four columns of a sum, in their order.
 template <class G>
-__device__ __forceinline__ float accumulate(const G& g, float sum, float4 q, float4 o, float4 e) {
-    sum = g.accumulate(sum, q.x, o.x, e.x);
-    sum = g.accumulate(sum, q.y, o.y, e.y);
-    sum = g.accumulate(sum, q.z, o.z, e.z);
-    return g.accumulate(sum, q.w, o.w, e.w);
+__device__ __forceinline__ float accumulate(const G& g, float sum, float4 q, float4 o, float4 e, float4 f) {
+    sum = g.accumulate(sum, q.x, o.x, e.x, f.x);
+    sum = g.accumulate(sum, q.y, o.y, e.y, f.y);
+    sum = g.accumulate(sum, q.z, o.z, e.z, f.z);
+    return g.accumulate(sum, q.w, o.w, e.w, f.w);
 }
 template <class G> __device__ __forceinline__ float constant(const G& g, float sum, float4 o) {
     return g.constant(g.constant(g.constant(g.constant(sum, o.x), o.y), o.z), o.w);

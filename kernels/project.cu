@@ -29,6 +29,22 @@ struct Translate {
     }
 };
 
+/// q * r.
+struct Product {
+    static constexpr u32 PARTS = 1;
+    template <class V>
+    static __device__ __forceinline__ void forward(u32 f, u32 k, u32 d, const V* q, const V* r, V* out) {
+        out[k] = q[k] * r[k];
+    }
+    template <class V>
+    static __device__ __forceinline__ void backward(u32 f, u32 k, u32 d, const V* q, const V* r,
+                                                    const V* dout, V* dq, V* dr) {
+        V a = q[k], b = r[k], x = dout[k];
+        dq[k] = x * b;
+        dr[k] = x * a;
+    }
+};
+
 /// [center + r_center, offset + f(r_offset)].
 struct TranslateBox {
     static constexpr u32 PARTS = 2;
@@ -68,6 +84,42 @@ struct ComplexProduct {
     }
 };
 
+/// Sine and cosine of `scale * r`.
+__device__ __forceinline__ void turn(float scale, float r, float& sine, float& cosine) {
+    sincosf(scale * r, &sine, &cosine);
+}
+__device__ __forceinline__ void turn(float scale, float4 r, float4& sine, float4& cosine) {
+    turn(scale, r.x, sine.x, cosine.x);
+    turn(scale, r.y, sine.y, cosine.y);
+    turn(scale, r.z, sine.z, cosine.z);
+    turn(scale, r.w, sine.w, cosine.w);
+}
+__device__ __forceinline__ float spread(float x, float) { return x; }
+__device__ __forceinline__ float4 spread(float x, float4) { return make_float4(x, x, x, x); }
+
+/// (a + ib) e^(i scale r), where the bits of `scale` are `f`; a relation's row has one part.
+struct Rotate {
+    static constexpr u32 PARTS = 2;
+    template <class V>
+    static __device__ __forceinline__ void forward(u32 f, u32 k, u32 d, const V* q, const V* r, V* out) {
+        V a = q[k], b = q[d + k], sine, cosine;
+        turn(__uint_as_float(f), r[k], sine, cosine);
+        out[k] = a * cosine - b * sine;
+        out[d + k] = a * sine + b * cosine;
+    }
+    template <class V>
+    static __device__ __forceinline__ void backward(u32 f, u32 k, u32 d, const V* q, const V* r,
+                                                    const V* dout, V* dq, V* dr) {
+        V a = q[k], b = q[d + k], x = dout[k], y = dout[d + k], sine, cosine;
+        turn(__uint_as_float(f), r[k], sine, cosine);
+        // The gradient turned back: the part of it across the query is what a turn changes.
+        V da = x * cosine + y * sine, db = y * cosine - x * sine;
+        dq[k] = da;
+        dq[d + k] = db;
+        dr[k] = spread(__uint_as_float(f), a) * (a * db - b * da);
+    }
+};
+
 /// outs[i] = project(slots[inputs[i]], relations[i]).
 template <class Kind, class V>
 __device__ __forceinline__ void project(u32 f, const u32* inputs, Mat relations, Mat slots, MatMut outs) {
@@ -104,6 +156,10 @@ PROJECTION(translate, Translate, float)
 PROJECTION(translate4, Translate, float4)
 PROJECTION(box, TranslateBox, float)
 PROJECTION(box4, TranslateBox, float4)
+PROJECTION(product, Product, float)
+PROJECTION(product4, Product, float4)
+PROJECTION(rotate, Rotate, float)
+PROJECTION(rotate4, Rotate, float4)
 PROJECTION(complex, ComplexProduct, float)
 PROJECTION(complex4, ComplexProduct, float4)
 #undef PROJECTION

@@ -40,9 +40,12 @@ __device__ __forceinline__ Lanes lanes() {
     return {(i >> 1 & 1) | (i >> 2 & 2), (i & 1) | (i >> 1 & 2) | (i >> 2 & 4)};
 }
 
-/// The first or second halves of query rows.
-__device__ __forceinline__ Mat half(const Mat& queries, u32 second, u32 d) {
-    return columns(queries, second * d, d);
+/// The first or second halves of rows.
+__device__ __forceinline__ Mat half(const Mat& rows, u32 second, u32 d) { return columns(rows, second * d, d); }
+
+/// Columns of the first half of an entity row.
+template <class G> __device__ __forceinline__ u32 half_width(const Mat& entities) {
+    return G::PAIRS ? entities.cols / 2 : entities.cols;
 }
 
 /// Four columns of a row: anywhere in a matrix, or all inside and on 16 bytes.
@@ -59,16 +62,16 @@ struct Whole {
 
 /// out[q, e] of a tile of 8 Q queries x 16 E entities; the threads are a grid of 8 x 16.
 ///
-/// For every four columns a thread reads Q + E groups of four floats (twice Q with offsets) and does 4 Q E pairs.
+/// For every four columns a thread reads Q + E groups of four floats (of each half) and does 4 Q E pairs.
 template <u32 Q, u32 E, class G>
 __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& entities, const MatMut& out) {
-    constexpr u32 HALVES = G::OFFSETS ? 2 : 1, TILE_Q = 8 * Q, TILE_E = 16 * E;
+    constexpr u32 HALVES = G::OFFSETS ? 2 : 1, PAIRED = G::PAIRS ? 2 : 1, TILE_Q = 8 * Q, TILE_E = 16 * E;
     // One float4 more than a chunk, so that four consecutive rows start in different banks.
     constexpr u32 PITCH = CHUNK / 4 + 1;
     // Two of each take turns: one is filled while the other is read, with one barrier a chunk.
-    __shared__ float4 staged_q[2][HALVES][TILE_Q][PITCH], staged_e[2][TILE_E][PITCH];
+    __shared__ float4 staged_q[2][HALVES][TILE_Q][PITCH], staged_e[2][PAIRED][TILE_E][PITCH];
 
-    const u32 d = entities.cols, tiles_q = ceil_div(queries.rows, TILE_Q);
+    const u32 d = half_width<G>(entities), tiles_q = ceil_div(queries.rows, TILE_Q);
     // Neighbouring blocks share the entities, which are many.
     const u32 first_q = blockIdx.x % tiles_q * TILE_Q, first_e = blockIdx.x / tiles_q * TILE_E;
 
@@ -76,9 +79,11 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
     // last one again, of which nothing is kept.
     const u32 carry_row = threadIdx.x / 4, carry_col = threadIdx.x % 4;
     constexpr u32 CARRY = THREADS / 4;
-    float4 carried_q[HALVES][TILE_Q / CARRY], carried_e[TILE_E / CARRY];
+    float4 carried_q[HALVES][TILE_Q / CARRY], carried_e[PAIRED][TILE_E / CARRY];
     const Mat halves[2] = {half(queries, 0, d), half(queries, 1, d)};
-    const bool wide = aligned(entities) && aligned(halves[0]) && aligned(halves[HALVES - 1]);
+    const Mat pairs[2] = {half(entities, 0, d), half(entities, 1, d)};
+    const bool wide =
+        aligned(pairs[0]) && aligned(pairs[PAIRED - 1]) && aligned(halves[0]) && aligned(halves[HALVES - 1]);
     auto fetch = [&](u32 k, auto columns_of) {
         k += 4 * carry_col;
 #pragma unroll
@@ -88,8 +93,11 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
             for (u32 h = 0; h < HALVES; h++) carried_q[h][n] = columns_of(halves[h], row, k);
         }
 #pragma unroll
-        for (u32 n = 0; n < TILE_E / CARRY; n++)
-            carried_e[n] = columns_of(entities, min(first_e + carry_row + n * CARRY, entities.rows - 1), k);
+        for (u32 n = 0; n < TILE_E / CARRY; n++) {
+            u32 row = min(first_e + carry_row + n * CARRY, entities.rows - 1);
+#pragma unroll
+            for (u32 h = 0; h < PAIRED; h++) carried_e[h][n] = columns_of(pairs[h], row, k);
+        }
     };
     auto fetch_chunk = [&](u32 k) {
         if (wide && k + CHUNK <= d) fetch(k, Whole());
@@ -106,7 +114,10 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
             for (u32 n = 0; n < TILE_Q / CARRY; n++)
                 staged_q[turn][h][carry_row + n * CARRY][carry_col] = carried_q[h][n];
 #pragma unroll
-        for (u32 n = 0; n < TILE_E / CARRY; n++) staged_e[turn][carry_row + n * CARRY][carry_col] = carried_e[n];
+        for (u32 h = 0; h < PAIRED; h++)
+#pragma unroll
+            for (u32 n = 0; n < TILE_E / CARRY; n++)
+                staged_e[turn][h][carry_row + n * CARRY][carry_col] = carried_e[h][n];
         __syncthreads();
         if (k + CHUNK < d) fetch_chunk(k + CHUNK);
 #pragma unroll(Q * E > 16 ? 1 : 2)
@@ -120,9 +131,9 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
             }
 #pragma unroll
             for (u32 j = 0; j < E; j++) {
-                float4 es = staged_e[turn][e + 16 * j][c];
+                float4 es = staged_e[turn][0][e + 16 * j][c], fs = staged_e[turn][PAIRED - 1][e + 16 * j][c];
 #pragma unroll
-                for (u32 i = 0; i < Q; i++) sums[i][j] = accumulate(g, sums[i][j], qs[i], os[i], es);
+                for (u32 i = 0; i < Q; i++) sums[i][j] = accumulate(g, sums[i][j], qs[i], os[i], es, fs);
             }
         }
     }
@@ -164,29 +175,32 @@ struct Listed {
 template <class G, class Pairs>
 __device__ __forceinline__ void pairs(const G& g, const Mat& queries, const Mat& entities, const Pairs& list,
                                       const MatMut& out) {
-    constexpr u32 HALVES = G::OFFSETS ? 2 : 1, PAIRS = 16, STRIPE = 128;
+    constexpr u32 HALVES = G::OFFSETS ? 2 : 1, ALL = HALVES + (G::PAIRS ? 2 : 1), PAIRS = 16, STRIPE = 128;
     __shared__ u32 rows[2][PAIRS];
-    __shared__ float4 staged[HALVES + 1][PAIRS][STRIPE / 4 + 1];
-    const u32 d = entities.cols, i = blockIdx.x * PAIRS + threadIdx.x, last = out.rows * out.cols - 1;
+    __shared__ float4 staged[ALL][PAIRS][STRIPE / 4 + 1];
+    const u32 d = half_width<G>(entities), i = blockIdx.x * PAIRS + threadIdx.x, last = out.rows * out.cols - 1;
     if (threadIdx.x < PAIRS) {
         rows[0][threadIdx.x] = list.query(min(i, last));
         rows[1][threadIdx.x] = list.entity(min(i, last));
     }
     __syncthreads();
-    const Mat from[] = {half(queries, 0, d), G::OFFSETS ? half(queries, 1, d) : entities, entities};
+    // Halves of queries, then of entities.
+    Mat from[ALL];
+#pragma unroll
+    for (u32 h = 0; h < ALL; h++) from[h] = h < HALVES ? half(queries, h, d) : half(entities, h - HALVES, d);
     const u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     float sum = 0.0f, shift = 0.0f;
     for (u32 k = 0; k < d; k += STRIPE) {
         // All loads are under way before the first is waited for.
         constexpr u32 EACH = PAIRS / (THREADS / 32);
-        float4 carried[HALVES + 1][EACH];
+        float4 carried[ALL][EACH];
 #pragma unroll
-        for (u32 h = 0; h <= HALVES; h++)
+        for (u32 h = 0; h < ALL; h++)
 #pragma unroll
             for (u32 n = 0; n < EACH; n++)
-                carried[h][n] = load4(from[h], rows[h == HALVES][n * (THREADS / 32) + warp], k + 4 * lane);
+                carried[h][n] = load4(from[h], rows[h >= HALVES][n * (THREADS / 32) + warp], k + 4 * lane);
 #pragma unroll
-        for (u32 h = 0; h <= HALVES; h++)
+        for (u32 h = 0; h < ALL; h++)
 #pragma unroll
             for (u32 n = 0; n < EACH; n++) staged[h][n * (THREADS / 32) + warp][lane] = carried[h][n];
         __syncthreads();
@@ -196,7 +210,8 @@ __device__ __forceinline__ void pairs(const G& g, const Mat& queries, const Mat&
             for (u32 c = 0; c < chunks * CHUNK / 4; c++) {
                 float4 o = staged[HALVES - 1][threadIdx.x][c];
                 shift = constant(g, shift, o);
-                sum = accumulate(g, sum, staged[0][threadIdx.x][c], o, staged[HALVES][threadIdx.x][c]);
+                sum = accumulate(g, sum, staged[0][threadIdx.x][c], o, staged[HALVES][threadIdx.x][c],
+                                 staged[ALL - 1][threadIdx.x][c]);
             }
         }
         __syncthreads();
@@ -230,12 +245,13 @@ __device__ __forceinline__ void gradients(const G& g, const Mat& queries, const 
                                           const Mat& weights, const MatMut& out, u32 at,
                                           Staged<WARPS, GROUPS, G::OFFSETS>& staged) {
     constexpr u32 BLOCK = 32 * WARPS, ROWS = 16 * WARPS, COLS = 32 * GROUPS;
-    // Which side has the offsets, if there are any.
-    constexpr bool OWN_OFFSETS = G::OFFSETS && OF_QUERIES, OTHER_OFFSETS = G::OFFSETS && !OF_QUERIES;
-    const u32 d = entities.cols, tiles = ceil_div(d, COLS), t = threadIdx.x;
+    // Which sides have second halves.
+    constexpr bool OWN_OFFSETS = OF_QUERIES ? G::OFFSETS : G::PAIRS, OTHER_OFFSETS = OF_QUERIES ? G::PAIRS : G::OFFSETS;
+    const u32 d = half_width<G>(entities), tiles = ceil_div(d, COLS), t = threadIdx.x;
     const u32 first_row = at / tiles * ROWS, first_col = at % tiles * COLS;
-    const Mat centers = half(queries, 0, d), offsets = half(queries, 1, d);
-    const Mat own = OF_QUERIES ? centers : entities, other = OF_QUERIES ? entities : centers;
+    const Mat &all_own = OF_QUERIES ? queries : entities, &all_other = OF_QUERIES ? entities : queries;
+    const Mat own = half(all_own, 0, d), own_offsets = half(all_own, 1, d);
+    const Mat other = half(all_other, 0, d), offsets = half(all_other, 1, d);
 
     // On the way to shared memory a thread carries eight weights, of sixteen entities for all queries of the
     // tile or of all its entities for sixteen queries, and a few groups of columns of the other side.
@@ -298,7 +314,7 @@ __device__ __forceinline__ void gradients(const G& g, const Mat& queries, const 
         for (u32 r = 0; r < 4; r++) {
             u32 row = first_row + 4 * rows + r, col = first_col + 32 * c + 4 * cols;
             spread(load4(own, row, col), x[c][r]);
-            if (OWN_OFFSETS) spread(load4(offsets, row, col), o[c][r]);
+            if (OWN_OFFSETS) spread(load4(own_offsets, row, col), o[c][r]);
         }
 
     float sums[GROUPS][4][4] = {}, offset_sums[GROUPS][4][4] = {}, unused = 0.0f;
@@ -319,11 +335,11 @@ __device__ __forceinline__ void gradients(const G& g, const Mat& queries, const 
                 for (u32 r = 0; r < 4; r++)
 #pragma unroll
                     for (u32 k = 0; k < 4; k++) {
-                        float& sum = sums[c][r][k];
+                        float &sum = sums[c][r][k], &offset_sum = offset_sums[c][r][k];
                         if (OF_QUERIES)
-                            g.backward(w[r], x[c][r][k], o[c][r][k], y[k], sum, offset_sums[c][r][k], unused);
+                            g.backward(w[r], x[c][r][k], o[c][r][k], y[k], p[k], sum, offset_sum, unused, unused);
                         else
-                            g.backward(w[r], y[k], p[k], x[c][r][k], unused, unused, sum);
+                            g.backward(w[r], y[k], p[k], x[c][r][k], o[c][r][k], unused, unused, sum, offset_sum);
                     }
             }
         }
@@ -353,7 +369,9 @@ __device__ __forceinline__ void gradients(const G& g, const Mat& queries, const 
             store4(columns(out, 0, d), row, col, make_float4(v[0], v[1], v[2], v[3]));
             if (OWN_OFFSETS) {
 #pragma unroll
-                for (u32 k = 0; k < 4; k++) v[k] = g.finish_offset(offset_sums[c][r][k], o[c][r][k]);
+                for (u32 k = 0; k < 4; k++)
+                    v[k] = OF_QUERIES ? g.finish_offset(offset_sums[c][r][k], o[c][r][k])
+                                      : g.finish_entity(offset_sums[c][r][k], total[r]);
                 store4(columns(out, d, d), row, col, make_float4(v[0], v[1], v[2], v[3]));
             }
         }
@@ -366,7 +384,8 @@ __device__ __forceinline__ void both_gradients(const G& g, const Mat& queries, c
                                                const MatMut& dentities) {
     typedef Staged<WARPS, GROUPS, G::OFFSETS> Shared;
     __shared__ Shared staged;
-    u32 tiles_q = ceil_div(queries.rows, Shared::ROWS) * ceil_div(entities.cols, Shared::COLS), at = blockIdx.x;
+    u32 tiles_q = ceil_div(queries.rows, Shared::ROWS) * ceil_div(half_width<G>(entities), Shared::COLS);
+    u32 at = blockIdx.x;
     if (at < tiles_q) gradients<true>(g, queries, entities, scores, weights, dqueries, at, staged);
     else gradients<false>(g, queries, entities, scores, weights, dentities, at - tiles_q, staged);
 }
@@ -378,7 +397,7 @@ __device__ __forceinline__ void own_gradients(const G& g, const Mat& queries, co
                                               const u32* root_offsets, const Mat& scores, const Mat& weights,
                                               const MatMut& dqueries, const MatMut& dentities) {
     constexpr u32 AHEAD = 4; // candidates whose loads are under way at once
-    const u32 d = entities.cols, candidates = weights.cols;
+    const u32 d = half_width<G>(entities), candidates = weights.cols;
     Cell c = cell(entities.rows / candidates, d);
     if (!c.inside) return;
     const i64 first = (i64)c.row * candidates;
@@ -387,21 +406,26 @@ __device__ __forceinline__ void own_gradients(const G& g, const Mat& queries, co
         float q = queries.row(root)[c.col], o = G::OFFSETS ? queries.row(root)[d + c.col] : 0.0f;
         float dq = 0.0f, d_o = 0.0f, total = 0.0f;
         for (u32 n = 0; n < candidates; n += AHEAD) {
-            float e[AHEAD], w[AHEAD];
+            float e[AHEAD], f[AHEAD], w[AHEAD];
 #pragma unroll
             for (u32 j = 0; j < AHEAD; j++) {
                 u32 at = min(n + j, candidates - 1);
                 e[j] = entities.row(first + at)[c.col];
+                f[j] = G::PAIRS ? entities.row(first + at)[d + c.col] : 0.0f;
                 w[j] = g.weight(weights.row(root)[at], scores.row(root)[at]);
             }
 #pragma unroll
             for (u32 j = 0; j < AHEAD; j++) {
                 if (n + j >= candidates) break;
-                float de = 0.0f;
-                g.backward(w[j], q, o, e[j], dq, d_o, de);
+                float de = 0.0f, d_f = 0.0f;
+                g.backward(w[j], q, o, e[j], f[j], dq, d_o, de, d_f);
                 total += w[j];
                 float& to = dentities.row(first + n + j)[c.col];
                 to = (root == first_root ? 0.0f : to) + g.finish_entity(de, w[j]);
+                if (G::PAIRS) {
+                    float& pair = dentities.row(first + n + j)[d + c.col];
+                    pair = (root == first_root ? 0.0f : pair) + g.finish_entity(d_f, w[j]);
+                }
             }
         }
         dqueries.row(root)[c.col] += g.finish_query(dq, total);
@@ -412,14 +436,14 @@ __device__ __forceinline__ void own_gradients(const G& g, const Mat& queries, co
 } // namespace score
 
 // The kernels of a geometry. The tiles of its gradients are small, to spread evenly, or large, where a geometry
-// does little with what a tile reads: see `gradients`.
-#define SCORE_KERNELS(G, name, warps, groups)                                                                \
+// does little with what a tile reads: see `gradients`. A large tile of scores is 64 queries x 16 large entities.
+#define SCORE_KERNELS(G, name, warps, groups, large)                                                         \
     /* out[q, e], for few pairs and for many */                                                              \
     KERNEL(128, scores_##name, (G g, Mat queries, Mat entities, MatMut out)) {                               \
         score::tile<4, 4>(g, queries, entities, out);                                                        \
     }                                                                                                        \
     KERNEL(128, scores_large_##name, (G g, Mat queries, Mat entities, MatMut out)) {                         \
-        score::tile<8, 8>(g, queries, entities, out);                                                        \
+        score::tile<8, large>(g, queries, entities, out);                                                    \
     }                                                                                                        \
     /* Gradients of queries and entities from weights = d loss / d scores */                                 \
     KERNEL(32 * warps, scores_backward_##name, (G g, Mat queries, Mat entities, Mat scores, Mat weights,     \
@@ -440,8 +464,9 @@ __device__ __forceinline__ void own_gradients(const G& g, const Mat& queries, co
                                        const u32* entity_rows, MatMut out)) {                                \
         score::pairs(g, queries, entities, score::Listed{query_rows, entity_rows}, out);                     \
     }
-SCORE_KERNELS(geometry::L1, l1, 2, 1)
-SCORE_KERNELS(geometry::L2, l2, 2, 1)
-SCORE_KERNELS(geometry::Box, box, 2, 1)
-SCORE_KERNELS(geometry::Dot, dot, 4, 2)
+SCORE_KERNELS(geometry::L1, l1, 2, 1, 8)
+SCORE_KERNELS(geometry::L2, l2, 2, 1, 8)
+SCORE_KERNELS(geometry::Box, box, 2, 1, 8)
+SCORE_KERNELS(geometry::Dot, dot, 4, 2, 8)
+SCORE_KERNELS(geometry::Rotation, rotation, 2, 1, 4)
 #undef SCORE_KERNELS

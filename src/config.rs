@@ -70,12 +70,12 @@ pub enum UnionForm {
 pub struct ModelConfig {
     /// One of [`crate::model::NAMES`].
     pub name: String,
-    /// Embedding dimension d; complex numbers for `complex`.
+    /// Embedding dimension d; complex numbers for `complex` and `rotate`.
     pub dim: usize,
     /// The margin; rows start in plus or minus (gamma + 2) / dim. Default by model: see [`Self::gamma`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f32>,
-    /// GQE's distance.
+    /// The distance of GQE and TransE.
     pub norm: Norm,
     /// Query2Box: weight of the distance inside the box.
     pub inside: f32,
@@ -88,7 +88,7 @@ pub struct ModelConfig {
     /// What becomes of unions: several disjuncts, of which an entity's best counts, or, in a model with negation,
     /// not (not a and not b).
     pub union: UnionForm,
-    /// ComplEx: weight of N3 over anchors, relations and positives.
+    /// ComplEx and DistMult: weight of N3 over anchors, relations and positives.
     pub n3: f32,
 }
 
@@ -133,8 +133,9 @@ impl ModelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
-    /// Structures with weights, `1p:2,2p:2` or `1p.2p`.
-    pub structures: String,
+    /// Structures with weights, `1p:2,2p:2` or `1p.2p`. Default by model: see [`Config::structures`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structures: Option<String>,
     /// Size of a pool of negatives.
     pub negatives: usize,
     /// Whose a pool is: `shared` by the queries of a batch, or each query's `own`.
@@ -180,7 +181,7 @@ impl SamplingConfig {
 impl Default for SamplingConfig {
     fn default() -> Self {
         SamplingConfig {
-            structures: "1p:4,2p:2,3p:1,2i:1,3i:1".into(),
+            structures: None,
             negatives: 1024,
             pool: Pooling::default(),
             direction: Direction::default(),
@@ -331,6 +332,7 @@ impl Config {
     fn with_every_key() -> Table {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
+        config.sampling.structures = Some(config.structures().into());
         config.training.steps = Some(1);
         config.training.epochs = Some(DEFAULT_EPOCHS);
         config.to_toml().parse().expect("written a moment ago")
@@ -386,9 +388,17 @@ impl Config {
         }
     }
 
+    /// Training structures as text: by default chains of up to three steps and, where the model has
+    /// intersections, those of two and three branches.
+    pub fn structures(&self) -> &str {
+        let chains_only = self.model.name == "transe";
+        let default = if chains_only { "1p:4,2p:2,3p:1" } else { "1p:4,2p:2,3p:1,2i:1,3i:1" };
+        self.sampling.structures.as_deref().unwrap_or(default)
+    }
+
     /// Training structures with their weights.
     pub fn training_mix(&self) -> Result<Vec<(Structure, f64)>> {
-        parse_structures(&self.sampling.structures)
+        parse_structures(self.structures())
     }
 
     /// The same configuration with what depends on the model or is left to a default written out, so that
@@ -396,6 +406,7 @@ impl Config {
     pub fn explicit(&self) -> Self {
         let mut config = self.clone();
         config.model.gamma = Some(self.model.gamma());
+        config.sampling.structures = Some(self.structures().into());
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
         }

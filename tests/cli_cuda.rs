@@ -66,7 +66,7 @@ fn mrr(run: &Value, structure: &str) -> f64 {
 #[test]
 fn training_evaluation_and_queries_run_on_the_gpu_and_agree_with_the_cpu() {
     let Some(machine) = Machine::new() else { return };
-    for model in ["gqe", "query2box", "complex"] {
+    for model in ["gqe", "query2box", "complex", "rotate"] {
         let run = |device: &str, order: &str| {
             let name = format!("{model}-{device}-{order}");
             let output =
@@ -200,6 +200,6 @@ fn every_kernel_is_timed_against_its_floor() {
     }
     assert_eq!(
         kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("scores backward")).count(),
-        4
+        5
     );
 }

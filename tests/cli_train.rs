@@ -420,8 +420,11 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     let chain = "('e',('r','r','q'))";
     std::fs::write(folder.path().join("key.toml"), "[model]\ndimn = 3\n").unwrap();
     std::fs::write(folder.path().join("syntax.toml"), "[model\ndim = 3\n").unwrap();
-    let cases: [(&[&str], &str); 20] = [
-        (&["--model=gpe"], "unknown model 'gpe': choose from gqe, query2box, complex"),
+    let cases: [(&[&str], &str); 22] = [
+        (
+            &["--model=gpe"],
+            "unknown model 'gpe': choose from gqe, query2box, complex, distmult, rotate, transe",
+        ),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
         (&["--set", "model.dim"], "expected key.path=value"),
         (&["--set", "model.dim=x"], "model.dim"),
@@ -430,6 +433,11 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
         (&["--config=none.toml"], "none.toml: No such file"),
         (&["--set", "data.dataset=ulms"], "unknown dataset \"ulms\" (did you mean umls?)"),
         (&["--structures=2in"], "query2box has no negation, so it cannot express the structure 2in"),
+        (
+            &["--model=transe", "--structures=1p.2i"],
+            "transe has no intersection, so it cannot express the structure 2i: use chains and unions",
+        ),
+        (&["--model=transe", "--set", "evaluation.structures=1p.pi"], "cannot express the structure pi"),
         (&["--structures=1p.9z"], "9z"),
         (&["--structures", chain], "'q'"),
         (&["--set", "evaluation.structures=2in"], "query2box has no negation"),
@@ -689,4 +697,23 @@ fn bench_reports_rates_of_training_evaluation_and_sampling() {
 fn devices_are_listed() {
     let folder = Folder::in_memory();
     assert_eq!(json(smore(&folder).arg("devices"))["devices"][0]["name"], "cpu");
+}
+
+#[test]
+fn a_model_without_intersections_trains_and_is_evaluated_on_what_it_can_express() {
+    let folder = Folder::in_memory();
+    let report = json(smore(&folder).args(TINY).args([STEPS, "--model=transe"]));
+    let evaluated: Vec<&str> =
+        report["report"]["multi_hop"].as_object().unwrap().keys().map(String::as_str).collect();
+    for structure in ["1p", "2p", "3p", "2u", "up"] {
+        assert!(evaluated.contains(&structure), "{structure} is missing in {evaluated:?}");
+    }
+    for structure in ["2i", "3i", "ip", "pi", "2in"] {
+        assert!(!evaluated.contains(&structure), "{structure} cannot be in {evaluated:?}");
+    }
+    let config = String::from_utf8(read(&folder, "run/config.toml")).unwrap();
+    assert!(config.contains("structures = \"1p:4,2p:2,3p:1\""), "{config}");
+    let query = "(('mammal',('isa',)),('fish',('isa',)))";
+    fails(smore(&folder).args(["query", "run", query]), 1, "transe has no intersection");
+    smore(&folder).args(["query", "run", "('mammal',('isa',))"]).assert().success();
 }

@@ -8,7 +8,7 @@ use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::Config;
 use smore::model::{self, Weights};
 use smore::pipeline::Batch;
-use smore::query::{Mix, Plan, parse_structures};
+use smore::query::{Mix, Plan};
 use smore::rng::{Rng, below, stream};
 use smore::train::Trainer;
 use smore::{EntityId, RelationId};
@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 15] = [
+const MODELS: [&[&str]; 22] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -33,6 +33,13 @@ const MODELS: [&[&str]; 15] = [
     &["model.name=betae", "model.hidden=9", "model.hidden_layers=1", "model.union=demorgan"],
     &["model.name=betae", "model.hidden_layers=0"],
     &["model.name=betae", "model.hidden=11", "sampling.pool=own"],
+    &["model.name=distmult", "model.n3=0.3"],
+    &["model.name=distmult", "model.n3=0", "sampling.pool=own"],
+    &["model.name=transe"],
+    &["model.name=transe", "model.norm=l2"],
+    &["model.name=transe", "sampling.pool=own"],
+    &["model.name=rotate"],
+    &["model.name=rotate", "sampling.pool=own"],
 ];
 
 /// All structures without negation, and a tree that has no name.
@@ -45,15 +52,19 @@ fn has_negation(model: &[&str]) -> bool {
     model[0] == "model.name=betae"
 }
 
+/// Those of them without intersections.
+const CHAINS: &str = "1p.2p.3p.2u.up.((('e',('r',)),('e',('r','r')),('e',('r',)),('u',)),('r',))";
+
 fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
     let negation = if has_negation(model) { WITH_NEGATION } else { "" };
     let mut assignments: Vec<String> = model.iter().map(|s| s.to_string()).collect();
+    let structures = if model[0] == "model.name=transe" { CHAINS } else { STRUCTURES };
     assignments.extend([
         format!("model.dim={dim}"),
         "model.gamma=3".into(),
         "sampling.negatives=7".into(),
         format!("training.adversarial_temperature={temperature}"),
-        format!("sampling.structures=\"{STRUCTURES}{negation}\""),
+        format!("sampling.structures=\"{structures}{negation}\""),
         "training.batch_size=20".into(),
     ]);
     Config::resolve(None, &assignments).unwrap()
@@ -64,7 +75,7 @@ fn plan(config: &Config) -> Plan {
 }
 
 fn mix(config: &Config) -> Mix {
-    Mix::new(&parse_structures(&config.sampling.structures).unwrap(), config.training.batch_size).unwrap()
+    Mix::new(&config.training_mix().unwrap(), config.training.batch_size).unwrap()
 }
 
 /// A batch of random ids, which the arithmetic does not care about.

@@ -174,8 +174,22 @@ pub enum Projection {
         /// f.
         offset: Activation,
     },
+    /// `q * r`; query and relation rows of d.
+    Product,
     /// Complex product; query and relation rows are [real d, imaginary d].
     ComplexProduct,
+    /// Complex product with `e^(i scale r)`; query rows are [real d, imaginary d], relation rows d phases.
+    Rotate {
+        /// Radians per unit of a relation row.
+        scale: f32,
+    },
+}
+
+impl Projection {
+    /// Columns of a relation row for query rows of `query_width`.
+    pub fn relation_width(self, query_width: usize) -> usize {
+        if matches!(self, Projection::Rotate { .. }) { query_width / 2 } else { query_width }
+    }
 }
 
 /// How a query embedding is compared with an entity row: greater is better.
@@ -200,6 +214,11 @@ pub enum Scoring {
     },
     /// `sum q e`; for complex rows [real, imaginary] this is Re<q, conj(e)>.
     Dot,
+    /// `gamma - sum |e - q|` with the modulus of complex numbers; rows are [real d, imaginary d].
+    Rotation {
+        /// The margin.
+        gamma: f32,
+    },
     /// `gamma - sum KL(Beta(a, b) || Beta(alpha, beta))`: query rows are [alpha d, beta d], positive; entity rows x of 2d
     /// stand for [a d, b d] = [`Elementwise::BetaParameter`] of x. Accurate to float32 wherever alpha and beta lie; rows are worked
     /// out in float64, each once.

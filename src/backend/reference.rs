@@ -97,6 +97,10 @@ fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
             f64::from(gamma)
                 - (0..d).map(|k| special::kl_of_betas([a(k), b(k)], [q[k], q[d + k]])).sum::<f64>()
         }
+        Scoring::Rotation { gamma } => {
+            let d = d / 2;
+            f64::from(gamma) - (0..d).map(|k| (q[k] - e[k]).hypot(q[d + k] - e[d + k])).sum::<f64>()
+        }
     }
 }
 
@@ -142,6 +146,14 @@ fn score_gradient(kind: Scoring, w: f64, q: &[f64], e: &[f64], dq: &mut [f64], d
                 let slope = elementwise_slope(Elementwise::BetaParameter, x);
                 let (by_x, by_y) = (q[k] - x, q[other] - y);
                 de[k] += w * slope * (by_x * trigamma(x) - (by_x + by_y) * trigamma(x + y));
+            }
+            Scoring::Rotation { .. } => {
+                let other = (k + d / 2) % d;
+                let modulus = t.hypot(q[other] - e[other]);
+                if modulus > 0.0 {
+                    dq[k] -= w * t / modulus;
+                    de[k] += w * t / modulus;
+                }
             }
         }
     }
@@ -233,8 +245,13 @@ impl Backend for Reference {
                     Projection::Translate => q[k] + r[k],
                     Projection::Box { .. } if k < d => q[k] + r[k],
                     Projection::Box { offset } => q[k] + activate(offset, r[k]),
+                    Projection::Product => q[k] * r[k],
                     Projection::ComplexProduct if k < d => q[k] * r[k] - q[d + k] * r[d + k],
                     Projection::ComplexProduct => q[k - d] * r[k] + q[k] * r[k - d],
+                    Projection::Rotate { scale } => {
+                        let (sin, cos) = (f64::from(scale) * r[k % d]).sin_cos();
+                        if k < d { q[k] * cos - q[d + k] * sin } else { q[k - d] * sin + q[k] * cos }
+                    }
                 };
             }
         }
@@ -255,11 +272,24 @@ impl Backend for Reference {
             let (q, r) = (slots.row(input), relations.row(i));
             let (dq, dr) = (grads.row(input), relation_grads.row(i));
             let d = q.len() / 2;
+            if let Projection::Rotate { scale } = kind {
+                for k in 0..d {
+                    let scale = f64::from(scale);
+                    let (sin, cos) = (scale * r[k]).sin_cos();
+                    dq[k] = dout[k] * cos + dout[d + k] * sin;
+                    dq[d + k] = dout[d + k] * cos - dout[k] * sin;
+                    let (by_re, by_im) = (-q[k] * sin - q[d + k] * cos, q[k] * cos - q[d + k] * sin);
+                    dr[k] = scale * (dout[k] * by_re + dout[d + k] * by_im);
+                }
+                continue;
+            }
             for k in 0..q.len() {
                 (dq[k], dr[k]) = match kind {
                     Projection::Translate => (dout[k], dout[k]),
                     Projection::Box { .. } if k < d => (dout[k], dout[k]),
                     Projection::Box { offset } => (dout[k], dout[k] * derivative(offset, r[k])),
+                    Projection::Product => (dout[k] * r[k], dout[k] * q[k]),
+                    Projection::Rotate { .. } => unreachable!("done above"),
                     Projection::ComplexProduct if k < d => {
                         (dout[k] * r[k] + dout[d + k] * r[d + k], dout[k] * q[k] + dout[d + k] * q[d + k])
                     }

@@ -10,7 +10,7 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::process;
-use crate::query::{Mix, Plan, Structure, parse_structures};
+use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Rejection, StructureStats};
 use crate::table::{Table, bytes, count};
 use crate::train::run::{Usage, sampler_options};
@@ -133,7 +133,7 @@ fn rates(timing: Timing, mut body: impl FnMut() -> anyhow::Result<usize>) -> any
 }
 
 fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?;
+    let config = args.config.resolve()?.explicit();
     let graph = Arc::new(global.open(&config.data.dataset)?);
     let model = model::create(&config.model)?;
     let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
@@ -213,13 +213,12 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
 }
 
 fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?;
+    let config = args.config.resolve()?.explicit();
     let graph = global.open(&config.data.dataset)?;
     let model = model::create(&config.model)?;
     let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), false)?;
     weights.start(&backend, &*model, config.training.seed)?;
-    let structures: Vec<Structure> =
-        parse_structures(&config.sampling.structures)?.into_iter().map(|(s, _)| s).collect();
+    let structures: Vec<Structure> = config.training_mix()?.into_iter().map(|(s, _)| s).collect();
     for structure in &structures {
         model::check_expressible(&*model, &structure.to_string(), structure)?;
     }
@@ -265,7 +264,7 @@ fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Resu
 }
 
 fn sample(args: SampleArgs, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?;
+    let config = args.config.resolve()?.explicit();
     let graph = Arc::new(global.open(&config.data.dataset)?);
     let weighted = config.training_mix()?;
     let alone = weighted.iter().map(|(s, _)| (s.to_string(), vec![(s.clone(), 1.0)]));

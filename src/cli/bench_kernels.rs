@@ -146,7 +146,7 @@ struct Geometry {
     operations: [f64; 2],
 }
 
-const GEOMETRIES: [Geometry; 4] = [
+const GEOMETRIES: [Geometry; 5] = [
     Geometry {
         name: "L1",
         kind: Scoring::L1 { gamma: 24.0 },
@@ -174,6 +174,14 @@ const GEOMETRIES: [Geometry; 4] = [
         forward: [1.0, 0.0],
         backward: [2.0, 0.0],
         operations: [2.0, 4.0],
+    },
+    // Complex numbers take two columns each. Roots are left to a unit of their own.
+    Geometry {
+        name: "rotation",
+        kind: Scoring::Rotation { gamma: 24.0 },
+        forward: [3.0, 0.0],
+        backward: [7.0, 0.0],
+        operations: [3.5, 7.5],
     },
 ];
 
@@ -420,6 +428,17 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
         let to = ProjectStep { inputs: &inputs, output: step, count: step };
         let slots = MatMut::new(&mut slots, 2 * step, d);
         b.project(Projection::Translate, to, Mat::new(&relations, step, d), slots);
+    })?;
+
+    // Rotation reads half as much of a relation.
+    let d2 = d / 2 * 2;
+    let size = format!("{} slots x {d2}", count(step as u64));
+    let bytes = 10.0 * (step * d2) as f64;
+    bench.time("project rotate", size, Cost { bytes, ..Cost::default() }, |b| {
+        let to = ProjectStep { inputs: &inputs, output: step, count: step };
+        let slots = MatMut::new(&mut slots, 2 * step, d2);
+        let relations = Mat::new(&relations, step, d2 / 2);
+        b.project(Projection::Rotate { scale: 3.0 }, to, relations, slots);
     })?;
 
     // Full ranking of one target a query, in tiles.

@@ -65,6 +65,9 @@ impl<B: Backend> Embedder<B> {
                     first_use: *first_use as usize,
                     work: model.project_workspace(backend, inputs.len(), trained)?,
                 },
+                Step::Intersect { .. } if !model.has_intersection() => {
+                    return Err(Error::invalid(format!("{} has no intersection", model.name())));
+                }
                 Step::Intersect { inputs, offsets, output } => {
                     let (num_inputs, num_outputs) = (inputs.len(), offsets.len() - 1);
                     DeviceStep::Intersect {

@@ -1,7 +1,8 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
 //! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables and their start),
+//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
+//! and their start),
 //! [`embed`] (runs a batch plan forward and backward).
 //!
 //! To add a model: a file with its [`Model`], a line in [`create`] and [`NAMES`], a row in the gradient
@@ -9,10 +10,13 @@
 
 pub mod betae;
 pub mod complex;
+pub mod distmult;
 pub mod embed;
 pub mod gqe;
 pub mod network;
 pub mod query2box;
+pub mod rotate;
+pub mod transe;
 pub mod weights;
 
 pub use embed::Embedder;
@@ -25,7 +29,7 @@ use crate::query::{Mix, Plan, Structure};
 use crate::rng::Rng;
 
 /// Names that [`create`] knows.
-pub const NAMES: [&str; 4] = ["gqe", "query2box", "complex", "betae"];
+pub const NAMES: [&str; 7] = ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe"];
 
 /// Scalars per row. `d` is the embedding dimension of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +82,11 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     /// What becomes of the unions of its queries.
     fn unions(&self) -> UnionForm {
         UnionForm::Dnf
+    }
+
+    /// Whether sets of rows can be intersected.
+    fn has_intersection(&self) -> bool {
+        true
     }
 
     /// Whether N3 applies, and to complex rows (real half, imaginary half) or real ones.
@@ -228,6 +237,9 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
         "query2box" => Ok(Box::new(query2box::Query2Box::new(config))),
         "complex" => Ok(Box::new(complex::ComplEx::new(config))),
         "betae" => Ok(Box::new(betae::BetaE::new(config))),
+        "distmult" => Ok(Box::new(distmult::DistMult::new(config))),
+        "rotate" => Ok(Box::new(rotate::RotatE::new(config))),
+        "transe" => Ok(Box::new(transe::TransE::new(config))),
         other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
     }
 }
@@ -248,6 +260,13 @@ pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure
     if structure.has_negation() && !model.has_negation() {
         return Err(Error::invalid(format!(
             "{} has no negation, so it cannot express the structure {name}: use structures without a negation",
+            model.name()
+        )));
+    }
+    if structure.has_intersection() && !model.has_intersection() {
+        return Err(Error::invalid(format!(
+            "{} has no intersection, so it cannot express the structure {name}: use chains and unions of them \
+             (1p, 2p, 3p, 2u, up)",
             model.name()
         )));
     }

@@ -101,6 +101,11 @@ impl<A, R> Tree<A, R> {
         self.any(&|t| matches!(t, Tree::Negation(_)))
     }
 
+    /// Whether an intersection occurs.
+    pub fn has_intersection(&self) -> bool {
+        self.any(&|t| matches!(t, Tree::Intersection(_)))
+    }
+
     /// Whether a union occurs.
     pub fn has_union(&self) -> bool {
         self.any(&|t| matches!(t, Tree::Union(_)))

@@ -200,8 +200,9 @@ impl RunPlan {
 /// The structures of `text`; "all" is every named one that the model can express.
 pub fn evaluated<B: Backend>(model: &dyn Model<B>, text: &str) -> Result<Vec<Structure>> {
     if text == "all" {
-        let expressible = |s: &Structure| model.has_negation() || !s.has_negation();
-        return Ok(structure::named().iter().map(|(_, s)| s.clone()).filter(expressible).collect());
+        let named = structure::named().iter();
+        let expressible = named.filter(|(name, s)| check_expressible(model, name, s).is_ok());
+        return Ok(expressible.map(|(_, s)| s.clone()).collect());
     }
     let structures: Vec<Structure> =
         crate::query::parse_structures(text)?.into_iter().map(|(structure, _)| structure).collect();

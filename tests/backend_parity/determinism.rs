@@ -2,7 +2,7 @@
 //! order of threads and blocks.
 
 use crate::array::*;
-use crate::score::{KINDS, entities, queries};
+use crate::score::{KINDS, entities, entity_width, queries};
 use smore::backend::*;
 use smore::rng::{below, stream};
 
@@ -39,12 +39,12 @@ fn all(array: &Array) -> Vec<f64> {
 /// Scores and all gradients of a batch.
 fn scores<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "scores", 0);
-    let (num_queries, num_entities, d) = (203, 301, 117);
+    let (num_queries, num_entities) = (203, 301);
     let mut results = Vec::new();
     for kind in KINDS.into_iter().chain([crate::beta::KIND]) {
         let beta = kind == crate::beta::KIND;
-        // Parameters of distributions, which have two halves, are positive.
-        let d = d - usize::from(beta);
+        // Parameters of distributions are positive, and have two halves.
+        let d = if beta { 116 } else { entity_width(kind, 117) };
         let mut array = |rows, cols| {
             Array::new(rows, cols, |_, _| full(&mut rng) + if beta { 2.0 } else { 0.0 }).on(backend)
         };
@@ -80,13 +80,15 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "project", 0);
     let (count, below, d) = (300, 400, 58);
     let inputs = &backend.index(&distinct(&mut rng, count, below)).unwrap();
-    let relations = Array::new(count, d, |_, _| full(&mut rng)).on(backend);
+    let relations = Array::new(count, d, |_, _| full(&mut rng));
     let start = Array::new(below + count, d, |_, _| full(&mut rng));
     let mut results = Vec::new();
     for kind in crate::project::KINDS {
         let step = || ProjectStep { inputs, output: below, count };
+        let width = kind.relation_width(d);
+        let relations = Array::new(count, width, |i, k| relations.at(i, k)).on(backend);
         let [mut slots, mut grads] = [&start, &start].map(|a| a.on(backend));
-        let mut relation_grads = Array::junk(count, d).on(backend);
+        let mut relation_grads = Array::junk(count, width).on(backend);
         backend.project(kind, step(), relations.mat(), slots.mat_mut());
         let (dq, dr) = (grads.mat_mut(), relation_grads.mat_mut());
         backend.project_backward(kind, step(), slots.mat(), relations.mat(), dq, dr);
@@ -228,9 +230,10 @@ fn adam_does_not_depend_on_the_order_of_threads() {
 
 fn ranks<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "rank", 0);
-    let (num_queries, num_entities, d) = (150, 4200, 33);
+    let (num_queries, num_entities) = (150, 4200);
     let mut results = Vec::new();
     for kind in KINDS {
+        let d = entity_width(kind, 33);
         let roots = segments(&mut rng, num_queries, 2);
         let q = queries(&mut rng, kind, roots[num_queries] as usize, d);
         let (e, q) = (entities(&mut rng, &q, num_entities, d).on(backend), q.on(backend));

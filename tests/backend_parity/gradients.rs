@@ -51,7 +51,7 @@ fn project_backward_is_the_derivative_of_project() {
         let inputs = vec![3, 1];
         let step = || ProjectStep { inputs: &inputs, output: 4, count: 2 };
         let slots = Array::new(6, 6, |_, _| odd(&mut rng));
-        let relations = Array::new(2, 6, |_, _| odd(&mut rng));
+        let relations = Array::new(2, kind.relation_width(6), |_, _| odd(&mut rng));
         let coefficients = Array::new(6, 6, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
         let forward = |x: &[Array]| {
             let mut slots = x[0].on(&Reference);
@@ -60,7 +60,7 @@ fn project_backward_is_the_derivative_of_project() {
         };
         let [given, r] = [&slots, &relations].map(|a| a.on(&Reference));
         let mut grads = coefficients.on(&Reference);
-        let mut relation_grads = Array::junk(2, 6).on(&Reference);
+        let mut relation_grads = Array::junk(2, relations.cols).on(&Reference);
         let (d, dr) = (grads.mat_mut(), relation_grads.mat_mut());
         Reference.project_backward(kind, step(), given.mat(), r.mat(), d, dr);
         let mut grads = grads.read();
@@ -175,10 +175,10 @@ fn gated_min_backward_is_the_derivative_of_gated_min() {
 /// Queries and entities of which no coordinates are equal, no offset is 0, and no entity is on the
 /// border of a box: distances are odd multiples of 0.05, offsets end in 0.02.
 fn embeddings(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize) -> [Array; 2] {
-    const D: usize = 5;
+    let d = crate::score::entity_width(kind, 5);
     let queries =
-        Array::new(queries, kind.query_width(D), |_, k| if k < D { odd(rng) } else { even(rng) + 0.02 });
-    [queries, Array::new(entities, D, |_, _| even(rng))]
+        Array::new(queries, kind.query_width(d), |_, k| if k < d { odd(rng) } else { even(rng) + 0.02 });
+    [queries, Array::new(entities, d, |_, _| even(rng))]
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn own_scores_backward_is_the_derivative_of_own_scores() {
         let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
         let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
         let mut dq = Array::zeros(6, inputs[0].cols).on(&Reference);
-        let mut de = Array::junk(3 * k, 5).on(&Reference);
+        let mut de = Array::junk(3 * k, inputs[1].cols).on(&Reference);
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
         Reference.own_scores_backward(kind, q.mat(), e.mat(), &roots, s.mat(), w.mat(), dq_out, de_out);
         let forward = |x: &[Array]| scores(x).dot(&coefficients);

@@ -4,12 +4,14 @@ use crate::array::*;
 use smore::backend::{Activation, Backend, ProjectStep, Projection, Reference};
 use smore::rng::{Rng, stream};
 
-pub const KINDS: [Projection; 5] = [
+pub const KINDS: [Projection; 7] = [
     Projection::Translate,
     Projection::Box { offset: Activation::None },
     Projection::Box { offset: Activation::Relu },
     Projection::Box { offset: Activation::Softplus },
+    Projection::Product,
     Projection::ComplexProduct,
+    Projection::Rotate { scale: 2.5 },
 ];
 
 /// Slots below the first output, and behind the last one.
@@ -18,7 +20,7 @@ const BEHIND: usize = 2;
 
 /// Columns of a query row.
 fn width(kind: Projection, d: usize) -> usize {
-    if kind == Projection::Translate { d } else { 2 * d }
+    if matches!(kind, Projection::Translate | Projection::Product) { d } else { 2 * d }
 }
 
 struct Case {
@@ -39,7 +41,7 @@ fn each_case(mut body: impl FnMut(Case)) {
             what: format!("{kind:?}, {count} x {d}"),
             kind,
             inputs: distinct(rng, count, BELOW),
-            relations: Array::random(rng, count, width, 4.0),
+            relations: Array::random(rng, count, kind.relation_width(width), 4.0),
             slots: Array::random(rng, slots, width, 2.0),
             grads: Array::random(rng, slots, width, 1.0),
         });

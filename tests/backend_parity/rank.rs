@@ -1,17 +1,18 @@
 //! Filtered ranks.
 //!
 //! Inputs are small multiples of 1/4, so that every score is exact in float32 and float64 (L2: equal
-//! or clearly different) and the counts must be equal, not close.
+//! or clearly different; rotation: every modulus is 0, 1 or 2) and the counts must be equal, not close.
 
 use crate::array::*;
 use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
 use smore::rng::{Rng, below, stream};
 
-const KINDS: [Scoring; 4] = [
+const KINDS: [Scoring; 5] = [
     Scoring::L1 { gamma: 24.0 },
     Scoring::L2 { gamma: 24.0 },
     Scoring::Box { gamma: 24.0, inside: 0.25 },
     Scoring::Dot,
+    Scoring::Rotation { gamma: 24.0 },
 ];
 
 struct Case {
@@ -34,9 +35,15 @@ fn flat(lists: &[Vec<u32>]) -> (Vec<u32>, Vec<u32>) {
 
 impl Case {
     fn random(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize, d: usize, arity: usize) -> Case {
-        let quarters = |rng: &mut Rng| below(rng, 9) as f64 / 4.0 - 1.0;
+        let (dimensions, d) = (d, crate::score::entity_width(kind, d));
+        let quarters = |rng: &mut Rng, k: usize| match kind {
+            // Every other number is real, the rest imaginary.
+            Scoring::Rotation { .. } if (k >= dimensions) != (k % dimensions % 2 == 1) => 0.0,
+            Scoring::Rotation { .. } => below(rng, 3) as f64,
+            _ => below(rng, 9) as f64 / 4.0 - 1.0,
+        };
         let roots = segments(rng, queries, arity);
-        let mut table = Array::new(entities, d, |_, _| quarters(rng));
+        let mut table = Array::new(entities, d, |_, k| quarters(rng, k));
         // Copies of other rows tie exactly, whatever the dimension; a few rows are NaN.
         for e in 1..entities {
             let from = below(rng, e as u64) as usize;
@@ -46,7 +53,7 @@ impl Case {
                 _ => {}
             }
         }
-        let mut rows = Array::new(roots[queries] as usize, kind.query_width(d), |_, _| quarters(rng));
+        let mut rows = Array::new(roots[queries] as usize, kind.query_width(d), |_, k| quarters(rng, k));
         if rows.rows > 3 {
             rows.set(1, 0, f64::NAN);
             rows.set(2, 0, f64::NAN);

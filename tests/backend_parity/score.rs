@@ -4,13 +4,19 @@ use crate::array::*;
 use smore::backend::{Backend, Reference, Scoring};
 use smore::rng::{Rng, below, stream};
 
-pub const KINDS: [Scoring; 5] = [
+pub const KINDS: [Scoring; 6] = [
     Scoring::L1 { gamma: 24.0 },
     Scoring::L2 { gamma: 24.0 },
     Scoring::Box { gamma: 24.0, inside: 0.02 },
     Scoring::Box { gamma: 12.0, inside: 1.0 },
     Scoring::Dot,
+    Scoring::Rotation { gamma: 24.0 },
 ];
+
+/// Columns of an entity row of `d` dimensions.
+pub fn entity_width(kind: Scoring, d: usize) -> usize {
+    if matches!(kind, Scoring::Rotation { .. }) { 2 * d } else { d }
+}
 
 /// Queries for entities of `d` columns. Box offsets are negative, zero and positive.
 pub fn queries(rng: &mut Rng, kind: Scoring, rows: usize, d: usize) -> Array {
@@ -29,6 +35,8 @@ pub fn entities(rng: &mut Rng, queries: &Array, rows: usize, d: usize) -> Array 
 fn each_shape(mut body: impl FnMut(&mut Rng, Scoring, usize, usize, usize)) {
     let mut rng = stream(5, "scores", 0);
     for kind in KINDS {
+        let mut body =
+            |rng: &mut Rng, kind, q, e, dimensions| body(rng, kind, q, e, entity_width(kind, dimensions));
         COUNTS.into_iter().for_each(|q| COUNTS.into_iter().for_each(|e| body(&mut rng, kind, q, e, 3)));
         COUNTS.into_iter().for_each(|q| body(&mut rng, kind, q, 65, 17));
         COUNTS.into_iter().for_each(|e| body(&mut rng, kind, 65, e, 33));
@@ -44,7 +52,9 @@ fn each_shape(mut body: impl FnMut(&mut Rng, Scoring, usize, usize, usize)) {
 fn magnitude(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
     let distances = q.iter().zip(e).map(|(q, e)| (q - e).abs());
     match kind {
-        Scoring::L1 { gamma } | Scoring::L2 { gamma } => f64::from(gamma) + distances.sum::<f64>(),
+        Scoring::L1 { gamma } | Scoring::L2 { gamma } | Scoring::Rotation { gamma } => {
+            f64::from(gamma) + distances.sum::<f64>()
+        }
         Scoring::Box { gamma, .. } => {
             let offsets = q[e.len()..].iter().map(|o| 2.0 * o.abs());
             f64::from(gamma) + distances.chain(offsets).sum::<f64>()
@@ -138,7 +148,8 @@ fn each_own(mut body: impl FnMut(&mut Rng, Own)) {
         let shapes = COUNTS.map(|n| (n, 1, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, 1, d)));
         let several = [2, 3, 5, 15, 16, 17, 64, 130].map(|k| (4, k, 18)).into_iter();
         let several = several.chain(DIMENSIONS.map(|d| (3, 18, d))).chain([(67, 5, 33)]);
-        for (count, candidates, d) in shapes.chain(several) {
+        for (count, candidates, dimensions) in shapes.chain(several) {
+            let d = entity_width(kind, dimensions);
             let roots = segments(&mut rng, count, 3);
             let queries = queries(&mut rng, kind, roots[count] as usize, d);
             let entities = entities(&mut rng, &queries, count * candidates, d);
@@ -214,7 +225,7 @@ pub fn check_own_scores_backward<B: Backend>(backend: &B) {
 pub fn check_nan<B: Backend>(backend: &B) {
     let mut rng = stream(5, "score nan", 0);
     for kind in KINDS {
-        for d in [1, 16, 33] {
+        for d in [1, 16, 33].map(|dimensions| entity_width(kind, dimensions)) {
             let mut q = queries(&mut rng, kind, 6, d);
             let mut e = entities(&mut rng, &q, 9, d);
             q.set(2, below(&mut rng, q.cols as u64) as usize, f64::NAN);
@@ -237,9 +248,10 @@ pub fn check_bits<B: Backend>(backend: &B) {
     // The last two are large enough for any tile.
     let shapes: Vec<_> =
         small.into_iter().chain([(70, 130, 33), (65, 33_000, 18), (65, 33_000, 24)]).collect();
-    for (kind, &(num_queries, num_entities, d)) in
+    for (kind, &(num_queries, num_entities, dimensions)) in
         KINDS.iter().flat_map(|&k| shapes.iter().map(move |s| (k, s)))
     {
+        let d = entity_width(kind, dimensions);
         let q = Array::new(num_queries, kind.query_width(d), |_, _| full(&mut rng));
         let e = Array::new(num_entities, d, |_, _| full(&mut rng));
         let together = scores(backend, kind, &q, &e);

@@ -7,11 +7,27 @@ use pulp::Simd;
 
 /// A score as a sum over columns.
 pub trait Geometry: Copy + Send + Sync {
-    /// Whether query rows have a second half (box offsets).
+    /// Whether query rows have a second half (box offsets, imaginary parts).
     const OFFSETS: bool = false;
+    /// Whether entity rows have a second half (imaginary parts); only where query rows have one.
+    const PAIRS: bool = false;
 
-    /// Adds a vector of columns to the sum; `o` is the query's second half (or `q` again).
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, o: S::f32s, e: S::f32s) -> S::f32s;
+    /// Columns of the first half of an entity row.
+    fn half(entity_width: usize) -> usize {
+        if Self::PAIRS { entity_width / 2 } else { entity_width }
+    }
+
+    /// Adds a vector of columns to the sum; `o` is the query's second half (or `q` again), `f` the entity's
+    /// (or `e` again).
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        q: S::f32s,
+        o: S::f32s,
+        e: S::f32s,
+        f: S::f32s,
+    ) -> S::f32s;
 
     /// What a query adds to all its sums.
     fn constant(self, _query: &[f32]) -> f32 {
@@ -26,7 +42,8 @@ pub trait Geometry: Copy + Send + Sync {
         weight
     }
 
-    /// Adds the gradients of `w * score`: to the query's first half, its second half, the entity.
+    /// Adds the gradients of `w * score`: to the query's first half, its second half, the entity's first half,
+    /// its second half.
     #[allow(clippy::too_many_arguments)]
     fn backward<S: Simd>(
         self,
@@ -35,9 +52,11 @@ pub trait Geometry: Copy + Send + Sync {
         q: S::f32s,
         o: S::f32s,
         e: S::f32s,
+        f: S::f32s,
         dq: &mut S::f32s,
         d_o: &mut S::f32s,
         de: &mut S::f32s,
+        d_f: &mut S::f32s,
     );
 
     /// The query's gradient from what was added up and the sum of the row's weights.
@@ -51,7 +70,7 @@ pub trait Geometry: Copy + Send + Sync {
         0.0
     }
 
-    /// The entity's gradient from what was added up and the sum of the column's weights.
+    /// The entity's gradient, in either half, from what was added up and the sum of the column's weights.
     fn finish_entity(self, sum: f32, _weights: f32) -> f32 {
         sum
     }
@@ -75,7 +94,15 @@ impl L1 {
 
 impl Geometry for L1 {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, _o: S::f32s, e: S::f32s) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        q: S::f32s,
+        _o: S::f32s,
+        e: S::f32s,
+        _f: S::f32s,
+    ) -> S::f32s {
         s.mul_add_e_f32s(s.abs_f32s(s.sub_f32s(q, e)), s.splat_f32s(self.one), sum)
     }
 
@@ -93,9 +120,11 @@ impl Geometry for L1 {
         q: S::f32s,
         _o: S::f32s,
         e: S::f32s,
+        _f: S::f32s,
         dq: &mut S::f32s,
         _d_o: &mut S::f32s,
         de: &mut S::f32s,
+        _d_f: &mut S::f32s,
     ) {
         let below = s.less_than_f32s(q, e);
         *dq = s.select_f32s(below, s.add_f32s(*dq, w), *dq);
@@ -120,7 +149,15 @@ pub struct L2 {
 
 impl Geometry for L2 {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, _o: S::f32s, e: S::f32s) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        q: S::f32s,
+        _o: S::f32s,
+        e: S::f32s,
+        _f: S::f32s,
+    ) -> S::f32s {
         let t = s.sub_f32s(q, e);
         s.mul_add_e_f32s(t, t, sum)
     }
@@ -142,9 +179,11 @@ impl Geometry for L2 {
         q: S::f32s,
         _o: S::f32s,
         e: S::f32s,
+        _f: S::f32s,
         dq: &mut S::f32s,
         _d_o: &mut S::f32s,
         de: &mut S::f32s,
+        _d_f: &mut S::f32s,
     ) {
         let t = s.sub_f32s(e, q);
         *dq = s.mul_add_e_f32s(w, t, *dq);
@@ -168,7 +207,15 @@ impl Geometry for Box {
     const OFFSETS: bool = true;
 
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, o: S::f32s, e: S::f32s) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        q: S::f32s,
+        o: S::f32s,
+        e: S::f32s,
+        _f: S::f32s,
+    ) -> S::f32s {
         let a = s.abs_f32s(s.sub_f32s(q, e));
         let sum = s.mul_add_e_f32s(s.splat_f32s(self.inside), a, sum);
         s.mul_add_e_f32s(s.splat_f32s(1.0 - self.inside), s.max_f32s(a, o), sum)
@@ -196,9 +243,11 @@ impl Geometry for Box {
         q: S::f32s,
         o: S::f32s,
         e: S::f32s,
+        _f: S::f32s,
         dq: &mut S::f32s,
         d_o: &mut S::f32s,
         de: &mut S::f32s,
+        _d_f: &mut S::f32s,
     ) {
         let t = s.sub_f32s(q, e);
         let outside = s.greater_than_f32s(s.abs_f32s(t), o);
@@ -220,7 +269,15 @@ pub struct Dot;
 
 impl Geometry for Dot {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, q: S::f32s, _o: S::f32s, e: S::f32s) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        q: S::f32s,
+        _o: S::f32s,
+        e: S::f32s,
+        _f: S::f32s,
+    ) -> S::f32s {
         s.mul_add_e_f32s(q, e, sum)
     }
 
@@ -236,11 +293,115 @@ impl Geometry for Dot {
         q: S::f32s,
         _o: S::f32s,
         e: S::f32s,
+        _f: S::f32s,
         dq: &mut S::f32s,
         _d_o: &mut S::f32s,
         de: &mut S::f32s,
+        _d_f: &mut S::f32s,
     ) {
         *dq = s.mul_add_e_f32s(w, e, *dq);
         *de = s.mul_add_e_f32s(w, q, *de);
     }
+}
+
+/// RotatE: `gamma - sum sqrt((q - e)^2 + (o - f)^2)`; where both are equal the derivative is 0.
+///
+/// Twice the moduli are added up, and gradients of half the weights: the factor would be an operation a column.
+#[derive(Clone, Copy)]
+pub struct Rotation {
+    /// The margin.
+    pub gamma: f32,
+}
+
+impl Rotation {
+    /// The differences of both halves, and the square of their modulus: at least a number below any that
+    /// matters and far enough from 0 to be divided by.
+    #[inline(always)]
+    fn difference<S: Simd>(s: S, q: S::f32s, o: S::f32s, e: S::f32s, f: S::f32s) -> [S::f32s; 3] {
+        let (t, u) = (s.sub_f32s(q, e), s.sub_f32s(o, f));
+        [t, u, s.mul_add_e_f32s(t, t, s.mul_add_e_f32s(u, u, s.splat_f32s(1e-30)))]
+    }
+}
+
+impl Geometry for Rotation {
+    const OFFSETS: bool = true;
+    const PAIRS: bool = true;
+
+    #[inline(always)]
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        q: S::f32s,
+        o: S::f32s,
+        e: S::f32s,
+        f: S::f32s,
+    ) -> S::f32s {
+        let [_, _, square] = Self::difference(s, q, o, e, f);
+        match inverse_root_estimate(s, square) {
+            // With h = x y, 2 sqrt(x) = h (3 - h y): Newton's step for the estimate y.
+            Some(y) => {
+                let h = s.mul_f32s(square, y);
+                s.mul_add_e_f32s(h, s.negate_mul_add_e_f32s(h, y, s.splat_f32s(3.0)), sum)
+            }
+            None => s.mul_add_e_f32s(s.splat_f32s(2.0), s.sqrt_f32s(square), sum),
+        }
+    }
+
+    fn score(self, sum: f32) -> f32 {
+        self.gamma - 0.5 * sum
+    }
+
+    fn weight(self, weight: f32, _score: f32) -> f32 {
+        0.5 * weight
+    }
+
+    #[inline(always)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        q: S::f32s,
+        o: S::f32s,
+        e: S::f32s,
+        f: S::f32s,
+        dq: &mut S::f32s,
+        d_o: &mut S::f32s,
+        de: &mut S::f32s,
+        d_f: &mut S::f32s,
+    ) {
+        let [t, u, square] = Self::difference(s, q, o, e, f);
+        let slope = match inverse_root_estimate(s, square) {
+            Some(y) => {
+                let h = s.mul_f32s(square, y);
+                s.mul_f32s(s.mul_f32s(w, y), s.negate_mul_add_e_f32s(h, y, s.splat_f32s(3.0)))
+            }
+            None => s.div_f32s(s.add_f32s(w, w), s.sqrt_f32s(square)),
+        };
+        // Products first, so that the additions go to units of their own.
+        let (t, u) = (s.mul_f32s(slope, t), s.mul_f32s(slope, u));
+        *dq = s.sub_f32s(*dq, t);
+        *d_o = s.sub_f32s(*d_o, u);
+        *de = s.add_f32s(*de, t);
+        *d_f = s.add_f32s(*d_f, u);
+    }
+
+    fn finish_offset(self, sum: f32, _value: f32, _weights: f32) -> f32 {
+        sum
+    }
+}
+
+/// 1 / sqrt(x) to 14 bits, where the instruction set has it: a root and a division take longer than all else.
+#[inline(always)]
+fn inverse_root_estimate<S: Simd>(s: S, x: S::f32s) -> Option<S::f32s> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v4) = (&s as &dyn std::any::Any).downcast_ref::<pulp::x86::V4>() {
+        // SAFETY: S is V4, whose f32s are 16 floats in a vector register, as __m512 is.
+        unsafe {
+            let y = v4.avx512f._mm512_rsqrt14_ps(std::mem::transmute_copy(&x));
+            return Some(std::mem::transmute_copy(&y));
+        }
+    }
+    let _ = (s, x);
+    None
 }

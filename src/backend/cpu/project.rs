@@ -1,5 +1,6 @@
 //! Projections: a relation moves a query embedding.
 
+use super::math::sin_cos;
 use super::memory::{CHUNK, Shared, assert_distinct};
 use super::{View, ViewMut};
 use crate::backend::{Activation, Cpu, HostBuffer, ProjectStep, Projection};
@@ -33,7 +34,8 @@ fn activate_derivative(f: Activation, x: f32) -> f32 {
 
 /// See [`Backend::project`](crate::backend::Backend::project).
 pub fn project(kind: Projection, step: ProjectStep<Cpu>, relations: View, slots: ViewMut) {
-    assert_eq!((step.inputs.len(), relations.rows, relations.cols), (step.count, step.count, slots.cols));
+    assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
+    assert_eq!(relations.cols, kind.relation_width(slots.cols));
     assert!(step.output + step.count <= slots.rows);
     if step.count == 0 {
         return;
@@ -73,6 +75,11 @@ fn project_row(kind: Projection, q: &[f32], r: &[f32], out: &mut [f32]) {
                 out[k] = q[k] + activate(offset, r[k]);
             }
         }
+        Projection::Product => {
+            for ((out, q), r) in out.iter_mut().zip(q).zip(r) {
+                *out = q * r;
+            }
+        }
         Projection::ComplexProduct => {
             let d = out.len() / 2;
             let ((a, b), (c, e)) = (q.split_at(d), r.split_at(d));
@@ -80,6 +87,16 @@ fn project_row(kind: Projection, q: &[f32], r: &[f32], out: &mut [f32]) {
             for k in 0..d {
                 re[k] = a[k] * c[k] - b[k] * e[k];
                 im[k] = a[k] * e[k] + b[k] * c[k];
+            }
+        }
+        Projection::Rotate { scale } => {
+            let d = r.len();
+            let (a, b) = q.split_at(d);
+            let (re, im) = out.split_at_mut(d);
+            for k in 0..d {
+                let (sin, cos) = sin_cos(scale * r[k]);
+                re[k] = a[k] * cos - b[k] * sin;
+                im[k] = a[k] * sin + b[k] * cos;
             }
         }
     }
@@ -98,6 +115,8 @@ pub fn project_backward(
         (step.inputs.len(), relations.rows, relation_grads.rows),
         (step.count, step.count, step.count)
     );
+    let relation_width = kind.relation_width(slots.cols);
+    assert_eq!((relations.cols, relation_grads.cols), (relation_width, relation_width));
     assert_distinct(step.inputs, step.output);
     let (cols, relation_cols) = (grads.cols, relations.cols);
     let (grads, relation_grads) = (Shared::new(grads), Shared::new(relation_grads));
@@ -144,6 +163,24 @@ fn project_row_backward(
             dr[..d].copy_from_slice(&dout[..d]);
             for k in d..2 * d {
                 dr[k] = dout[k] * activate_derivative(offset, r[k]);
+            }
+        }
+        Projection::Product => {
+            for k in 0..dout.len() {
+                dq[k] = dout[k] * r[k];
+                dr[k] = dout[k] * q[k];
+            }
+        }
+        Projection::Rotate { scale } => {
+            let d = r.len();
+            let ((a, b), (x, y)) = (q.split_at(d), dout.split_at(d));
+            let (da, db) = dq.split_at_mut(d);
+            for k in 0..d {
+                let (sin, cos) = sin_cos(scale * r[k]);
+                da[k] = x[k] * cos + y[k] * sin;
+                db[k] = y[k] * cos - x[k] * sin;
+                // The product turned back: its imaginary part is what a turn changes.
+                dr[k] = scale * (a[k] * db[k] - b[k] * da[k]);
             }
         }
         Projection::ComplexProduct => {

@@ -2,7 +2,7 @@
 
 use super::View;
 use super::beta;
-use super::geometry::{Box, Dot, L1, L2};
+use super::geometry::{Box, Dot, L1, L2, Rotation};
 use super::score::{Block, pair};
 use crate::backend::{Cpu, RankCount, RankTask, Scoring};
 use rayon::prelude::*;
@@ -139,6 +139,7 @@ fn count_span(
             Scoring::Box { gamma, inside } => score!(Box { gamma, inside }),
             Scoring::Dot => score!(Dot),
             Scoring::Beta { .. } => unreachable!("ranked by `beta`"),
+            Scoring::Rotation { gamma } => score!(Rotation { gamma }),
         }
         pulp::Arch::new().dispatch(
             #[inline(always)]

@@ -8,7 +8,7 @@
 //! pairs in a fixed order that no other block touches. So there is nothing to reduce between threads,
 //! and no (queries x candidates x d) tensor.
 
-use super::geometry::{Box, Dot, Geometry, L1, L2};
+use super::geometry::{Box, Dot, Geometry, L1, L2, Rotation};
 use super::linear::{Operand, par_matmul};
 use super::math::sum;
 use super::memory::{CHUNK, Rows, Shared, par_rows};
@@ -48,6 +48,10 @@ macro_rules! with_geometry {
                 $body
             }
             Scoring::Beta { .. } => unreachable!("scored by `beta`"),
+            Scoring::Rotation { gamma } => {
+                let $g = Rotation { gamma };
+                $body
+            }
         }
     };
 }
@@ -137,32 +141,35 @@ fn tile<S: Simd, G: Geometry, const Q: usize>(
     out: &mut [f32],
     stride: usize,
 ) {
-    let d = entities[0].len();
+    let d = G::half(entities[0].len());
     let offset = if G::OFFSETS { d } else { 0 };
+    let pair = if G::PAIRS { d } else { 0 };
     let q_rows = queries.map(|row| S::as_simd_f32s(&row[..d]));
     let o_rows = queries.map(|row| S::as_simd_f32s(&row[offset..][..d]));
     let e_rows = entities.map(|row| S::as_simd_f32s(&row[..d]));
+    let f_rows = entities.map(|row| S::as_simd_f32s(&row[pair..][..d]));
     let vectors = d / S::F32_LANES;
     let (q_full, o_full) = (q_rows.map(|r| &r.0[..vectors]), o_rows.map(|r| &r.0[..vectors]));
-    let e_full = e_rows.map(|r| &r.0[..vectors]);
+    let (e_full, f_full) = (e_rows.map(|r| &r.0[..vectors]), f_rows.map(|r| &r.0[..vectors]));
 
     let mut sums = [[s.splat_f32s(0.0); 4]; Q];
     for k in 0..vectors {
-        let e = e_full.map(|row| row[k]);
+        let (e, f) = (e_full.map(|row| row[k]), f_full.map(|row| row[k]));
         for i in 0..Q {
             let (q, o) = (q_full[i][k], o_full[i][k]);
             for j in 0..4 {
-                sums[i][j] = geometry.accumulate(s, sums[i][j], q, o, e[j]);
+                sums[i][j] = geometry.accumulate(s, sums[i][j], q, o, e[j], f[j]);
             }
         }
     }
     if vectors * S::F32_LANES < d {
         // Missing columns are zeros on both sides and add nothing.
         let e = e_rows.map(|row| s.partial_load_f32s(row.1));
+        let f = f_rows.map(|row| s.partial_load_f32s(row.1));
         for i in 0..Q {
             let (q, o) = (s.partial_load_f32s(q_rows[i].1), s.partial_load_f32s(o_rows[i].1));
             for j in 0..4 {
-                sums[i][j] = geometry.accumulate(s, sums[i][j], q, o, e[j]);
+                sums[i][j] = geometry.accumulate(s, sums[i][j], q, o, e[j], f[j]);
             }
         }
     }
@@ -303,7 +310,8 @@ fn backward<G: Geometry>(
         }
     });
     let (dqueries, dentities) = (Shared::new(dqueries), Shared::new(dentities));
-    (0..entities.cols.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
+    let d = G::half(entities.cols);
+    (0..d.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
         let first = task * COLUMNS;
         pulp::Arch::new().dispatch(BackwardColumns {
             geometry,
@@ -312,7 +320,7 @@ fn backward<G: Geometry>(
             packed: &packed,
             query_sums: &query_sums,
             entity_sums: &entity_sums,
-            columns: first..entities.cols.min(first + COLUMNS),
+            columns: first..d.min(first + COLUMNS),
             dqueries: &dqueries,
             dentities: &dentities,
         });
@@ -362,6 +370,14 @@ fn unpack<S: Simd>(
     }
 }
 
+/// One vector of columns of some entities, their second halves, and the gradients of both.
+struct EntitySide<'a, V> {
+    e: &'a [V],
+    f: &'a [V],
+    de: &'a mut [V],
+    d_f: &'a mut [V],
+}
+
 /// One vector of columns of the queries, their second halves, and the gradients of both.
 struct QuerySide<S: Simd> {
     q: Vec<S::f32s>,
@@ -379,19 +395,23 @@ impl<S: Simd> QuerySide<S> {
         geometry: G,
         row: usize,
         weights: &[[f32; QUERIES]],
-        entities: &[S::f32s],
-        dentities: &mut [S::f32s],
+        entities: &mut EntitySide<S::f32s>,
     ) {
         let load = |all: &[S::f32s]| -> [S::f32s; Q] { all.as_chunks().0[row / Q] };
         let (q, mut dq) = (load(&self.q), load(&self.dq));
         let (o, mut d_o) = if G::OFFSETS { (load(&self.o), load(&self.d_o)) } else { (q, q) };
-        for ((w, &e), de) in weights.iter().zip(entities).zip(dentities) {
+        let EntitySide { e: e_all, f: f_all, de: de_all, d_f: d_f_all } = entities;
+        for (n, ((w, &e), de)) in weights.iter().zip(e_all.iter()).zip(de_all.iter_mut()).enumerate() {
             let mut sum = *de;
+            let (f, mut sum_f) = if G::PAIRS { (f_all[n], d_f_all[n]) } else { (e, sum) };
             for i in 0..Q {
                 let w = s.splat_f32s(w[row % QUERIES + i]);
-                geometry.backward(s, w, q[i], o[i], e, &mut dq[i], &mut d_o[i], &mut sum);
+                geometry.backward(s, w, q[i], o[i], e, f, &mut dq[i], &mut d_o[i], &mut sum, &mut sum_f);
             }
             *de = sum;
+            if G::PAIRS {
+                d_f_all[n] = sum_f;
+            }
         }
         self.dq.as_chunks_mut().0[row / Q] = dq;
         if G::OFFSETS {
@@ -406,7 +426,7 @@ impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let BackwardColumns { geometry, queries, entities, query_sums, entity_sums, .. } = self;
-        let (num_entities, d) = (entities.rows, entities.cols);
+        let (num_entities, d) = (entities.rows, G::half(entities.cols));
         let rows = queries.rows.next_multiple_of(QUERIES);
         let zero = s.splat_f32s(0.0);
         for first in self.columns.clone().step_by(S::F32_LANES) {
@@ -417,18 +437,28 @@ impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
             let mut side = QuerySide::<S> { q, o, dq, d_o };
             let e_all = pack(s, entities, first, cols, num_entities);
             let mut de_all = vec![zero; num_entities];
+            let f_all = if G::PAIRS { pack(s, entities, d + first, cols, num_entities) } else { vec![] };
+            let mut d_f_all = vec![zero; f_all.len()];
 
             let mut packed = self.packed;
-            for (e, de) in e_all.chunks(BLOCK).zip(de_all.chunks_mut(BLOCK)) {
+            for begin in (0..num_entities).step_by(BLOCK) {
+                let block = begin..num_entities.min(begin + BLOCK);
+                let pairs = if G::PAIRS { block.clone() } else { 0..0 };
+                let mut some = EntitySide {
+                    e: &e_all[block.clone()],
+                    f: &f_all[pairs.clone()],
+                    de: &mut de_all[block.clone()],
+                    d_f: &mut d_f_all[pairs],
+                };
                 for row in (0..rows).step_by(QUERIES) {
                     let weights;
-                    (weights, packed) = packed.split_at(e.len());
+                    (weights, packed) = packed.split_at(block.len());
                     // AVX2 has registers for 4 queries without offsets, or for 2 with them.
                     if S::F32_LANES >= 16 || !G::OFFSETS {
-                        side.pass::<G, QUERIES>(s, geometry, row, weights, e, de);
+                        side.pass::<G, QUERIES>(s, geometry, row, weights, &mut some);
                     } else {
-                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row, weights, e, de);
-                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row + QUERIES / 2, weights, e, de);
+                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row, weights, &mut some);
+                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row + QUERIES / 2, weights, &mut some);
                     }
                 }
             }
@@ -441,9 +471,11 @@ impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
                     geometry.finish_offset(sum, queries.row(row)[d + first + k], query_sums[row])
                 });
             }
-            unpack::<S>(&de_all, first, cols, self.dentities, |row, _, sum| {
-                geometry.finish_entity(sum, entity_sums[row])
-            });
+            for (sums, first) in [(&de_all, first), (&d_f_all, d + first)] {
+                unpack::<S>(sums, first, cols, self.dentities, |row, _, sum| {
+                    geometry.finish_entity(sum, entity_sums[row])
+                });
+            }
         }
     }
 }
@@ -511,8 +543,9 @@ impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let OwnBackward { geometry, query, entities, dq, dentities, replace, .. } = self;
-        let d = entities.cols;
+        let d = G::half(entities.cols);
         let second = if G::OFFSETS { d } else { 0 };
+        let pair = if G::PAIRS { d } else { 0 };
         for block in (0..entities.rows).step_by(ENTITIES) {
             let rows = block..entities.rows.min(block + ENTITIES);
             let (mut w, mut total) = ([0f32; ENTITIES], 0.0);
@@ -528,12 +561,20 @@ impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
                 let (mut sum_q, mut sum_o) = (zero, zero);
                 for (&w, n) in w.iter().zip(rows.clone()) {
                     let e = s.partial_load_f32s(&entities.row(n)[columns.clone()]);
-                    let mut sum_e = zero;
-                    geometry.backward(s, s.splat_f32s(w), q, o, e, &mut sum_q, &mut sum_o, &mut sum_e);
-                    let to = &mut dentities.row(self.first + n)[columns.clone()];
-                    for (to, &sum) in to.iter_mut().zip(lanes::<S>(&sum_e)) {
-                        let gradient = geometry.finish_entity(sum, w);
-                        *to = if replace { gradient } else { *to + gradient };
+                    let f = s.partial_load_f32s(&entities.row(n)[pair + columns.start..pair + columns.end]);
+                    let (mut sum_e, mut sum_f) = (zero, zero);
+                    let weight = s.splat_f32s(w);
+                    geometry.backward(s, weight, q, o, e, f, &mut sum_q, &mut sum_o, &mut sum_e, &mut sum_f);
+                    let to = dentities.row(self.first + n);
+                    let mut write = |columns: Range<usize>, sums: &S::f32s| {
+                        for (to, &sum) in to[columns].iter_mut().zip(lanes::<S>(sums)) {
+                            let gradient = geometry.finish_entity(sum, w);
+                            *to = if replace { gradient } else { *to + gradient };
+                        }
+                    };
+                    write(columns.clone(), &sum_e);
+                    if G::PAIRS {
+                        write(d + columns.start..d + columns.end, &sum_f);
                     }
                 }
                 for (k, (&sum_q, &sum_o)) in columns.zip(lanes::<S>(&sum_q).iter().zip(lanes::<S>(&sum_o))) {

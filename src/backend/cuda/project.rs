@@ -10,29 +10,49 @@ struct Kernels {
     backward: [&'static str; 2],
     /// Parts of a row that a thread works on side by side.
     parts: u32,
-    activation: Activation,
+    /// Of a relation's row.
+    relation_parts: u32,
+    /// What all threads are given: the code of an activation, or the bits of a scale.
+    parameter: u32,
 }
 
 impl Kernels {
     fn of(kind: Projection) -> Self {
+        let of = |forward, backward, parts| Kernels {
+            forward,
+            backward,
+            parts,
+            relation_parts: parts,
+            parameter: activation_code(Activation::None),
+        };
         match kind {
-            Projection::Translate => Kernels {
-                forward: ["project_translate", "project_translate4"],
-                backward: ["project_translate_backward", "project_translate4_backward"],
-                parts: 1,
-                activation: Activation::None,
-            },
+            Projection::Translate => of(
+                ["project_translate", "project_translate4"],
+                ["project_translate_backward", "project_translate4_backward"],
+                1,
+            ),
             Projection::Box { offset } => Kernels {
-                forward: ["project_box", "project_box4"],
-                backward: ["project_box_backward", "project_box4_backward"],
-                parts: 2,
-                activation: offset,
+                parameter: activation_code(offset),
+                ..of(["project_box", "project_box4"], ["project_box_backward", "project_box4_backward"], 2)
             },
-            Projection::ComplexProduct => Kernels {
-                forward: ["project_complex", "project_complex4"],
-                backward: ["project_complex_backward", "project_complex4_backward"],
-                parts: 2,
-                activation: Activation::None,
+            Projection::Product => of(
+                ["project_product", "project_product4"],
+                ["project_product_backward", "project_product4_backward"],
+                1,
+            ),
+            Projection::ComplexProduct => of(
+                ["project_complex", "project_complex4"],
+                ["project_complex_backward", "project_complex4_backward"],
+                2,
+            ),
+            Projection::Rotate { scale } => Kernels {
+                relation_parts: 1,
+                parameter: scale.to_bits(),
+                ..of(
+                    ["project_rotate", "project_rotate4"],
+                    ["project_rotate_backward", "project_rotate4_backward"],
+                    2,
+                )
             },
         }
     }
@@ -43,19 +63,21 @@ impl Kernels {
     }
 
     /// Whether every part of every row can be read in groups of four floats.
-    fn is_wide(&self, all: &[RawMat]) -> bool {
-        all.iter().all(|&m| self.part(m).is_wide())
+    fn is_wide(&self, queries: &[RawMat], relations: &[RawMat]) -> bool {
+        let relation_part = |&m: &RawMat| RawMat { cols: m.cols / self.relation_parts, ..m };
+        queries.iter().map(|&m| self.part(m)).chain(relations.iter().map(relation_part)).all(|m| m.is_wide())
     }
 }
 
 /// See [`Backend::project`](crate::backend::Backend::project).
 pub fn project(cuda: &Cuda, kind: Projection, step: ProjectStep<Cuda>, relations: View, mut slots: ViewMut) {
-    assert_eq!((step.inputs.len(), relations.rows, relations.cols), (step.count, step.count, slots.cols));
+    assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
+    assert_eq!(relations.cols, kind.relation_width(slots.cols));
     let kernels = Kernels::of(kind);
     let outs = mat_mut(&mut slots.again().rows(step.output, step.count));
     let (relations, slots) = (mat(relations), mat_mut(&mut slots));
-    let (f, inputs) = (activation_code(kernels.activation), step.inputs.address());
-    let wide = kernels.is_wide(&[relations, slots, outs]);
+    let (f, inputs) = (kernels.parameter, step.inputs.address());
+    let wide = kernels.is_wide(&[slots, outs], &[relations]);
     cuda.cells(kernels.forward, wide, kernels.part(outs), &[&f, &inputs, &relations, &slots, &outs]);
 }
 
@@ -74,13 +96,14 @@ pub fn project_backward(
         (step.count, step.count, step.count)
     );
     assert_eq!((slots.rows, slots.cols), (grads.rows, grads.cols));
-    assert_eq!((relations.cols, relation_grads.cols), (grads.cols, grads.cols));
+    let relation_width = kind.relation_width(grads.cols);
+    assert_eq!((relations.cols, relation_grads.cols), (relation_width, relation_width));
     let kernels = Kernels::of(kind);
     let douts = mat_mut(&mut grads.again().rows(step.output, step.count));
     let (relations, slots) = (mat(relations), mat(slots));
     let (grads, relation_grads) = (mat_mut(&mut grads), mat_mut(&mut relation_grads));
-    let (f, inputs) = (activation_code(kernels.activation), step.inputs.address());
-    let wide = kernels.is_wide(&[relations, slots, douts, grads, relation_grads]);
+    let (f, inputs) = (kernels.parameter, step.inputs.address());
+    let wide = kernels.is_wide(&[slots, douts, grads], &[relations, relation_grads]);
     cuda.cells(
         kernels.backward,
         wide,

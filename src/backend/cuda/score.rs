@@ -13,6 +13,7 @@ macro_rules! kernel {
             Scoring::Box { .. } => concat!($operation, "_box"),
             Scoring::Dot => concat!($operation, "_dot"),
             Scoring::Beta { .. } => unreachable!("scored by `beta`"),
+            Scoring::Rotation { .. } => concat!($operation, "_rotation"),
         }
     };
 }
@@ -20,11 +21,16 @@ macro_rules! kernel {
 /// The constants of a geometry: the twin of `Geometry` in `kernels/geometry.cuh`.
 fn geometry(kind: Scoring) -> [f32; 2] {
     match kind {
-        Scoring::L1 { gamma } | Scoring::L2 { gamma } => [gamma, 0.0],
+        Scoring::L1 { gamma } | Scoring::L2 { gamma } | Scoring::Rotation { gamma } => [gamma, 0.0],
         Scoring::Box { gamma, inside } => [gamma, inside],
         Scoring::Dot => [0.0, 0.0],
         Scoring::Beta { .. } => unreachable!("scored by `beta`"),
     }
+}
+
+/// Columns that threads of the backward kernels share: those of the first half of an entity row.
+fn half(kind: Scoring, entities: RawMat) -> u32 {
+    if matches!(kind, Scoring::Rotation { .. }) { entities.cols / 2 } else { entities.cols }
 }
 
 fn check(kind: Scoring, queries: RawMat, entities: RawMat) {
@@ -48,7 +54,8 @@ pub fn scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, mut out
     if let Scoring::Beta { gamma } = kind {
         return beta::scores(cuda, gamma, queries, entities, out);
     }
-    let large = tiles(pairs, [64, 128]);
+    // Entity rows of two halves fill shared memory with half as many.
+    let large = tiles(pairs, if matches!(kind, Scoring::Rotation { .. }) { [64, 64] } else { [64, 128] });
     let (kernel, blocks) = if large >= MANY {
         (kernel!("scores_large", kind), large)
     } else {
@@ -83,7 +90,7 @@ pub fn scores_backward(
     assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
     // Threads, and the tile of a block.
     let (threads, tile) = if kind == Scoring::Dot { (128, [64, 64]) } else { (64, [32, 32]) };
-    let d = entities.cols;
+    let d = half(kind, entities);
     let blocks = tiles([queries.rows, d], tile) + tiles([entities.rows, d], tile);
     cuda.launch(
         kernel!("scores_backward", kind),
@@ -176,7 +183,7 @@ pub fn own_scores_backward(
     cuda.cells(
         [kernel!("own_scores_backward", kind); 2],
         false,
-        RawMat { rows: entities.rows / weights.cols, ..entities },
+        RawMat { rows: entities.rows / weights.cols, cols: half(kind, entities), ..entities },
         &[&geometry(kind), &queries, &entities, &roots.address(), &scores, &weights, &dqueries, &dentities],
     );
 }
