@@ -53,6 +53,19 @@ pub enum Norm {
     L2,
 }
 
+/// How rows of entities and relations start. The networks of a model have a start of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// As the model says, within [`ModelConfig::range`].
+    #[default]
+    Uniform,
+    /// Normal with variance 2 / (rows + columns) of the table (Glorot and Bengio 2010).
+    XavierNormal,
+    /// Uniform with the same variance.
+    XavierUniform,
+}
+
 /// The embedding model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -72,6 +85,12 @@ pub struct ModelConfig {
     pub offset_activation: Activation,
     /// ComplEx: weight of N3 over anchors, relations and positives.
     pub n3: f32,
+    /// How rows start: uniform, xavier-normal or xavier-uniform.
+    pub start: Start,
+    /// Single-hop training: probability with which a number of an entity's row is dropped, of heads and of all tails.
+    pub dropout_entity: f32,
+    /// Single-hop training: the same of relations' rows.
+    pub dropout_relation: f32,
 }
 
 impl Default for ModelConfig {
@@ -84,6 +103,9 @@ impl Default for ModelConfig {
             inside: 0.02,
             offset_activation: Activation::None,
             n3: 1e-5,
+            start: Start::Uniform,
+            dropout_entity: 0.0,
+            dropout_relation: 0.0,
         }
     }
 }
@@ -181,6 +203,32 @@ pub enum QueryWeighting {
     Uniform,
 }
 
+/// What is learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Objective {
+    /// Answers of queries of any structure against sampled negatives; with `sampling.structures = "1p"`, single-hop
+    /// training by sampled negatives.
+    #[default]
+    #[serde(rename = "queries")]
+    Queries,
+    /// The tail of each training triple against all entities (Lacroix, Usunier and Obozinski 2018).
+    #[serde(rename = "1vsall")]
+    OneVsAll,
+    /// All tails of each pair (head, relation) against all entities (Dettmers et al. 2018).
+    #[serde(rename = "kvsall")]
+    KvsAll,
+}
+
+/// How scores are turned into a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Softmax over all entities.
+    CrossEntropy,
+    /// A sigmoid for each entity.
+    Logistic,
+}
+
 /// Where the rows of entities and their optimizer state live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -198,12 +246,19 @@ pub enum TableKind {
 pub struct TrainingConfig {
     /// Decides the start, the batches and the query sets.
     pub seed: u64,
-    /// Queries per step.
+    /// What is learnt: queries, 1vsall or kvsall.
+    pub objective: Objective,
+    /// cross-entropy (default of 1vsall, possible with kvsall) or logistic (default of queries and kvsall).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// 1vsall, kvsall: share of the labels' weight that all entities get alike.
+    pub label_smoothing: f32,
+    /// Queries per step; triples with 1vsall, each in both directions; pairs (head, relation) with kvsall.
     pub batch_size: usize,
     /// Steps; excludes `epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Epochs; one is as many queries as the training graph has directed edges.
+    /// Epochs; one is as many queries as the training graph has directed edges, with 1vsall and kvsall all of it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
     /// Adam's learning rate.
@@ -224,6 +279,9 @@ impl Default for TrainingConfig {
     fn default() -> Self {
         TrainingConfig {
             seed: 0,
+            objective: Objective::Queries,
+            loss: None,
+            label_smoothing: 0.0,
             batch_size: 512,
             steps: None,
             epochs: None,
@@ -241,6 +299,20 @@ impl Default for TrainingConfig {
 pub const DEFAULT_EPOCHS: f64 = 100.0;
 
 impl TrainingConfig {
+    /// The loss: that which is given, or the objective's own.
+    pub fn loss(&self) -> Loss {
+        self.loss.unwrap_or(match self.objective {
+            Objective::OneVsAll => Loss::CrossEntropy,
+            Objective::Queries | Objective::KvsAll => Loss::Logistic,
+        })
+    }
+
+    /// Number of steps where an epoch is so many.
+    pub fn num_steps_of(&self, epoch: u64) -> u64 {
+        let epochs = self.epochs.unwrap_or(DEFAULT_EPOCHS);
+        self.steps.unwrap_or((epochs * epoch as f64).ceil().max(1.0) as u64)
+    }
+
     /// Steps between evaluations on valid, in a run of so many.
     pub fn valid_interval(&self, steps: u64) -> u64 {
         if self.valid_every == 0 { steps.div_ceil(10) } else { self.valid_every }
@@ -306,6 +378,7 @@ impl Config {
     fn with_every_key() -> Table {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
+        config.training.loss = Some(config.training.loss());
         config.training.steps = Some(1);
         config.training.epochs = Some(DEFAULT_EPOCHS);
         config.to_toml().parse().expect("written a moment ago")
@@ -313,8 +386,33 @@ impl Config {
 
     /// Ranges that types cannot express.
     fn check(&self) -> Result<()> {
-        let t = &self.training;
+        let (t, m) = (&self.training, &self.model);
+        let single = t.objective != Objective::Queries;
         let rules = [
+            (
+                matches!(
+                    (t.objective, t.loss()),
+                    (Objective::Queries, Loss::Logistic)
+                        | (Objective::OneVsAll, Loss::CrossEntropy)
+                        | (Objective::KvsAll, _)
+                ),
+                "training.loss must be logistic with training.objective = queries, cross-entropy with 1vsall; kvsall takes both",
+            ),
+            (
+                (0.0..=1.0).contains(&t.label_smoothing) && (single || t.label_smoothing == 0.0),
+                "training.label_smoothing must be between 0 and 1, and 0 with training.objective = queries",
+            ),
+            (
+                [m.dropout_entity, m.dropout_relation]
+                    .iter()
+                    .all(|p| (0.0..1.0).contains(p) && (single || *p == 0.0)),
+                "model.dropout_entity and model.dropout_relation must be at least 0 and below 1, and 0 with \
+                 training.objective = queries",
+            ),
+            (
+                !single || t.table == TableKind::Memory,
+                "training.objective = 1vsall and kvsall change every entity's row in every step: use training.table = memory",
+            ),
             (
                 t.steps.is_none() || t.epochs.is_none(),
                 "give either training.steps or training.epochs, not both",
@@ -367,6 +465,7 @@ impl Config {
     pub fn explicit(&self) -> Self {
         let mut config = self.clone();
         config.model.gamma = Some(self.model.gamma());
+        config.training.loss = Some(self.training.loss());
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
         }

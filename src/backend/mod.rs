@@ -12,10 +12,12 @@
 pub mod cpu;
 pub mod cuda;
 pub mod reference;
+pub mod single;
 
 pub use cpu::Cpu;
 pub use cuda::Cuda;
 pub use reference::Reference;
+pub use single::{Dropout, LabelLoss, LabelRows};
 
 use crate::error::{Error, Result};
 use crate::storage::mmap::Numbers;
@@ -351,6 +353,11 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     /// `out = value`.
     fn fill(&self, value: f32, out: MatMut<Self::Buffer>);
 
+    /// `to[groups.ids[g]] +=` the sum of the rows `groups.members` of `from`, added in that order.
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: Mat<Self::Buffer>, to: MatMut<Self::Buffer>);
+    /// `x = 0` where `dropout` says so, else `x * scale`. The same for a gradient: it is the derivative of itself.
+    fn dropout(&self, dropout: Dropout, x: MatMut<Self::Buffer>);
+
     // Projection.
 
     /// `slots[output + i] = project(slots[inputs[i]], relations[i])`.
@@ -512,6 +519,17 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         losses: MatMut<Self::Buffer>,
         positive_weights: MatMut<Self::Buffer>,
         weights: MatMut<Self::Buffer>,
+    );
+    /// The losses of rows of scores with labels, `losses[0, i] = row_weights[0, i] * loss` (see [`LabelLoss`]); turns the
+    /// scores into `d losses / d scores`. A NaN among a row's scores makes its loss NaN. Each number is read and written
+    /// twice, in blocks that a cache holds.
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: Mat<Self::Buffer>,
+        scores: MatMut<Self::Buffer>,
+        losses: MatMut<Self::Buffer>,
     );
     /// N3: adds `scale * d(sum |z|^3)` to `grads` and writes each row's `scale * sum |z|^3` to
     /// `penalties[0, i]`. Rows are [real, imaginary] halves where `complex`, else real numbers.

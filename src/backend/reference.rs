@@ -181,6 +181,23 @@ impl Backend for Reference {
         }
     }
 
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: Mat<Buffer>, mut to: MatMut<Buffer>) {
+        for (g, &id) in groups.ids.iter().enumerate() {
+            for &member in &groups.members[segment(&groups.offsets, g)] {
+                to.row(id as usize).iter_mut().zip(from.row(member as usize)).for_each(|(a, b)| *a += b);
+            }
+        }
+    }
+
+    fn dropout(&self, dropout: Dropout, mut x: MatMut<Buffer>) {
+        for i in 0..x.rows {
+            for (k, x) in x.row(i).iter_mut().enumerate() {
+                let keeps = dropout.keeps(dropout.row(i as u32), k as u32);
+                *x = if keeps { *x * f64::from(dropout.scale()) } else { 0.0 };
+            }
+        }
+    }
+
     fn project(
         &self,
         kind: Projection,
@@ -474,6 +491,45 @@ impl Backend for Reference {
                 weights.row(root)[n] = 0.5 * weight * share(s) / total * sigmoid(s);
             }
             losses.row(0)[q] = 0.5 * weight * loss;
+        }
+    }
+
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: Mat<Buffer>,
+        mut scores: MatMut<Buffer>,
+        mut losses: MatMut<Buffer>,
+    ) {
+        let entities = scores.cols as f64;
+        for i in 0..scores.rows {
+            let labels = &labels.labels[segment(labels.offsets, labels.first + i)];
+            let (n, weight) = (labels.len() as f64, row_weights.row(0)[i]);
+            let is_label = |e: usize| if labels.contains(&(e as u32)) { 1.0 } else { 0.0 };
+            let x = scores.row(i).to_vec();
+            match loss {
+                LabelLoss::CrossEntropy { smoothing } => {
+                    let s = f64::from(smoothing);
+                    let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
+                    let target = |e: usize| (1.0 - s) * is_label(e) + s * n / entities;
+                    let hit: f64 = (0..x.len()).map(|e| target(e) * (x[e] - max)).sum();
+                    losses.row(0)[i] = weight * (n * sum.ln() - hit);
+                    for (e, to) in scores.row(i).iter_mut().enumerate() {
+                        *to = weight * (n * (x[e] - max).exp() / sum - target(e));
+                    }
+                }
+                LabelLoss::Logistic { smoothing } => {
+                    let s = f64::from(smoothing);
+                    let target = |e: usize| (1.0 - s) * is_label(e) + s / entities;
+                    let each = (0..x.len()).map(|e| softplus(x[e]) - target(e) * x[e]);
+                    losses.row(0)[i] = weight * each.sum::<f64>();
+                    for (e, to) in scores.row(i).iter_mut().enumerate() {
+                        *to = weight * (sigmoid(x[e]) - target(e));
+                    }
+                }
+            }
         }
     }
 

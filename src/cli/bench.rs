@@ -14,8 +14,7 @@ use crate::query::{Mix, Plan, Structure, parse_structures};
 use crate::sampler::{Rejection, StructureStats};
 use crate::table::{Table, bytes, count};
 use crate::train::run::{Usage, sampler_options};
-use crate::train::tables::{self, Ahead};
-use crate::train::{RunPlan, Trainer};
+use crate::train::{Learner, RunPlan, tables};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
@@ -145,26 +144,13 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
     if rows.is_some() {
         std::fs::remove_file(&path).map_err(Error::io(&path))?;
     }
-    let workers = config.sampling.num_workers(backend.on_host());
-    let mut pipeline = Pipeline::start(
-        graph.clone(),
-        plan.mix(),
-        Arc::new(plan.compiled().clone()),
-        sampler_options(&config),
-        PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: 0 },
-    )?;
-    let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
-    let (step, mut loss, mut ahead) = (Cell::new(0), 0.0, Ahead::default());
+    let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
+    let (step, mut loss) = (Cell::new(0), 0.0);
     let mut one = || -> anyhow::Result<usize> {
-        let batch = ahead.next(&mut pipeline, rows.as_ref(), true)?;
         step.set(step.get() + 1);
-        if let Some(rows) = &mut rows {
-            rows.before(step.get())?;
-        }
-        trainer.step(&batch, config.training.learning_rate, step.get())?;
-        pipeline.recycle(batch);
-        if trainer.is_full() {
-            loss = trainer.losses()?.pop().unwrap_or(loss);
+        learner.step(&mut rows, config.training.learning_rate, step.get(), true)?;
+        if learner.is_full() {
+            loss = learner.losses()?.pop().unwrap_or(loss);
         }
         Ok(config.training.batch_size)
     };
@@ -177,7 +163,7 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
     let mut usage = Usage { queries_per_second: median(&runs), ..Usage::default() };
     usage.look(faults);
     // The workers' clock has run since the start: their share of the work is the same throughout.
-    let sampling = pipeline.cpu_seconds() / process::cpu_time().as_secs_f64();
+    let sampling = learner.sampling_cpu_seconds() / process::cpu_time().as_secs_f64();
     let per_cpu_second = ((step.get() - first) as usize * config.training.batch_size) as f64 / cpu;
     let document = json!({
         "benchmark": "train",

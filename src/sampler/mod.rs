@@ -3,7 +3,8 @@
 //! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
 //! query, drawn backward from its answer), [`direction`] (over which relations), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
-//! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), and
+//! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), [`single`] (batches of
+//! single-hop training), and
 //! the sets underneath: [`sorted`], [`entity_set`].
 
 mod cut;
@@ -15,6 +16,7 @@ pub mod instantiate;
 mod negatives;
 pub mod popularity;
 pub mod reject;
+pub mod single;
 pub mod sorted;
 mod verify;
 mod work;
@@ -26,3 +28,4 @@ pub use instantiate::instantiate;
 pub use negatives::Pooling;
 pub use popularity::Popularity;
 pub use reject::{Rejection, Rejections};
+pub use single::{SingleOptions, SingleSampler};

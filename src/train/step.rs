@@ -28,7 +28,7 @@ pub struct Trainer<B: Backend> {
 }
 
 /// Steps whose losses stay on the device until they are asked for. A GPU works on them while the host goes on.
-const WINDOW: usize = 16;
+pub(super) const WINDOW: usize = 16;
 
 /// Gradients on the host: of entity uses, of relation uses, of each dense parameter.
 pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);

@@ -39,12 +39,15 @@ pub fn start<B: Backend>(
             (Weights::zeros(backend, model, graph.num_entities(), graph.num_relations(), true)?, None)
         }
         TableKind::File => {
-            let fill = |first: usize, values: &mut [f32]| start_entities(model, seed, first, values);
+            let (rows, kind) = (graph.num_entities(), config.model.start);
+            let fill = |first: usize, values: &mut [f32]| {
+                start_entities(model, kind, seed, rows, first, values);
+            };
             let (file, numbers) = RowFile::create(path, shape(model, graph, config), ROWS_PER_STREAM, fill)?;
             (beside(backend, model, graph, numbers, true)?, Some(file))
         }
     };
-    weights.start(backend, model, seed)?;
+    weights.start_as(backend, model, config.model.start, seed)?;
     Ok((weights, file))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - One generic check per operation runs it on [`Reference`] (plain loops in float64) and on the backend
 //!   under test, on the same inputs, and compares: [`rows`], [`project`], [`linear`], [`segment`],
-//!   [`score`], [`loss`], [`optimizer`], [`rank`].
+//!   [`score`], [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
@@ -17,6 +17,7 @@ mod common;
 mod determinism;
 mod fake_driver;
 mod gradients;
+mod label_loss;
 mod linear;
 mod loss;
 mod optimizer;
@@ -63,6 +64,18 @@ macro_rules! parity {
             fn add_accumulates() {
                 if let Some(backend) = $backend {
                     rows::check_add(&backend);
+                }
+            }
+            #[test]
+            fn groups_of_rows_are_added_in_order() {
+                if let Some(backend) = $backend {
+                    rows::check_add_groups(&backend);
+                }
+            }
+            #[test]
+            fn dropout_drops_the_same_numbers_everywhere() {
+                if let Some(backend) = $backend {
+                    rows::check_dropout(&backend);
                 }
             }
             #[test]
@@ -183,6 +196,18 @@ macro_rules! parity {
             fn a_nan_score_surfaces_as_a_nan_loss_unless_masked() {
                 if let Some(backend) = $backend {
                     loss::check_nan(&backend);
+                }
+            }
+            #[test]
+            fn losses_of_rows_with_labels_and_their_derivatives_agree() {
+                if let Some(backend) = $backend {
+                    label_loss::check_label_loss(&backend);
+                }
+            }
+            #[test]
+            fn a_nan_score_surfaces_in_the_loss_of_its_row_only() {
+                if let Some(backend) = $backend {
+                    label_loss::check_nan(&backend);
                 }
             }
             #[test]

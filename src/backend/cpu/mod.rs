@@ -5,9 +5,10 @@
 //!
 //! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
 //! a file per family of operations: [`rows`], [`project`], [`linear`], [`segment`], [`geometry`] (one
-//! functor per score), [`score`] (their shared launcher), [`loss`], [`optimizer`], [`rank`].
+//! functor per score), [`score`] (their shared launcher), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 
 pub mod geometry;
+pub mod label_loss;
 pub mod linear;
 pub mod loss;
 pub mod math;
@@ -100,6 +101,14 @@ impl Backend for Cpu {
 
     fn add(&self, from: View, to: ViewMut) {
         rows::add(from, to);
+    }
+
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: View, to: ViewMut) {
+        rows::add_groups(groups, from, to);
+    }
+
+    fn dropout(&self, dropout: Dropout, x: ViewMut) {
+        rows::dropout(dropout, x);
     }
 
     fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
@@ -210,6 +219,17 @@ impl Backend for Cpu {
     ) {
         let input = loss::Input { root_offsets, positives, scores, mask, mask_words, query_weights };
         loss::loss(options, input, losses, positive_weights, weights);
+    }
+
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: View,
+        scores: ViewMut,
+        losses: ViewMut,
+    ) {
+        label_loss::label_loss(loss, labels, row_weights, scores, losses);
     }
 
     fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {

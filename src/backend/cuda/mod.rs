@@ -8,10 +8,11 @@
 //!
 //! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
 //! file per kernel file: [`rows`], [`project`], [`linear`], [`segment`], [`score`], [`loss`],
-//! [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
+//! [`label_loss`], [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
 pub mod ceilings;
 pub mod driver;
+pub mod label_loss;
 pub mod linear;
 pub mod loss;
 pub mod memory;
@@ -181,6 +182,14 @@ impl Backend for Cuda {
         rows::add(self, from, to);
     }
 
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: View, to: ViewMut) {
+        rows::add_groups(self, groups, from, to);
+    }
+
+    fn dropout(&self, dropout: Dropout, x: ViewMut) {
+        rows::dropout(self, dropout, x);
+    }
+
     fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
         project::project(self, kind, step, relations, slots);
     }
@@ -291,6 +300,17 @@ impl Backend for Cuda {
     ) {
         let input = loss::Input { root_offsets, positives, scores, mask, mask_words, query_weights };
         loss::loss(self, options, input, losses, positive_weights, weights);
+    }
+
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: View,
+        scores: ViewMut,
+        losses: ViewMut,
+    ) {
+        label_loss::label_loss(self, loss, labels, row_weights, scores, losses);
     }
 
     fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {

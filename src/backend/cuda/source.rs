@@ -5,6 +5,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
     ("geometry.cuh", include_str!("../../../kernels/geometry.cuh")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
+    ("label_loss.cu", include_str!("../../../kernels/label_loss.cu")),
     ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
