@@ -3,7 +3,7 @@
 //! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 
-use crate::backend::Activation;
+use crate::backend::{Activation, Optimizer};
 use crate::error::{Error, Result};
 use crate::query::parse::parse_structures;
 use crate::query::structure::Structure;
@@ -229,6 +229,21 @@ pub enum Loss {
     Logistic,
 }
 
+/// How the learning rate changes in a run, after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Falls linearly to `final_rate` of itself at the last step.
+    #[default]
+    Linear,
+    /// Falls to the same as half a cosine.
+    Cosine,
+    /// Falls to the same in ten equal parts of the run, by the same factor after each.
+    Step,
+    /// Stays.
+    Constant,
+}
+
 /// Where the rows of entities and their optimizer state live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -261,10 +276,18 @@ pub struct TrainingConfig {
     /// Epochs; one is as many queries as the training graph has directed edges, with 1vsall and kvsall all of it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Adam's learning rate.
+    /// adam, adagrad, rowwise-adagrad or sgd.
+    pub optimizer: Optimizer,
+    /// The optimizer's learning rate.
     pub learning_rate: f64,
-    /// The rate falls linearly to this share of itself at the last step.
+    /// How the rate changes: linear, cosine, step or constant.
+    pub schedule: Schedule,
+    /// The rate falls to this share of itself at the last step, unless it is constant.
     pub final_rate: f64,
+    /// Steps in which the rate rises linearly from 0 to what the schedule says.
+    pub warm_up: u64,
+    /// The run ends after so many evaluations on valid in a row that were not the best; 0 is never.
+    pub patience: u64,
     /// Self-adversarial softmax(temperature * score) over negatives; 0 weights them uniformly.
     pub adversarial_temperature: f32,
     /// Weights of queries.
@@ -285,8 +308,12 @@ impl Default for TrainingConfig {
             batch_size: 512,
             steps: None,
             epochs: None,
+            optimizer: Optimizer::Adam,
             learning_rate: 3e-3,
+            schedule: Schedule::Linear,
             final_rate: 0.1,
+            warm_up: 0,
+            patience: 0,
             adversarial_temperature: 1.0,
             query_weighting: QueryWeighting::Answers,
             valid_every: 0,
@@ -311,6 +338,20 @@ impl TrainingConfig {
     pub fn num_steps_of(&self, epoch: u64) -> u64 {
         let epochs = self.epochs.unwrap_or(DEFAULT_EPOCHS);
         self.steps.unwrap_or((epochs * epoch as f64).ceil().max(1.0) as u64)
+    }
+
+    /// The learning rate of a step (from 1), of a run of `steps`.
+    pub fn rate_at(&self, step: u64, steps: u64) -> f64 {
+        let done = (step - 1) as f64 / steps.max(2).saturating_sub(1) as f64;
+        let share = match self.schedule {
+            Schedule::Linear => 1.0 - done * (1.0 - self.final_rate),
+            Schedule::Cosine => {
+                self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+            Schedule::Step => self.final_rate.powf((done * 10.0).floor().min(9.0) / 9.0),
+            Schedule::Constant => 1.0,
+        };
+        self.learning_rate * share * (step as f64 / self.warm_up.max(1) as f64).min(1.0)
     }
 
     /// Steps between evaluations on valid, in a run of so many.
@@ -410,6 +451,10 @@ impl Config {
                  training.objective = queries",
             ),
             (
+                t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
+                "rows in a file hold Adam's state: use training.optimizer = adam, or training.table = memory",
+            ),
+            (
                 !single || t.table == TableKind::Memory,
                 "training.objective = 1vsall and kvsall change every entity's row in every step: use training.table = memory",
             ),
@@ -421,6 +466,10 @@ impl Config {
             (t.epochs.is_none_or(|e| e.is_finite() && e > 0.0), "training.epochs must be above 0"),
             (t.learning_rate.is_finite() && t.learning_rate > 0.0, "training.learning_rate must be above 0"),
             ((0.0..=1.0).contains(&t.final_rate), "training.final_rate must be between 0 and 1"),
+            (
+                t.schedule != Schedule::Step || t.final_rate > 0.0,
+                "training.schedule = step needs a training.final_rate above 0",
+            ),
             (
                 t.adversarial_temperature.is_finite() && t.adversarial_temperature >= 0.0,
                 "training.adversarial_temperature must be 0 or more",
@@ -631,6 +680,55 @@ mod tests {
         assert_eq!((explicit.model.gamma, explicit.training.epochs), (Some(9.0), Some(DEFAULT_EPOCHS)));
         let steps = set(&["training.steps=7"]).unwrap().explicit();
         assert_eq!((steps.training.steps, steps.training.epochs), (Some(7), None));
+    }
+
+    #[test]
+    fn schedules_go_from_the_full_rate_to_its_final_share() {
+        let at = |schedule, step| {
+            TrainingConfig { schedule, learning_rate: 2.0, final_rate: 0.5, ..Default::default() }
+                .rate_at(step, 101)
+        };
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a}, not {b}");
+        for schedule in [Schedule::Linear, Schedule::Cosine, Schedule::Step] {
+            close(at(schedule, 1), 2.0);
+            close(at(schedule, 101), 1.0);
+            assert!((1..101).all(|step| at(schedule, step) >= at(schedule, step + 1)), "{schedule:?} falls");
+        }
+        close(at(Schedule::Linear, 51), 1.5);
+        close(at(Schedule::Cosine, 51), 1.5);
+        close(at(Schedule::Cosine, 26), 1.0 + 0.5 * (1.0 + 0.5f64.sqrt()));
+        let rates: std::collections::BTreeSet<u64> =
+            (1..=101).map(|s| at(Schedule::Step, s).to_bits()).collect();
+        assert_eq!(rates.len(), 10);
+        assert!((1..=101).all(|step| at(Schedule::Constant, step) == 2.0));
+        let warm = TrainingConfig {
+            warm_up: 4,
+            schedule: Schedule::Constant,
+            learning_rate: 2.0,
+            ..Default::default()
+        };
+        assert_eq!([1, 2, 3, 4, 5].map(|step| warm.rate_at(step, 101)), [0.5, 1.0, 1.5, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn objectives_refuse_what_they_do_not_have() {
+        for (assignments, expected) in [
+            (&["training.loss=cross-entropy"][..], "training.loss must be logistic"),
+            (&["training.objective=1vsall", "training.loss=logistic"], "cross-entropy with 1vsall"),
+            (&["training.label_smoothing=0.1"], "training.label_smoothing"),
+            (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
+            (&["model.dropout_entity=0.1"], "model.dropout_entity"),
+            (&["training.objective=1vsall", "model.dropout_relation=1"], "model.dropout_relation"),
+            (&["training.objective=1vsall", "training.table=file"], "training.table = memory"),
+            (&["training.optimizer=sgd", "training.table=file"], "training.table = memory"),
+            (&["training.schedule=step", "training.final_rate=0"], "training.final_rate"),
+        ] {
+            let message = set(assignments).unwrap_err().to_string();
+            assert!(message.contains(expected), "{assignments:?}: {message}");
+        }
+        let losses = ["queries", "1vsall", "kvsall"]
+            .map(|objective| set(&[&format!("training.objective={objective}")]).unwrap().training.loss());
+        assert_eq!(losses, [Loss::Logistic, Loss::CrossEntropy, Loss::Logistic]);
     }
 
     #[test]

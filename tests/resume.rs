@@ -72,9 +72,11 @@ fn config(model: &str, table: &str) -> Config {
 
 #[test]
 fn so_does_single_hop_training_with_dropout() {
-    for objective in ["1vsall", "kvsall"] {
+    for (objective, optimizer) in [("1vsall", "adam"), ("kvsall", "adagrad"), ("1vsall", "rowwise-adagrad")] {
         let set = [
             format!("training.objective={objective}"),
+            format!("training.optimizer={optimizer}"),
+            "training.schedule=cosine".into(),
             "model.dropout_entity=0.1".into(),
             "model.dropout_relation=0.1".into(),
             "model.start=xavier-normal".into(),

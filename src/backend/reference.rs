@@ -559,27 +559,24 @@ impl Backend for Reference {
         }
     }
 
-    fn adam_rows(
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: Mat<Buffer>,
         table: &mut Parameters<Self>,
     ) {
         for (g, &id) in groups.ids.iter().enumerate() {
-            for k in 0..table.cols {
-                let members = &groups.members[segment(&groups.offsets, g)];
-                let gradient: f64 = members.iter().map(|&m| grads.row(m as usize)[k]).sum();
-                update(step, gradient, id as usize * table.cols + k, table);
-            }
+            let members = &groups.members[segment(&groups.offsets, g)];
+            let sum = |k: usize| members.iter().map(|&m| grads.row(m as usize)[k]).sum();
+            let gradient: Vec<f64> = (0..table.cols).map(sum).collect();
+            update(step, &gradient, id as usize, table);
         }
     }
 
-    fn adam(&self, step: AdamStep, grads: Mat<Buffer>, table: &mut Parameters<Self>) {
+    fn optimize(&self, step: OptimizerStep, grads: Mat<Buffer>, table: &mut Parameters<Self>) {
         for i in 0..table.rows {
-            for k in 0..table.cols {
-                update(step, grads.row(i)[k], i * table.cols + k, table);
-            }
+            update(step, grads.row(i), i, table);
         }
     }
 
@@ -611,11 +608,33 @@ impl Backend for Reference {
     }
 }
 
-fn update(step: AdamStep, gradient: f64, at: usize, table: &mut Parameters<Reference>) {
+/// A step on row `i`.
+fn update(step: OptimizerStep, gradient: &[f64], i: usize, table: &mut Parameters<Reference>) {
     assert!(!table.interleaved, "only a mapped table is interleaved");
-    let [b1, b2, rate, correction, epsilon] =
-        [step.beta1, step.beta2, step.rate, step.second_correction, step.epsilon].map(f64::from);
-    table.first[at] = b1 * table.first[at] + (1.0 - b1) * gradient;
-    table.second[at] = b2 * table.second[at] + (1.0 - b2) * gradient * gradient;
-    table.values[at] -= rate * table.first[at] / ((table.second[at] * correction).sqrt() + epsilon);
+    assert_eq!(table.state, step.optimizer().state(table.cols), "the state of a table is its optimizer's");
+    let cols = table.cols;
+    let mean = gradient.iter().map(|g| g * g).sum::<f64>() / cols as f64;
+    if let OptimizerStep::RowwiseAdagrad(_) = step {
+        table.first[i] += mean;
+    }
+    for (k, &g) in gradient.iter().enumerate() {
+        let at = i * cols + k;
+        table.values[at] -= match step {
+            OptimizerStep::Adam(step) => {
+                let [b1, b2, rate, correction, epsilon] =
+                    [step.beta1, step.beta2, step.rate, step.second_correction, step.epsilon].map(f64::from);
+                table.first[at] = b1 * table.first[at] + (1.0 - b1) * g;
+                table.second[at] = b2 * table.second[at] + (1.0 - b2) * g * g;
+                rate * table.first[at] / ((table.second[at] * correction).sqrt() + epsilon)
+            }
+            OptimizerStep::Adagrad(step) => {
+                table.first[at] += g * g;
+                f64::from(step.rate) * g / (table.first[at].sqrt() + f64::from(step.epsilon))
+            }
+            OptimizerStep::RowwiseAdagrad(step) => {
+                f64::from(step.rate) * g / (table.first[i].sqrt() + f64::from(step.epsilon))
+            }
+            OptimizerStep::Sgd { rate } => f64::from(rate) * g,
+        };
+    }
 }

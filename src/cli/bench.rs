@@ -199,7 +199,7 @@ fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Resu
     let config = args.config.resolve()?;
     let graph = global.open(&config.data.dataset)?;
     let model = model::create(&config.model)?;
-    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), false)?;
+    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), None)?;
     weights.start(&backend, &*model, config.training.seed)?;
     let structures: Vec<Structure> =
         parse_structures(&config.sampling.structures)?.into_iter().map(|(s, _)| s).collect();

@@ -1,7 +1,7 @@
 //! A model's tables: entity rows, relation rows, dense parameters, each with its optimizer's moments.
 
 use super::Model;
-use crate::backend::{Backend, Mat, Parameters};
+use crate::backend::{Backend, Mat, Optimizer, Parameters};
 use crate::config::Start;
 use crate::error::Result;
 use crate::rng::{self, Rng};
@@ -21,13 +21,13 @@ pub struct Weights<B: Backend> {
 pub const ROWS_PER_STREAM: usize = 256;
 
 impl<B: Backend> Weights<B> {
-    /// Tables of zeros; with room for the moments where the model is going to be trained.
+    /// Tables of zeros; with room for the state of the optimizer that is going to train the model.
     pub fn zeros(
         backend: &B,
         model: &dyn Model<B>,
         num_entities: usize,
         num_relations: usize,
-        trained: bool,
+        trained: Option<Optimizer>,
     ) -> Result<Self> {
         let entities = zeros(backend, num_entities, model.widths().entity, trained)?;
         Self::beside(backend, model, entities, num_relations, trained)
@@ -39,7 +39,7 @@ impl<B: Backend> Weights<B> {
         model: &dyn Model<B>,
         entities: Parameters<B>,
         num_relations: usize,
-        trained: bool,
+        trained: Option<Optimizer>,
     ) -> Result<Self> {
         let table = |rows, cols| zeros(backend, rows, cols, trained);
         Ok(Weights {
@@ -145,14 +145,20 @@ fn start_row(
     }
 }
 
-fn zeros<B: Backend>(backend: &B, rows: usize, cols: usize, trained: bool) -> Result<Parameters<B>> {
-    let moments = if trained { rows * cols } else { 0 };
+fn zeros<B: Backend>(
+    backend: &B,
+    rows: usize,
+    cols: usize,
+    trained: Option<Optimizer>,
+) -> Result<Parameters<B>> {
+    let state = trained.map_or([0; 2], |optimizer| optimizer.state(cols));
     Ok(Parameters {
         rows,
         cols,
         values: backend.zeros(rows * cols)?,
-        first: backend.zeros(moments)?,
-        second: backend.zeros(moments)?,
+        first: backend.zeros(rows * state[0])?,
+        second: backend.zeros(rows * state[1])?,
+        state,
         interleaved: false,
     })
 }

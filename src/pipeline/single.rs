@@ -38,7 +38,9 @@ impl SingleBatch {
     /// Makes the rows of distinct edges that ascend by head, relation, tail.
     pub fn assign(&mut self, number: u64, edges: &[Triple]) {
         let SingleBatch { heads, relations, label_offsets, labels, .. } = self;
-        (heads.clear(), relations.clear(), label_offsets.clear(), labels.clear());
+        for list in [&mut *heads, &mut *relations, &mut *label_offsets, &mut *labels] {
+            list.clear();
+        }
         label_offsets.push(0);
         for edges in edges.chunk_by(|a, b| (a.head, a.relation) == (b.head, b.relation)) {
             heads.push(edges[0].head.0);

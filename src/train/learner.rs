@@ -21,9 +21,9 @@ pub enum Learner<B: Backend> {
         /// The steps.
         trainer: Box<Trainer<B>>,
         /// The batches.
-        pipeline: Pipeline,
+        pipeline: Box<Pipeline>,
         /// One batch ahead, where rows are in a file.
-        ahead: Ahead,
+        ahead: Box<Ahead>,
     },
     /// Pairs (head, relation) against all entities.
     Single {
@@ -56,7 +56,7 @@ impl<B: Backend> Learner<B> {
                     PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: done },
                 )?;
                 let trainer = Box::new(Trainer::new(backend, model, weights, compiled, config)?);
-                Ok(Learner::Queries { trainer, pipeline, ahead: Ahead::default() })
+                Ok(Learner::Queries { trainer, pipeline: Box::new(pipeline), ahead: Box::default() })
             }
             Work::Single(options) => {
                 let pipeline = SinglePipeline::start(graph.clone(), *options, config.sampling.queue, done)?;

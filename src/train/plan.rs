@@ -44,7 +44,7 @@ pub struct RunPlan {
     pub device: String,
     /// Bytes of the tables of rows and networks, rows in a file apart.
     pub parameter_bytes: usize,
-    /// Bytes of the optimizer's moments, rows in a file apart.
+    /// Bytes of the optimizer's state, rows in a file apart.
     pub optimizer_bytes: usize,
     /// Bytes of the file of entity rows with their moments; 0 where they are in memory.
     pub table_bytes: u64,
@@ -143,6 +143,8 @@ impl RunPlan {
             + graph.num_relations() * widths.relation
             + dense.iter().sum::<usize>();
         let in_memory = num_parameters - if in_file { graph.num_entities() * widths.entity } else { 0 };
+        let state =
+            |rows: usize, cols: usize| rows * config.training.optimizer.state(cols).iter().sum::<usize>();
         let steps = match &work {
             Work::Queries { .. } => config.training.num_steps(num_edges),
             Work::Single(options) => {
@@ -188,7 +190,9 @@ impl RunPlan {
             steps,
             device: backend.describe(),
             parameter_bytes: 4 * in_memory,
-            optimizer_bytes: 8 * in_memory,
+            optimizer_bytes: 4 * state(graph.num_relations(), widths.relation)
+                + if in_file { 0 } else { 4 * state(graph.num_entities(), widths.entity) }
+                + 4 * model.dense().iter().map(|s| state(s.rows, s.cols)).sum::<usize>(),
             table_bytes: if in_file { tables::shape(model, graph, config).file_bytes() } else { 0 },
             // An alias table; its weights are freed when it is made.
             popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),

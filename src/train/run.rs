@@ -275,9 +275,13 @@ impl<B: Backend> Run<'_, B> {
         let (mut usage, faults) = (Usage::default(), process::page_faults());
         let (first, mut busy, mut last_valid) = (meta.step, Stopwatch::default(), None);
         busy.go_on();
-        while meta.step < plan.steps && !stopped {
+        // Also where a run that has ended so is taken up again.
+        let has_stalled = |meta: &Meta| {
+            config.training.patience > 0 && meta.evaluations_since_best >= config.training.patience
+        };
+        while meta.step < plan.steps && !stopped && !has_stalled(&meta) {
             let step = meta.step + 1;
-            learner.step(&mut rows, rate_at(&config, step, plan.steps), step, step < plan.steps)?;
+            learner.step(&mut rows, config.training.rate_at(step, plan.steps), step, step < plan.steps)?;
             meta.step = step;
             stopped = stop.load(Ordering::Relaxed);
             let last = step == plan.steps;
@@ -337,6 +341,7 @@ impl<B: Backend> Run<'_, B> {
                 if best {
                     meta.best_valid_mrr = Some(mean).filter(|_| !each.is_empty());
                 }
+                meta.evaluations_since_best = if best { 0 } else { meta.evaluations_since_best + 1 };
                 if best || rows.is_some() {
                     save(&best_path, &learner, &meta)?;
                 }
@@ -360,7 +365,15 @@ impl<B: Backend> Run<'_, B> {
         }
         let queries = (meta.step - first) as f64 * config.training.batch_size as f64;
         usage.queries_per_second = queries / busy.seconds().max(1e-9);
-        if stopped && meta.step < plan.steps {
+        let stalled = has_stalled(&meta);
+        if stalled && meta.step < plan.steps {
+            observer.note(&format!(
+                "training ends after step {}: the last {} evaluations on valid were not the best (training.patience)",
+                count(meta.step),
+                count(meta.evaluations_since_best)
+            ));
+        }
+        if stopped && meta.step < plan.steps && !stalled {
             return Ok(Outcome { report: None, step: meta.step, best_step: None, usage });
         }
         if let (Some(_), Some(best), Some(last)) = (&rows, meta.best_valid_mrr, last_valid)
@@ -403,12 +416,6 @@ enum Valid {
 fn query_options(evaluation: &EvaluationConfig, plan: &RunPlan, max_queries: usize) -> QueryOptions {
     let structures: Vec<Structure> = plan.evaluated_structures.clone();
     QueryOptions { structures, max_queries, max_answers: evaluation.max_answers, seed: evaluation.seed }
-}
-
-/// The learning rate of a step (from 1): linear from the full rate to its final share.
-fn rate_at(config: &Config, step: u64, steps: u64) -> f64 {
-    let done = (step - 1) as f64 / steps.max(2).saturating_sub(1) as f64;
-    config.training.learning_rate * (1.0 - done * (1.0 - config.training.final_rate))
 }
 
 /// Says how rows in a file are going to be touched.

@@ -8,7 +8,8 @@
 
 use super::step::WINDOW;
 use crate::backend::{
-    AdamStep, Backend, DeviceGroups, Dropout, LabelLoss, LabelRows, Mat, MatMut, ProjectStep, Scoring,
+    Backend, DeviceGroups, Dropout, LabelLoss, LabelRows, Mat, MatMut, Optimizer, OptimizerStep, ProjectStep,
+    Scoring,
 };
 use crate::config::{Config, Loss, Objective};
 use crate::error::Result;
@@ -124,6 +125,7 @@ struct StepOptions {
     objective: Objective,
     dropout_entity: f32,
     dropout_relation: f32,
+    optimizer: Optimizer,
 }
 
 struct Buffers<B: Backend> {
@@ -223,6 +225,7 @@ impl<B: Backend> SingleTrainer<B> {
             objective: config.training.objective,
             dropout_entity: config.model.dropout_entity,
             dropout_relation: config.model.dropout_relation,
+            optimizer: config.training.optimizer,
         };
         Ok(SingleTrainer {
             backend,
@@ -256,7 +259,7 @@ impl<B: Backend> SingleTrainer<B> {
     /// be called at the latest when [`SingleTrainer::is_full`].
     pub fn step(&mut self, batch: &SingleBatch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch, step)?;
-        self.update(AdamStep::new(learning_rate, step));
+        self.update(self.options.optimizer.step(learning_rate, step));
         Ok(())
     }
 
@@ -407,13 +410,13 @@ impl<B: Backend> SingleTrainer<B> {
         backend.upload(row_weights, &mut b.row_weights, 0)
     }
 
-    /// One step of Adam from the gradients in the buffers. Networks have no part in single-hop scores and stay.
-    fn update(&mut self, step: AdamStep) {
+    /// One step of the optimizer from the gradients in the buffers. Networks have no part in single-hop scores and stay.
+    fn update(&mut self, step: OptimizerStep) {
         let SingleTrainer { backend, weights, shape, buffers: b, .. } = self;
         let grads = Mat::new(&b.dtable, shape.entities, shape.entity);
-        backend.adam(step, grads, &mut weights.entities);
+        backend.optimize(step, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelation_table, shape.relations, shape.relation);
-        backend.adam(step, grads, &mut weights.relations);
+        backend.optimize(step, grads, &mut weights.relations);
     }
 
     /// Gradients that the last batch left: of the entity table and of the relation table. For tests.

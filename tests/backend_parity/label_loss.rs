@@ -96,7 +96,7 @@ pub fn check_label_loss<B: Backend>(backend: &B) {
                 let of_label = if case.is_label(i, e) { 1.0 } else { 0.0 };
                 let of_all = if smoothed { mass(i) / entities as f64 } else { 0.0 };
                 let magnitude = want.at(i, e).abs() + weight(i) * (of_label + of_all);
-                rounding(entities, magnitude * (1.0 + 2.0 * scale)) + 1e-37
+                rounding(entities, magnitude * (1.0 + 2.0 * scale)) + 3e-38 * (1.0 + weight(i) * mass(i))
             });
         }
     }

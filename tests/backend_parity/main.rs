@@ -211,15 +211,15 @@ macro_rules! parity {
                 }
             }
             #[test]
-            fn adam_on_rows_agrees_and_leaves_other_rows_alone() {
+            fn optimizers_on_rows_agree_and_leave_other_rows_alone() {
                 if let Some(backend) = $backend {
-                    optimizer::check_adam_rows(&backend);
+                    optimizer::check_rows(&backend);
                 }
             }
             #[test]
-            fn adam_on_tables_agrees() {
+            fn optimizers_on_tables_agree() {
                 if let Some(backend) = $backend {
-                    optimizer::check_adam(&backend);
+                    optimizer::check_tables(&backend);
                 }
             }
             #[test]

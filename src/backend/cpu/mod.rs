@@ -236,18 +236,18 @@ impl Backend for Cpu {
         rows::n3(complex, scale, x, grads, penalties);
     }
 
-    fn adam_rows(
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: View,
         table: &mut Parameters<Self>,
     ) {
-        optimizer::adam_rows(step, groups, grads, table);
+        optimizer::optimize_rows(step, groups, grads, table);
     }
 
-    fn adam(&self, step: AdamStep, grads: View, table: &mut Parameters<Self>) {
-        optimizer::adam(step, grads, table);
+    fn optimize(&self, step: OptimizerStep, grads: View, table: &mut Parameters<Self>) {
+        optimizer::optimize(step, grads, table);
     }
 
     fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {

@@ -317,18 +317,18 @@ impl Backend for Cuda {
         rows::n3(self, complex, scale, x, grads, penalties);
     }
 
-    fn adam_rows(
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: View,
         table: &mut Parameters<Self>,
     ) {
-        optimizer::adam_rows(self, step, groups, grads, table);
+        optimizer::optimize_rows(self, step, groups, grads, table);
     }
 
-    fn adam(&self, step: AdamStep, grads: View, table: &mut Parameters<Self>) {
-        optimizer::adam(self, step, grads, table);
+    fn optimize(&self, step: OptimizerStep, grads: View, table: &mut Parameters<Self>) {
+        optimizer::optimize(self, step, grads, table);
     }
 
     fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {
