@@ -130,6 +130,21 @@ __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
+/// The numbers of all threads of a block of 256, combined in a fixed order, in every thread.
+template <class Combine> __device__ __forceinline__ float block_reduce(float x, Combine combine) {
+    __shared__ float warps[8];
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes >>= 1) x = combine(x, __shfl_xor_sync(0xffffffffu, x, lanes));
+    // Not before everybody has read what an earlier call left.
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
+    __syncthreads();
+    x = warps[0];
+#pragma unroll
+    for (u32 w = 1; w < 8; w++) x = combine(x, warps[w]);
+    return x;
+}
+
 /// max(x, 0); NaN stays NaN.
 __device__ __forceinline__ float relu(float x) { return x < 0.0f ? 0.0f : x; }
 

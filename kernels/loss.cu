@@ -18,21 +18,6 @@ template <class Score> __device__ __forceinline__ Best best_root(u32 first, u32 
     return best;
 }
 
-/// The numbers of all threads of a block of 256, combined in a fixed order, in every thread.
-template <class Combine> __device__ __forceinline__ float block_reduce(float x, Combine combine) {
-    __shared__ float warps[8];
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes >>= 1) x = combine(x, __shfl_xor_sync(0xffffffffu, x, lanes));
-    // Not before everybody has read what an earlier call left.
-    __syncthreads();
-    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
-    __syncthreads();
-    x = warps[0];
-#pragma unroll
-    for (u32 w = 1; w < 8; w++) x = combine(x, warps[w]);
-    return x;
-}
-
 /// A block a query, a thread every 256th entry of the pool.
 ///
 /// The pool is read twice: for the softmax (the greatest score and the sum relative to it, together), then

@@ -1,4 +1,4 @@
-// Moving and adding rows; N3. CPU twin: src/backend/cpu/rows.rs; launchers: src/backend/cuda/rows.rs.
+// Moving and adding rows; dropout; N3. CPU twin: src/backend/cpu/rows.rs; launchers: src/backend/cuda/rows.rs.
 //
 // Each kernel that moves rows comes in two widths: one float a thread, and four (`..4`), for which every row
 // must start at a multiple of 16 bytes and have a multiple of four columns.
@@ -52,6 +52,47 @@ KERNEL(256, add, (Mat from, MatMut to)) {
 KERNEL(256, add4, (Mat from, MatMut to)) {
     Cell c = cell(to.rows, to.cols / 4);
     if (c.inside) *four(to.row(c.row), c.col) = *four(to.row(c.row), c.col) + *four(from.row(c.row), c.col);
+}
+
+/// to[ids[g]] += the sum of the rows members[offsets[g]..offsets[g + 1]] of `from`, added in that order. A thread
+/// has one V of one group. Floor: 8 bytes per number of a group, and 4 per member.
+template <class V>
+__device__ __forceinline__ void add_groups(u32 groups, const u32* ids, const u32* offsets, const u32* members,
+                                           Mat from, MatMut to) {
+    Cell c = cell(groups, to.cols / width<V>());
+    if (!c.inside) return;
+    V* target = (V*)to.row(ids[c.row]) + c.col;
+    V sum = *target;
+    u32 end = offsets[c.row + 1];
+#pragma unroll 4
+    for (u32 i = offsets[c.row]; i < end; i++) sum = sum + ((const V*)from.row(members[i]))[c.col];
+    *target = sum;
+}
+KERNEL(256, add_groups1, (u32 groups, const u32* ids, const u32* offsets, const u32* members, Mat from, MatMut to)) {
+    add_groups<float>(groups, ids, offsets, members, from, to);
+}
+KERNEL(256, add_groups4, (u32 groups, const u32* ids, const u32* offsets, const u32* members, Mat from, MatMut to)) {
+    add_groups<float4>(groups, ids, offsets, members, from, to);
+}
+
+/// The twin of `Dropout` in src/backend/single.rs.
+struct Dropout {
+    u32 threshold, key0, key1;
+    float scale;
+};
+__device__ __forceinline__ u32 mix(u32 x) {
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+/// x = 0 where the hash of its place is below the threshold, else x * scale. Floor: 8 bytes per number.
+KERNEL(256, dropout, (Dropout d, MatMut x)) {
+    Cell c = cell(x.rows, x.cols);
+    if (!c.inside) return;
+    u32 hash = mix(mix(d.key0 ^ mix(c.row + d.key1)) + c.col * 0x9e3779b9u);
+    float* at = x.row(c.row) + c.col;
+    *at = hash >= d.threshold ? *at * d.scale : 0.0f;
 }
 
 /// grads[i] += scale * 3 |z| z and penalties[0, i] = scale * sum |z|^3, a warp a row. Complex rows are

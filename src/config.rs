@@ -3,7 +3,7 @@
 //! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 
-use crate::backend::Activation;
+use crate::backend::{Activation, Optimizer};
 use crate::error::{Error, Result};
 use crate::query::parse::parse_structures;
 use crate::query::structure::Structure;
@@ -64,6 +64,19 @@ pub enum UnionForm {
     DeMorgan,
 }
 
+/// How rows of entities and relations start. The networks of a model have a start of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// As the model says, within [`ModelConfig::range`].
+    #[default]
+    Uniform,
+    /// Normal with variance 2 / (rows + columns) of the table (Glorot and Bengio 2010).
+    XavierNormal,
+    /// Uniform with the same variance.
+    XavierUniform,
+}
+
 /// The embedding model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +103,12 @@ pub struct ModelConfig {
     pub union: UnionForm,
     /// ComplEx and DistMult: weight of N3 over anchors, relations and positives.
     pub n3: f32,
+    /// How rows start: uniform, xavier-normal or xavier-uniform.
+    pub start: Start,
+    /// Single-hop training: probability with which a number of an entity's row is dropped, of heads and of all tails.
+    pub dropout_entity: f32,
+    /// Single-hop training: the same of relations' rows.
+    pub dropout_relation: f32,
 }
 
 impl Default for ModelConfig {
@@ -105,6 +124,9 @@ impl Default for ModelConfig {
             hidden_layers: 2,
             union: UnionForm::Dnf,
             n3: 1e-5,
+            start: Start::Uniform,
+            dropout_entity: 0.0,
+            dropout_relation: 0.0,
         }
     }
 }
@@ -207,6 +229,47 @@ pub enum QueryWeighting {
     Uniform,
 }
 
+/// What is learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Objective {
+    /// Answers of queries of any structure against sampled negatives; with `sampling.structures = "1p"`, single-hop
+    /// training by sampled negatives.
+    #[default]
+    #[serde(rename = "queries")]
+    Queries,
+    /// The tail of each training triple against all entities (Lacroix, Usunier and Obozinski 2018).
+    #[serde(rename = "1vsall")]
+    OneVsAll,
+    /// All tails of each pair (head, relation) against all entities (Dettmers et al. 2018).
+    #[serde(rename = "kvsall")]
+    KvsAll,
+}
+
+/// How scores are turned into a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Softmax over all entities.
+    CrossEntropy,
+    /// A sigmoid for each entity.
+    Logistic,
+}
+
+/// How the learning rate changes in a run, after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Falls linearly to `final_rate` of itself at the last step.
+    #[default]
+    Linear,
+    /// Falls to the same as half a cosine.
+    Cosine,
+    /// Falls to the same in ten equal parts of the run, by the same factor after each.
+    Step,
+    /// Stays.
+    Constant,
+}
+
 /// Where the rows of entities and their optimizer state live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -224,18 +287,33 @@ pub enum TableKind {
 pub struct TrainingConfig {
     /// Decides the start, the batches and the query sets.
     pub seed: u64,
-    /// Queries per step.
+    /// What is learnt: queries, 1vsall or kvsall.
+    pub objective: Objective,
+    /// cross-entropy (default of 1vsall, possible with kvsall) or logistic (default of queries and kvsall).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// 1vsall, kvsall: share of the labels' weight that all entities get alike.
+    pub label_smoothing: f32,
+    /// Queries per step; triples with 1vsall, each in both directions; pairs (head, relation) with kvsall.
     pub batch_size: usize,
     /// Steps; excludes `epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Epochs; one is as many queries as the training graph has directed edges.
+    /// Epochs; one is as many queries as the training graph has directed edges, with 1vsall and kvsall all of it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Adam's learning rate.
+    /// adam, adagrad, rowwise-adagrad or sgd.
+    pub optimizer: Optimizer,
+    /// The optimizer's learning rate.
     pub learning_rate: f64,
-    /// The rate falls linearly to this share of itself at the last step.
+    /// How the rate changes: linear, cosine, step or constant.
+    pub schedule: Schedule,
+    /// The rate falls to this share of itself at the last step, unless it is constant.
     pub final_rate: f64,
+    /// Steps in which the rate rises linearly from 0 to what the schedule says.
+    pub warm_up: u64,
+    /// The run ends after so many evaluations on valid in a row that were not the best; 0 is never.
+    pub patience: u64,
     /// Self-adversarial softmax(temperature * score) over negatives; 0 weights them uniformly.
     pub adversarial_temperature: f32,
     /// Weights of queries.
@@ -250,11 +328,18 @@ impl Default for TrainingConfig {
     fn default() -> Self {
         TrainingConfig {
             seed: 0,
+            objective: Objective::Queries,
+            loss: None,
+            label_smoothing: 0.0,
             batch_size: 512,
             steps: None,
             epochs: None,
+            optimizer: Optimizer::Adam,
             learning_rate: 3e-3,
+            schedule: Schedule::Linear,
             final_rate: 0.1,
+            warm_up: 0,
+            patience: 0,
             adversarial_temperature: 1.0,
             query_weighting: QueryWeighting::Answers,
             valid_every: 0,
@@ -267,6 +352,34 @@ impl Default for TrainingConfig {
 pub const DEFAULT_EPOCHS: f64 = 100.0;
 
 impl TrainingConfig {
+    /// The loss: that which is given, or the objective's own.
+    pub fn loss(&self) -> Loss {
+        self.loss.unwrap_or(match self.objective {
+            Objective::OneVsAll => Loss::CrossEntropy,
+            Objective::Queries | Objective::KvsAll => Loss::Logistic,
+        })
+    }
+
+    /// Number of steps where an epoch is so many.
+    pub fn num_steps_of(&self, epoch: u64) -> u64 {
+        let epochs = self.epochs.unwrap_or(DEFAULT_EPOCHS);
+        self.steps.unwrap_or((epochs * epoch as f64).ceil().max(1.0) as u64)
+    }
+
+    /// The learning rate of a step (from 1), of a run of `steps`.
+    pub fn rate_at(&self, step: u64, steps: u64) -> f64 {
+        let done = (step - 1) as f64 / steps.max(2).saturating_sub(1) as f64;
+        let share = match self.schedule {
+            Schedule::Linear => 1.0 - done * (1.0 - self.final_rate),
+            Schedule::Cosine => {
+                self.final_rate + (1.0 - self.final_rate) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+            Schedule::Step => self.final_rate.powf((done * 10.0).floor().min(9.0) / 9.0),
+            Schedule::Constant => 1.0,
+        };
+        self.learning_rate * share * (step as f64 / self.warm_up.max(1) as f64).min(1.0)
+    }
+
     /// Steps between evaluations on valid, in a run of so many.
     pub fn valid_interval(&self, steps: u64) -> u64 {
         if self.valid_every == 0 { steps.div_ceil(10) } else { self.valid_every }
@@ -333,6 +446,7 @@ impl Config {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
         config.sampling.structures = Some(config.structures().into());
+        config.training.loss = Some(config.training.loss());
         config.training.steps = Some(1);
         config.training.epochs = Some(DEFAULT_EPOCHS);
         config.to_toml().parse().expect("written a moment ago")
@@ -340,8 +454,37 @@ impl Config {
 
     /// Ranges that types cannot express.
     fn check(&self) -> Result<()> {
-        let t = &self.training;
+        let (t, m) = (&self.training, &self.model);
+        let single = t.objective != Objective::Queries;
         let rules = [
+            (
+                matches!(
+                    (t.objective, t.loss()),
+                    (Objective::Queries, Loss::Logistic)
+                        | (Objective::OneVsAll, Loss::CrossEntropy)
+                        | (Objective::KvsAll, _)
+                ),
+                "training.loss must be logistic with training.objective = queries, cross-entropy with 1vsall; kvsall takes both",
+            ),
+            (
+                (0.0..=1.0).contains(&t.label_smoothing) && (single || t.label_smoothing == 0.0),
+                "training.label_smoothing must be between 0 and 1, and 0 with training.objective = queries",
+            ),
+            (
+                [m.dropout_entity, m.dropout_relation]
+                    .iter()
+                    .all(|p| (0.0..1.0).contains(p) && (single || *p == 0.0)),
+                "model.dropout_entity and model.dropout_relation must be at least 0 and below 1, and 0 with \
+                 training.objective = queries",
+            ),
+            (
+                t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
+                "rows in a file hold Adam's state: use training.optimizer = adam, or training.table = memory",
+            ),
+            (
+                !single || t.table == TableKind::Memory,
+                "training.objective = 1vsall and kvsall change every entity's row in every step: use training.table = memory",
+            ),
             (
                 t.steps.is_none() || t.epochs.is_none(),
                 "give either training.steps or training.epochs, not both",
@@ -350,6 +493,10 @@ impl Config {
             (t.epochs.is_none_or(|e| e.is_finite() && e > 0.0), "training.epochs must be above 0"),
             (t.learning_rate.is_finite() && t.learning_rate > 0.0, "training.learning_rate must be above 0"),
             ((0.0..=1.0).contains(&t.final_rate), "training.final_rate must be between 0 and 1"),
+            (
+                t.schedule != Schedule::Step || t.final_rate > 0.0,
+                "training.schedule = step needs a training.final_rate above 0",
+            ),
             (
                 t.adversarial_temperature.is_finite() && t.adversarial_temperature >= 0.0,
                 "training.adversarial_temperature must be 0 or more",
@@ -407,6 +554,7 @@ impl Config {
         let mut config = self.clone();
         config.model.gamma = Some(self.model.gamma());
         config.sampling.structures = Some(self.structures().into());
+        config.training.loss = Some(self.training.loss());
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
         }
@@ -583,6 +731,55 @@ mod tests {
         assert_eq!((explicit.model.gamma, explicit.training.epochs), (Some(9.0), Some(DEFAULT_EPOCHS)));
         let steps = set(&["training.steps=7"]).unwrap().explicit();
         assert_eq!((steps.training.steps, steps.training.epochs), (Some(7), None));
+    }
+
+    #[test]
+    fn schedules_go_from_the_full_rate_to_its_final_share() {
+        let at = |schedule, step| {
+            TrainingConfig { schedule, learning_rate: 2.0, final_rate: 0.5, ..Default::default() }
+                .rate_at(step, 101)
+        };
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a}, not {b}");
+        for schedule in [Schedule::Linear, Schedule::Cosine, Schedule::Step] {
+            close(at(schedule, 1), 2.0);
+            close(at(schedule, 101), 1.0);
+            assert!((1..101).all(|step| at(schedule, step) >= at(schedule, step + 1)), "{schedule:?} falls");
+        }
+        close(at(Schedule::Linear, 51), 1.5);
+        close(at(Schedule::Cosine, 51), 1.5);
+        close(at(Schedule::Cosine, 26), 1.0 + 0.5 * (1.0 + 0.5f64.sqrt()));
+        let rates: std::collections::BTreeSet<u64> =
+            (1..=101).map(|s| at(Schedule::Step, s).to_bits()).collect();
+        assert_eq!(rates.len(), 10);
+        assert!((1..=101).all(|step| at(Schedule::Constant, step) == 2.0));
+        let warm = TrainingConfig {
+            warm_up: 4,
+            schedule: Schedule::Constant,
+            learning_rate: 2.0,
+            ..Default::default()
+        };
+        assert_eq!([1, 2, 3, 4, 5].map(|step| warm.rate_at(step, 101)), [0.5, 1.0, 1.5, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn objectives_refuse_what_they_do_not_have() {
+        for (assignments, expected) in [
+            (&["training.loss=cross-entropy"][..], "training.loss must be logistic"),
+            (&["training.objective=1vsall", "training.loss=logistic"], "cross-entropy with 1vsall"),
+            (&["training.label_smoothing=0.1"], "training.label_smoothing"),
+            (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
+            (&["model.dropout_entity=0.1"], "model.dropout_entity"),
+            (&["training.objective=1vsall", "model.dropout_relation=1"], "model.dropout_relation"),
+            (&["training.objective=1vsall", "training.table=file"], "training.table = memory"),
+            (&["training.optimizer=sgd", "training.table=file"], "training.table = memory"),
+            (&["training.schedule=step", "training.final_rate=0"], "training.final_rate"),
+        ] {
+            let message = set(assignments).unwrap_err().to_string();
+            assert!(message.contains(expected), "{assignments:?}: {message}");
+        }
+        let losses = ["queries", "1vsall", "kvsall"]
+            .map(|objective| set(&[&format!("training.objective={objective}")]).unwrap().training.loss());
+        assert_eq!(losses, [Loss::Logistic, Loss::CrossEntropy, Loss::Logistic]);
     }
 
     #[test]

@@ -717,3 +717,79 @@ fn a_model_without_intersections_trains_and_is_evaluated_on_what_it_can_express(
     fails(smore(&folder).args(["query", "run", query]), 1, "transe has no intersection");
     smore(&folder).args(["query", "run", "('mammal',('isa',))"]).assert().success();
 }
+
+/// A single-hop run of a moment.
+fn single(folder: &Folder, run: &str, more: &[&str]) -> Command {
+    let mut command = smore(folder);
+    command.args(["train", "umls", "--model=complex", "--dim=16", "--batch-size=256", "--run-dir", run]);
+    for assignment in more {
+        command.args(["--set", assignment]);
+    }
+    command
+}
+
+#[test]
+fn single_hop_training_predicts_links_better_than_the_baseline() {
+    let folder = Folder::in_memory();
+    for (objective, optimizer, rate) in
+        [("1vsall", "adam", "0.02"), ("kvsall", "adagrad", "0.3"), ("1vsall", "rowwise-adagrad", "0.3")]
+    {
+        let run = format!("{objective}-{optimizer}");
+        let set = [
+            &format!("training.objective={objective}"),
+            &format!("training.optimizer={optimizer}"),
+            &format!("training.learning_rate={rate}"),
+            "training.epochs=40",
+            "model.start=xavier-normal",
+            "model.dropout_entity=0.1",
+            "evaluation.queries=40",
+        ];
+        let unit =
+            if objective == "1vsall" { "256 triples, each against" } else { "256 pairs, each against" };
+        let output = single(&folder, &run, &set.map(|s| s as &str)).arg("--json").assert().success();
+        let output = output.stderr(contains(unit).and(contains("link prediction"))).get_output().clone();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mrr = |report: &Value| report["link_prediction"]["mrr"].as_f64().unwrap();
+        let (model, baseline) = (mrr(&result["report"]), mrr(&result["report"]["baseline"]));
+        assert!(model > baseline + 0.1, "{run}: MRR {model}, baseline {baseline}");
+        // The saved model alone gives the same.
+        assert_eq!(mrr(&json(smore(&folder).args(["eval", &run]))), model);
+    }
+}
+
+#[test]
+fn a_run_that_gets_no_better_ends_by_its_patience() {
+    let folder = Folder::in_memory();
+    let set = [
+        "training.objective=1vsall",
+        "training.epochs=1000",
+        "training.valid_every=5",
+        "training.patience=2",
+        // Too fast to learn, so that valid soon stands still.
+        "training.learning_rate=1.0",
+        "evaluation.queries=10",
+    ];
+    single(&folder, "run", &set)
+        .assert()
+        .success()
+        .stderr(contains("the last 2 evaluations on valid were not the best"));
+    let steps = losses(&folder, "run").last().map_or(0, |(step, _)| *step);
+    assert!(steps < 20_000, "{steps} steps");
+    // Taken up again, it is still over.
+    smore(&folder)
+        .args(["train", "--resume", "run"])
+        .assert()
+        .success()
+        .stderr(contains("training ends after"));
+}
+
+#[test]
+fn single_hop_training_refuses_rows_in_a_file() {
+    let folder = Folder::in_memory();
+    fails(
+        &mut single(&folder, "run", &["training.objective=kvsall", "training.table=file"]),
+        1,
+        "training.table",
+    );
+    assert!(!folder.path().join("run").exists());
+}

@@ -101,7 +101,8 @@ fn batch(config: &Config, plan: &Plan, number: u64) -> Batch {
 
 fn trainer<B: Backend>(backend: B, config: &Config, plan: &Plan) -> Trainer<B> {
     let model = model::create::<B>(&config.model).unwrap();
-    let mut weights = Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, true).unwrap();
+    let mut weights =
+        Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, Some(config.training.optimizer)).unwrap();
     weights.start(&backend, &*model, 5).unwrap();
     // Biases start at 0, where a dead unit would hide a mistake.
     let rng = &mut stream(2, "test bias", 0);

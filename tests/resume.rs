@@ -70,22 +70,42 @@ fn config(model: &str, table: &str) -> Config {
     Config::resolve(None, &set.map(String::from)).unwrap()
 }
 
+#[test]
+fn so_does_single_hop_training_with_dropout() {
+    for (objective, optimizer) in [("1vsall", "adam"), ("kvsall", "adagrad"), ("1vsall", "rowwise-adagrad")] {
+        let set = [
+            format!("training.objective={objective}"),
+            format!("training.optimizer={optimizer}"),
+            "training.schedule=cosine".into(),
+            "model.dropout_entity=0.1".into(),
+            "model.dropout_relation=0.1".into(),
+            "model.start=xavier-normal".into(),
+            // More than an epoch.
+            "training.batch_size=700".into(),
+        ];
+        check_pieces(&|| Cpu, &config("complex", "memory").with(&set).unwrap(), objective, &[]);
+    }
+}
+
 fn read(run: &Path, file: &str) -> Vec<u8> {
     std::fs::read(run.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }
 
 fn check<B: Backend>(backend: &dyn Fn() -> B, table: &str, more: &[&str]) {
     for model in ["gqe", "query2box", "complex"] {
-        let folder = Folder::in_memory();
-        let config = config(model, table);
-        let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
-        assert!(train(backend(), &whole, &config, &folder, false));
-        let count = 1 + (0..100).take_while(|_| !train(backend(), &pieces, &config, &folder, true)).count();
-        // The last piece has no step left to stop after.
-        assert_eq!(count, 14, "{model}");
-        for file in ["model.safetensors", "state.safetensors", "test.json"].iter().chain(more) {
-            assert!(read(&whole, file) == read(&pieces, file), "{model}: {file}");
-        }
+        check_pieces(backend, &config(model, table), model, more);
+    }
+}
+
+fn check_pieces<B: Backend>(backend: &dyn Fn() -> B, config: &Config, model: &str, more: &[&str]) {
+    let folder = Folder::in_memory();
+    let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
+    assert!(train(backend(), &whole, config, &folder, false));
+    let count = 1 + (0..100).take_while(|_| !train(backend(), &pieces, config, &folder, true)).count();
+    // The last piece has no step left to stop after.
+    assert_eq!(count, 14, "{model}");
+    for file in ["model.safetensors", "state.safetensors", "test.json"].iter().chain(more) {
+        assert!(read(&whole, file) == read(&pieces, file), "{model}: {file}");
     }
 }
 

@@ -11,11 +11,15 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod optimizer;
 pub mod reference;
+pub mod single;
 
 pub use cpu::Cpu;
 pub use cuda::Cuda;
+pub use optimizer::{AdagradStep, AdamStep, Optimizer, OptimizerStep};
 pub use reference::Reference;
+pub use single::{Dropout, LabelLoss, LabelRows};
 
 use crate::error::{Error, Result};
 use crate::storage::mmap::Numbers;
@@ -242,37 +246,7 @@ pub struct LossOptions {
     pub adversarial_temperature: Option<f32>,
 }
 
-/// One step of Adam (Kingma and Ba 2015), with its bias corrections worked out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamStep {
-    /// Learning rate divided by `1 - beta1^t`.
-    pub rate: f32,
-    /// Decay of the first moment.
-    pub beta1: f32,
-    /// Decay of the second moment.
-    pub beta2: f32,
-    /// `1 / (1 - beta2^t)`.
-    pub second_correction: f32,
-    /// Added to the root of the second moment.
-    pub epsilon: f32,
-}
-
-impl AdamStep {
-    /// Step `t` (from 1) with the usual betas.
-    pub fn new(learning_rate: f64, t: u64) -> Self {
-        let (beta1, beta2) = (0.9f64, 0.999f64);
-        let t = t as f64;
-        AdamStep {
-            rate: (learning_rate / (1.0 - beta1.powf(t))) as f32,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            second_correction: (1.0 / (1.0 - beta2.powf(t))) as f32,
-            epsilon: 1e-8,
-        }
-    }
-}
-
-/// Parameters with Adam's two moments, all of one shape.
+/// Parameters with the state of their optimizer.
 #[derive(Debug)]
 pub struct Parameters<B: Backend> {
     /// Number of rows.
@@ -281,10 +255,12 @@ pub struct Parameters<B: Backend> {
     pub cols: usize,
     /// The values.
     pub values: B::Buffer,
-    /// Running mean of the gradient; empty on a table that is not trained.
+    /// What the optimizer keeps, `state[0]` columns: with Adam the running mean of the gradient.
     pub first: B::Buffer,
-    /// Running mean of the squared gradient; empty on a table that is not trained.
+    /// The same, `state[1]` columns: with Adam the running mean of the squared gradient.
     pub second: B::Buffer,
+    /// See [`Optimizer::state`]; zeros on a table that is not trained.
+    pub state: [usize; 2],
     /// Whether `values` holds a row's value, first and second moment side by side, `3 * cols` scalars a row,
     /// and `first` and `second` nothing: so a table in a file has it. Only backends with [`Backend::map`] take it.
     pub interleaved: bool,
@@ -397,6 +373,11 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     fn copy(&self, from: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
     /// `out = value`.
     fn fill(&self, value: f32, out: MatMut<Self::Buffer>);
+
+    /// `to[groups.ids[g]] +=` the sum of the rows `groups.members` of `from`, added in that order.
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: Mat<Self::Buffer>, to: MatMut<Self::Buffer>);
+    /// `x = 0` where `dropout` says so, else `x * scale`. The same for a gradient: it is the derivative of itself.
+    fn dropout(&self, dropout: Dropout, x: MatMut<Self::Buffer>);
 
     // Projection.
 
@@ -570,6 +551,17 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         positive_weights: MatMut<Self::Buffer>,
         weights: MatMut<Self::Buffer>,
     );
+    /// The losses of rows of scores with labels, `losses[0, i] = row_weights[0, i] * loss` (see [`LabelLoss`]); turns the
+    /// scores into `d losses / d scores`. A NaN among a row's scores makes its loss NaN. Each number is read and written
+    /// twice, in blocks that a cache holds.
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: Mat<Self::Buffer>,
+        scores: MatMut<Self::Buffer>,
+        losses: MatMut<Self::Buffer>,
+    );
     /// N3: adds `scale * d(sum |z|^3)` to `grads` and writes each row's `scale * sum |z|^3` to
     /// `penalties[0, i]`. Rows are [real, imaginary] halves where `complex`, else real numbers.
     fn n3(
@@ -580,17 +572,17 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         grads: MatMut<Self::Buffer>,
         penalties: MatMut<Self::Buffer>,
     );
-    /// Adam on the rows `groups.ids` of a table; a row's gradient is the sum of the rows
-    /// `groups.members` of `grads`, added in that order. Other rows and their moments stay.
-    fn adam_rows(
+    /// A step on the rows `groups.ids` of a table, whose state is the step's; a row's gradient is the sum of the rows
+    /// `groups.members` of `grads`, added in that order. Other rows and their state stay.
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: Mat<Self::Buffer>,
         table: &mut Parameters<Self>,
     );
-    /// Adam on all rows.
-    fn adam(&self, step: AdamStep, grads: Mat<Self::Buffer>, table: &mut Parameters<Self>);
+    /// The same on all rows.
+    fn optimize(&self, step: OptimizerStep, grads: Mat<Self::Buffer>, table: &mut Parameters<Self>);
 
     // Ranking.
 

@@ -229,6 +229,23 @@ impl Backend for Reference {
         }
     }
 
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: Mat<Buffer>, mut to: MatMut<Buffer>) {
+        for (g, &id) in groups.ids.iter().enumerate() {
+            for &member in &groups.members[segment(&groups.offsets, g)] {
+                to.row(id as usize).iter_mut().zip(from.row(member as usize)).for_each(|(a, b)| *a += b);
+            }
+        }
+    }
+
+    fn dropout(&self, dropout: Dropout, mut x: MatMut<Buffer>) {
+        for i in 0..x.rows {
+            for (k, x) in x.row(i).iter_mut().enumerate() {
+                let keeps = dropout.keeps(dropout.row(i as u32), k as u32);
+                *x = if keeps { *x * f64::from(dropout.scale()) } else { 0.0 };
+            }
+        }
+    }
+
     fn project(
         &self,
         kind: Projection,
@@ -563,6 +580,45 @@ impl Backend for Reference {
         }
     }
 
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: Mat<Buffer>,
+        mut scores: MatMut<Buffer>,
+        mut losses: MatMut<Buffer>,
+    ) {
+        let entities = scores.cols as f64;
+        for i in 0..scores.rows {
+            let labels = &labels.labels[segment(labels.offsets, labels.first + i)];
+            let (n, weight) = (labels.len() as f64, row_weights.row(0)[i]);
+            let is_label = |e: usize| if labels.contains(&(e as u32)) { 1.0 } else { 0.0 };
+            let x = scores.row(i).to_vec();
+            match loss {
+                LabelLoss::CrossEntropy { smoothing } => {
+                    let s = f64::from(smoothing);
+                    let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
+                    let target = |e: usize| (1.0 - s) * is_label(e) + s * n / entities;
+                    let hit: f64 = (0..x.len()).map(|e| target(e) * (x[e] - max)).sum();
+                    losses.row(0)[i] = weight * (n * sum.ln() - hit);
+                    for (e, to) in scores.row(i).iter_mut().enumerate() {
+                        *to = weight * (n * (x[e] - max).exp() / sum - target(e));
+                    }
+                }
+                LabelLoss::Logistic { smoothing } => {
+                    let s = f64::from(smoothing);
+                    let target = |e: usize| (1.0 - s) * is_label(e) + s / entities;
+                    let each = (0..x.len()).map(|e| softplus(x[e]) - target(e) * x[e]);
+                    losses.row(0)[i] = weight * each.sum::<f64>();
+                    for (e, to) in scores.row(i).iter_mut().enumerate() {
+                        *to = weight * (sigmoid(x[e]) - target(e));
+                    }
+                }
+            }
+        }
+    }
+
     fn n3(
         &self,
         complex: bool,
@@ -589,27 +645,24 @@ impl Backend for Reference {
         }
     }
 
-    fn adam_rows(
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: Mat<Buffer>,
         table: &mut Parameters<Self>,
     ) {
         for (g, &id) in groups.ids.iter().enumerate() {
-            for k in 0..table.cols {
-                let members = &groups.members[segment(&groups.offsets, g)];
-                let gradient: f64 = members.iter().map(|&m| grads.row(m as usize)[k]).sum();
-                update(step, gradient, id as usize * table.cols + k, table);
-            }
+            let members = &groups.members[segment(&groups.offsets, g)];
+            let sum = |k: usize| members.iter().map(|&m| grads.row(m as usize)[k]).sum();
+            let gradient: Vec<f64> = (0..table.cols).map(sum).collect();
+            update(step, &gradient, id as usize, table);
         }
     }
 
-    fn adam(&self, step: AdamStep, grads: Mat<Buffer>, table: &mut Parameters<Self>) {
+    fn optimize(&self, step: OptimizerStep, grads: Mat<Buffer>, table: &mut Parameters<Self>) {
         for i in 0..table.rows {
-            for k in 0..table.cols {
-                update(step, grads.row(i)[k], i * table.cols + k, table);
-            }
+            update(step, grads.row(i), i, table);
         }
     }
 
@@ -641,11 +694,33 @@ impl Backend for Reference {
     }
 }
 
-fn update(step: AdamStep, gradient: f64, at: usize, table: &mut Parameters<Reference>) {
+/// A step on row `i`.
+fn update(step: OptimizerStep, gradient: &[f64], i: usize, table: &mut Parameters<Reference>) {
     assert!(!table.interleaved, "only a mapped table is interleaved");
-    let [b1, b2, rate, correction, epsilon] =
-        [step.beta1, step.beta2, step.rate, step.second_correction, step.epsilon].map(f64::from);
-    table.first[at] = b1 * table.first[at] + (1.0 - b1) * gradient;
-    table.second[at] = b2 * table.second[at] + (1.0 - b2) * gradient * gradient;
-    table.values[at] -= rate * table.first[at] / ((table.second[at] * correction).sqrt() + epsilon);
+    assert_eq!(table.state, step.optimizer().state(table.cols), "the state of a table is its optimizer's");
+    let cols = table.cols;
+    let mean = gradient.iter().map(|g| g * g).sum::<f64>() / cols as f64;
+    if let OptimizerStep::RowwiseAdagrad(_) = step {
+        table.first[i] += mean;
+    }
+    for (k, &g) in gradient.iter().enumerate() {
+        let at = i * cols + k;
+        table.values[at] -= match step {
+            OptimizerStep::Adam(step) => {
+                let [b1, b2, rate, correction, epsilon] =
+                    [step.beta1, step.beta2, step.rate, step.second_correction, step.epsilon].map(f64::from);
+                table.first[at] = b1 * table.first[at] + (1.0 - b1) * g;
+                table.second[at] = b2 * table.second[at] + (1.0 - b2) * g * g;
+                rate * table.first[at] / ((table.second[at] * correction).sqrt() + epsilon)
+            }
+            OptimizerStep::Adagrad(step) => {
+                table.first[at] += g * g;
+                f64::from(step.rate) * g / (table.first[at].sqrt() + f64::from(step.epsilon))
+            }
+            OptimizerStep::RowwiseAdagrad(step) => {
+                f64::from(step.rate) * g / (table.first[i].sqrt() + f64::from(step.epsilon))
+            }
+            OptimizerStep::Sgd { rate } => f64::from(rate) * g,
+        };
+    }
 }

@@ -14,8 +14,7 @@ use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Rejection, StructureStats};
 use crate::table::{Table, bytes, count};
 use crate::train::run::{Usage, sampler_options};
-use crate::train::tables::{self, Ahead};
-use crate::train::{RunPlan, Trainer};
+use crate::train::{Learner, RunPlan, tables};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
@@ -146,26 +145,13 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
     if rows.is_some() {
         std::fs::remove_file(&path).map_err(Error::io(&path))?;
     }
-    let workers = config.sampling.num_workers(backend.on_host());
-    let mut pipeline = Pipeline::start(
-        graph.clone(),
-        plan.mix(),
-        Arc::new(plan.compiled().clone()),
-        sampler_options(&config),
-        PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: 0 },
-    )?;
-    let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
-    let (step, mut loss, mut ahead) = (Cell::new(0), 0.0, Ahead::default());
+    let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
+    let (step, mut loss) = (Cell::new(0), 0.0);
     let mut one = || -> anyhow::Result<usize> {
-        let batch = ahead.next(&mut pipeline, rows.as_ref(), true)?;
         step.set(step.get() + 1);
-        if let Some(rows) = &mut rows {
-            rows.before(step.get())?;
-        }
-        trainer.step(&batch, config.training.learning_rate, step.get())?;
-        pipeline.recycle(batch);
-        if trainer.is_full() {
-            loss = trainer.losses()?.pop().unwrap_or(loss);
+        learner.step(&mut rows, config.training.learning_rate, step.get(), true)?;
+        if learner.is_full() {
+            loss = learner.losses()?.pop().unwrap_or(loss);
         }
         Ok(config.training.batch_size)
     };
@@ -175,12 +161,12 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         .map(|_| rate(args.timing.seconds, &mut one))
         .collect::<Result<_, _>>()?;
     // Of fewer steps than fill the trainer's window the losses are still there.
-    loss = trainer.losses()?.pop().unwrap_or(loss);
+    loss = learner.losses()?.pop().unwrap_or(loss);
     let cpu = (process::cpu_time() - before).as_secs_f64();
     let mut usage = Usage { queries_per_second: median(&runs), ..Usage::default() };
     usage.look(faults);
     // The workers' clock has run since the start: their share of the work is the same throughout.
-    let sampling = pipeline.cpu_seconds() / process::cpu_time().as_secs_f64();
+    let sampling = learner.sampling_cpu_seconds() / process::cpu_time().as_secs_f64();
     let per_cpu_second = ((step.get() - first) as usize * config.training.batch_size) as f64 / cpu;
     let document = json!({
         "benchmark": "train",
@@ -216,7 +202,7 @@ fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Resu
     let config = args.config.resolve()?.explicit();
     let graph = global.open(&config.data.dataset)?;
     let model = model::create(&config.model)?;
-    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), false)?;
+    let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), None)?;
     weights.start(&backend, &*model, config.training.seed)?;
     let structures: Vec<Structure> = config.training_mix()?.into_iter().map(|(s, _)| s).collect();
     for structure in &structures {

@@ -328,6 +328,30 @@ fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usiz
             );
         })?;
     }
+
+    // Rows of scores with three labels each, as of single-hop training.
+    let offsets: Vec<u32> = (0..=queries as u32).map(|q| 3 * q).collect();
+    let labels: Vec<u32> = (0..3 * queries as u32).map(|l| l % pool.max(3) as u32).collect();
+    let (offsets, labels) = (bench.backend.index(&offsets)?, bench.backend.index(&labels)?);
+    let mut rows = bench.random(queries * pool.max(3), 20.0)?;
+    let losses_of = [
+        ("label loss cross-entropy", LabelLoss::CrossEntropy { smoothing: 0.0 }),
+        ("label loss logistic", LabelLoss::Logistic { smoothing: 0.1 }),
+    ];
+    for (name, kind) in losses_of {
+        let pool = pool.max(3);
+        let bytes = 8.0 * (queries * pool) as f64;
+        let size = format!("{} x {}", count(queries as u64), count(pool as u64));
+        bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
+            b.label_loss(
+                kind,
+                LabelRows { offsets: &offsets, labels: &labels, first: 0 },
+                Mat::new(&query_weights, 1, queries),
+                MatMut::new(&mut rows, queries, pool),
+                MatMut::new(&mut losses, 1, queries),
+            );
+        })?;
+    }
     Ok(())
 }
 
@@ -403,14 +427,33 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
         values: bench.random(table_rows * d, 0.1)?,
         first: bench.backend.zeros(table_rows * d)?,
         second: bench.backend.zeros(table_rows * d)?,
+        state: [d, d],
         interleaved: false,
     };
     let mut part = bench.random(touched * d, 1e-3)?;
     let size = format!("{} of {} rows x {d}", count(touched as u64), count(table_rows as u64));
     let row_bytes = 4.0 * (touched * d) as f64;
     let cost = |passes: f64| Cost { bytes: passes * row_bytes, ..Cost::default() };
-    bench.time("adam on rows", size.clone(), cost(7.0), |b| {
-        b.adam_rows(AdamStep::new(1e-3, 10), &groups, Mat::new(&part, touched, d), &mut table);
+    // Gradient, value and state read, value and state written; Adam's state is two numbers a value.
+    let optimizers = [
+        ("adam", Optimizer::Adam, 7.0),
+        ("adagrad", Optimizer::Adagrad, 5.0),
+        ("row-wise adagrad", Optimizer::RowwiseAdagrad, 3.0),
+        ("sgd", Optimizer::Sgd, 3.0),
+    ];
+    for (name, optimizer, passes) in optimizers {
+        let step = optimizer.step(1e-3, 10);
+        table.state = optimizer.state(d);
+        bench.time(&format!("{name} on rows"), size.clone(), cost(passes), |b| {
+            b.optimize_rows(step, &groups, Mat::new(&part, touched, d), &mut table);
+        })?;
+    }
+    table.state = [d, d];
+    bench.time("add groups", size.clone(), cost(3.0), |b| {
+        b.add_groups(&groups, Mat::new(&part, touched, d), MatMut::new(&mut table.values, table_rows, d));
+    })?;
+    bench.time("dropout", format!("{} rows x {d}", count(touched as u64)), cost(2.0), |b| {
+        b.dropout(Dropout::new(1e-6, 7), MatMut::new(&mut part, touched, d));
     })?;
     bench.time("gather", size.clone(), cost(2.0), |b| {
         b.gather(table.mat(), &index, MatMut::new(&mut part, touched, d));

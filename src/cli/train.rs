@@ -3,9 +3,8 @@
 use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, Interrupted, note, print, print_json};
 use crate::backend::Backend;
-use crate::config::Config;
+use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
-use crate::eval::MultiHop;
 use crate::sampler::Pooling;
 use crate::table::{Table, bytes, count, duration, fit, terminal_width};
 use crate::train::plan::EvaluationCost;
@@ -238,13 +237,22 @@ impl Observer for Printer {
             ),
         );
         row("model", format!("{}, d = {}, {} parameters", plan.model, plan.dim, count(plan.num_parameters)));
-        let mix: Vec<String> = plan.batch.iter().map(|(s, n)| format!("{s} {n}")).collect();
-        let pool = match plan.pool {
-            Pooling::Shared => "shared negatives",
-            Pooling::Own => "negatives for each query",
+        let (batch, unit) = match plan.objective {
+            Objective::Queries => {
+                let mix: Vec<String> = plan.batch.iter().map(|(s, n)| format!("{s} {n}")).collect();
+                let pool = match plan.pool {
+                    Pooling::Shared => "shared negatives",
+                    Pooling::Own => "negatives for each query",
+                };
+                (format!("{}; {} {pool}", mix.join(", "), count(plan.negatives)), "queries".to_string())
+            }
+            _ => (
+                format!("{} {}, each against all entities", count(self.batch_size), plan.batch[0].0),
+                plan.batch[0].0.clone(),
+            ),
         };
-        row("batch", format!("{}; {} {pool}", mix.join(", "), count(plan.negatives)));
-        row("length", format!("{} steps of {} queries", count(plan.steps), count(self.batch_size)));
+        row("batch", batch);
+        row("length", format!("{} steps of {} {unit}", count(plan.steps), count(self.batch_size)));
         row(
             "memory",
             format!(
@@ -296,12 +304,9 @@ impl Observer for Printer {
         }
     }
 
-    fn valid(&mut self, step: u64, valid: &MultiHop, mean_mrr: f64, best: bool) {
-        let each: Vec<String> = valid
-            .structures
-            .iter()
-            .map(|s| format!("{} {:4.1}", s.structure, 100.0 * s.metrics.mrr))
-            .collect();
+    fn valid(&mut self, step: u64, each: &[(String, f64)], mean_mrr: f64, best: bool) {
+        let each: Vec<String> =
+            each.iter().map(|(name, mrr)| format!("{name} {:4.1}", 100.0 * mrr)).collect();
         let best = if best { "best" } else { "" };
         if let Some(bar) = &self.bar {
             bar.set_position(step);

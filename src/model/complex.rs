@@ -33,8 +33,8 @@ impl<B: Backend> Model<B> for ComplEx {
         Widths { entity: 2 * self.dim, relation: 2 * self.dim, query: 2 * self.dim }
     }
 
-    fn projection(&self) -> Projection {
-        Projection::ComplexProduct
+    fn projection(&self) -> Option<Projection> {
+        Some(Projection::ComplexProduct)
     }
 
     fn scoring(&self) -> Scoring {

@@ -33,8 +33,8 @@ impl<B: Backend> Model<B> for DistMult {
         Widths { entity: self.dim, relation: self.dim, query: self.dim }
     }
 
-    fn projection(&self) -> Projection {
-        Projection::Product
+    fn projection(&self) -> Option<Projection> {
+        Some(Projection::Product)
     }
 
     fn scoring(&self) -> Scoring {

@@ -34,8 +34,8 @@ impl<B: Backend> Model<B> for Gqe {
         Widths { entity: self.dim, relation: self.dim, query: self.dim }
     }
 
-    fn projection(&self) -> Projection {
-        Projection::Translate
+    fn projection(&self) -> Option<Projection> {
+        Some(Projection::Translate)
     }
 
     fn scoring(&self) -> Scoring {

@@ -58,6 +58,9 @@ pub struct DenseShape {
 /// Buffers that a step needs between forward and backward.
 pub type Workspace<B> = Vec<<B as Backend>::Buffer>;
 
+/// Of a model without a network for it.
+const PROJECTS: &str = "a model has a projection, or a `project` of its own";
+
 /// An embedding model. Shapes are those of [`Widths`]; matrices are row-major.
 pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     /// Its name in the registry.
@@ -66,9 +69,9 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     /// Scalars per row.
     fn widths(&self) -> Widths;
 
-    /// How relations move query embeddings; a model that does it by a network has [`Model::project`] instead.
-    fn projection(&self) -> Projection {
-        unreachable!("{} projects by a network", self.name())
+    /// How relations move query embeddings; `None` where a network does it, in [`Model::project`].
+    fn projection(&self) -> Option<Projection> {
+        None
     }
 
     /// How query embeddings are compared with entity rows.
@@ -146,7 +149,7 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         _work: &mut Workspace<B>,
         slots: MatMut<B::Buffer>,
     ) {
-        backend.project(self.projection(), step, relations, slots);
+        backend.project(self.projection().expect(PROJECTS), step, relations, slots);
     }
 
     /// Gradients of [`Model::project`] with the workspace that it left: writes `grads[step.inputs]` and
@@ -164,7 +167,14 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         relation_grads: MatMut<B::Buffer>,
         _ddense: &mut [B::Buffer],
     ) {
-        backend.project_backward(self.projection(), step, slots, relations, grads, relation_grads);
+        backend.project_backward(
+            self.projection().expect(PROJECTS),
+            step,
+            slots,
+            relations,
+            grads,
+            relation_grads,
+        );
     }
 
     /// Negates rows; only of a model that [`Model::has_negation`].

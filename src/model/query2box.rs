@@ -44,8 +44,8 @@ impl<B: Backend> Model<B> for Query2Box {
         Widths { entity: self.dim, relation: 2 * self.dim, query: 2 * self.dim }
     }
 
-    fn projection(&self) -> Projection {
-        Projection::Box { offset: self.offset }
+    fn projection(&self) -> Option<Projection> {
+        Some(Projection::Box { offset: self.offset })
     }
 
     fn scoring(&self) -> Scoring {

@@ -35,8 +35,8 @@ impl<B: Backend> Model<B> for RotatE {
         Widths { entity: 2 * self.dim, relation: self.dim, query: 2 * self.dim }
     }
 
-    fn projection(&self) -> Projection {
-        Projection::Rotate { scale: std::f32::consts::PI / self.range }
+    fn projection(&self) -> Option<Projection> {
+        Some(Projection::Rotate { scale: std::f32::consts::PI / self.range })
     }
 
     fn scoring(&self) -> Scoring {

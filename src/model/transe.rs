@@ -37,8 +37,8 @@ impl<B: Backend> Model<B> for TransE {
         Widths { entity: self.dim, relation: self.dim, query: self.dim }
     }
 
-    fn projection(&self) -> Projection {
-        Projection::Translate
+    fn projection(&self) -> Option<Projection> {
+        Some(Projection::Translate)
     }
 
     fn scoring(&self) -> Scoring {

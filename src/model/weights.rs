@@ -1,7 +1,8 @@
 //! A model's tables: entity rows, relation rows, dense parameters, each with its optimizer's moments.
 
 use super::Model;
-use crate::backend::{Backend, Mat, Parameters};
+use crate::backend::{Backend, Mat, Optimizer, Parameters};
+use crate::config::Start;
 use crate::error::Result;
 use crate::rng::{self, Rng};
 
@@ -20,13 +21,13 @@ pub struct Weights<B: Backend> {
 pub const ROWS_PER_STREAM: usize = 256;
 
 impl<B: Backend> Weights<B> {
-    /// Tables of zeros; with room for the moments where the model is going to be trained.
+    /// Tables of zeros; with room for the state of the optimizer that is going to train the model.
     pub fn zeros(
         backend: &B,
         model: &dyn Model<B>,
         num_entities: usize,
         num_relations: usize,
-        trained: bool,
+        trained: Option<Optimizer>,
     ) -> Result<Self> {
         let entities = zeros(backend, num_entities, model.widths().entity, trained)?;
         Self::beside(backend, model, entities, num_relations, trained)
@@ -38,7 +39,7 @@ impl<B: Backend> Weights<B> {
         model: &dyn Model<B>,
         entities: Parameters<B>,
         num_relations: usize,
-        trained: bool,
+        trained: Option<Optimizer>,
     ) -> Result<Self> {
         let table = |rows, cols| zeros(backend, rows, cols, trained);
         Ok(Weights {
@@ -48,13 +49,23 @@ impl<B: Backend> Weights<B> {
         })
     }
 
-    /// Random start; the same for a seed on every machine. Entity rows in a file were made with theirs.
+    /// Random start, rows as the model says; the same for a seed on every machine. Entity rows in a file were made with
+    /// theirs.
     pub fn start(&mut self, backend: &B, model: &dyn Model<B>, seed: u64) -> Result<()> {
+        self.start_as(backend, model, Start::Uniform, seed)
+    }
+
+    /// As [`Weights::start`], with rows as `start` says.
+    pub fn start_as(&mut self, backend: &B, model: &dyn Model<B>, start: Start, seed: u64) -> Result<()> {
         if !self.entities.interleaved {
-            fill(backend, &mut self.entities, seed, ENTITIES, |row, rng| model.start_entity(row, rng))?;
+            let rows = self.entities.rows;
+            fill(backend, &mut self.entities, seed, ENTITIES, |row, rng| {
+                start_row(start, rows, row, rng, |row, rng| model.start_entity(row, rng));
+            })?;
         }
+        let rows = self.relations.rows;
         fill(backend, &mut self.relations, seed, "start relations", |row, rng| {
-            model.start_relation(row, rng)
+            start_row(start, rows, row, rng, |row, rng| model.start_relation(row, rng));
         })?;
         for (table, shape) in self.dense.iter_mut().zip(model.dense()) {
             let purpose = format!("start {}", shape.name);
@@ -94,21 +105,60 @@ impl<B: Backend> Weights<B> {
 /// The purpose of the streams of entity rows.
 const ENTITIES: &str = "start entities";
 
-/// Entity rows `first..` as [`Weights::start`] makes them; `first` is a multiple of [`ROWS_PER_STREAM`] and
-/// `values` has at most as many rows.
-pub fn start_entities<B: Backend>(model: &dyn Model<B>, seed: u64, first: usize, values: &mut [f32]) {
+/// Entity rows `first..` of a table of `rows` as [`Weights::start_as`] makes them; `first` is a multiple of
+/// [`ROWS_PER_STREAM`] and `values` has at most as many rows.
+pub fn start_entities<B: Backend>(
+    model: &dyn Model<B>,
+    start: Start,
+    seed: u64,
+    rows: usize,
+    first: usize,
+    values: &mut [f32],
+) {
     let cols = model.widths().entity;
-    fill_stream(seed, ENTITIES, first, cols, values, |row, rng| model.start_entity(row, rng));
+    fill_stream(seed, ENTITIES, first, cols, values, |row, rng| {
+        start_row(start, rows, row, rng, |row, rng| model.start_entity(row, rng));
+    });
 }
 
-fn zeros<B: Backend>(backend: &B, rows: usize, cols: usize, trained: bool) -> Result<Parameters<B>> {
-    let moments = if trained { rows * cols } else { 0 };
+/// Fills a row of a table of `rows`.
+fn start_row(
+    start: Start,
+    rows: usize,
+    row: &mut [f32],
+    rng: &mut Rng,
+    model: impl Fn(&mut [f32], &mut Rng),
+) {
+    use rand::RngExt as _;
+    let variance = 2.0 / (rows + row.len()) as f32;
+    match start {
+        Start::Uniform => model(row, rng),
+        Start::XavierUniform => {
+            let range = (3.0 * variance).sqrt();
+            super::uniform(row, -range, range, rng);
+        }
+        Start::XavierNormal => {
+            let normal =
+                |x: &mut f32| *x = variance.sqrt() * rng.sample::<f32, _>(rand_distr::StandardNormal);
+            row.iter_mut().for_each(normal);
+        }
+    }
+}
+
+fn zeros<B: Backend>(
+    backend: &B,
+    rows: usize,
+    cols: usize,
+    trained: Option<Optimizer>,
+) -> Result<Parameters<B>> {
+    let state = trained.map_or([0; 2], |optimizer| optimizer.state(cols));
     Ok(Parameters {
         rows,
         cols,
         values: backend.zeros(rows * cols)?,
-        first: backend.zeros(moments)?,
-        second: backend.zeros(moments)?,
+        first: backend.zeros(rows * state[0])?,
+        second: backend.zeros(rows * state[1])?,
+        state,
         interleaved: false,
     })
 }

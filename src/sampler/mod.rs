@@ -4,7 +4,7 @@
 //! query, drawn backward from its answer), [`direction`] (over which relations), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
 //! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), `prefetch`
-//! (what will be), and the sets underneath: [`sorted`], [`entity_set`].
+//! (what will be), [`single`] (batches of single-hop training), and the sets underneath: [`sorted`], [`entity_set`].
 
 mod cut;
 pub mod direction;
@@ -16,6 +16,7 @@ mod negatives;
 pub mod popularity;
 mod prefetch;
 pub mod reject;
+pub mod single;
 pub mod sorted;
 mod verify;
 mod work;
@@ -27,3 +28,4 @@ pub use instantiate::instantiate;
 pub use negatives::Pooling;
 pub use popularity::Popularity;
 pub use reject::{Rejection, Rejections};
+pub use single::{SingleOptions, SingleSampler};

@@ -1,7 +1,8 @@
 //! Saved models and training states, as safetensors.
 //!
 //! A model holds one tensor a table (`entities`, `relations`, and the names of the dense parameters);
-//! a state adds `NAME.first` and `NAME.second`, Adam's moments. All are float32, row-major; rows of
+//! a state adds `NAME.first` and `NAME.second`, what the optimizer keeps (see
+//! [`Optimizer::state`](crate::backend::Optimizer::state)). All are float32, row-major; rows of
 //! `entities` and `relations` stand in the order of the run folder's `entities.tsv` and `relations.tsv`.
 //! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
@@ -30,6 +31,9 @@ pub struct Meta {
     pub version: String,
     /// Best mean MRR on valid so far, where there has been an evaluation.
     pub best_valid_mrr: Option<f64>,
+    /// Evaluations on valid since the best one.
+    #[serde(default)]
+    pub evaluations_since_best: u64,
 }
 
 /// The key of [`Meta`] in a file's metadata.
@@ -56,8 +60,10 @@ pub fn save<B: Backend>(
     for (name, table) in weights.named(model).into_iter().filter(|(_, table)| !table.interleaved) {
         let shape = [table.rows, table.cols];
         if state {
-            tensors.push((format!("{name}.first"), shape, &table.first));
-            tensors.push((format!("{name}.second"), shape, &table.second));
+            let parts = [("first", &table.first), ("second", &table.second)];
+            for ((part, buffer), cols) in parts.into_iter().zip(table.state).filter(|(_, cols)| *cols > 0) {
+                tensors.push((format!("{name}.{part}"), [table.rows, cols], buffer));
+            }
         }
         tensors.push((name, shape, &table.values));
     }
@@ -159,11 +165,13 @@ pub fn load<B: Backend>(
         Ok(())
     };
     for (name, table) in weights.named_mut(model).into_iter().filter(|(_, table)| !table.interleaved) {
-        let Parameters { rows, cols, values, first, second, .. } = table;
+        let Parameters { rows, cols, values, first, second, state: kept, .. } = table;
         fill(&name, [*rows, *cols], values)?;
         if state {
-            fill(&format!("{name}.first"), [*rows, *cols], first)?;
-            fill(&format!("{name}.second"), [*rows, *cols], second)?;
+            let parts = [("first", first), ("second", second)];
+            for ((part, buffer), &mut cols) in parts.into_iter().zip(kept).filter(|(_, cols)| **cols > 0) {
+                fill(&format!("{name}.{part}"), [*rows, cols], buffer)?;
+            }
         }
     }
     Ok(meta)

@@ -40,7 +40,7 @@ pub fn evaluate_saved<B: Backend>(
     let evaluation = &config.evaluation;
     let set = match queries {
         Queries::Drawn(cache) => {
-            let structures = super::plan::evaluated(&*model, &evaluation.structures)?;
+            let structures = super::plan::evaluated(&*model, config)?;
             let max_queries =
                 if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
             let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);

@@ -1,6 +1,7 @@
 //! Training: a step on a batch, the loop around it, and the folder that a run leaves.
 //!
-//! Reading order: [`step`] (one batch: gather, forward, loss, backward, optimizers), [`plan`] (what a
+//! Reading order: [`step`] (one batch of queries: gather, forward, loss, backward, optimizers), [`single`] (one of
+//! single-hop training), [`learner`] (either of them with its batches), [`plan`] (what a
 //! run is going to do and how much memory it takes, before anything is allocated), [`folder`] (files of
 //! a run), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file), [`tables`] (all rows of a run,
 //! wherever they live), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
@@ -8,14 +9,18 @@
 pub mod checkpoint;
 pub mod evaluate;
 pub mod folder;
+pub mod learner;
 pub mod plan;
 pub mod row_file;
 pub mod run;
+pub mod single;
 pub mod step;
 pub mod tables;
 
 pub use folder::RunFolder;
+pub use learner::Learner;
 pub use plan::RunPlan;
 pub use row_file::RowFile;
 pub use run::{Observer, Progress, Run};
+pub use single::SingleTrainer;
 pub use step::Trainer;

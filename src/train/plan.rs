@@ -1,14 +1,15 @@
 //! What a run is going to do and how much memory it takes, worked out before anything is allocated.
 
-use super::tables;
+use super::{single, tables};
 use crate::backend::Backend;
-use crate::config::{Config, TableKind};
+use crate::config::{Config, Objective, TableKind};
 use crate::error::{Error, Result};
+use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Model, check_expressible, plan};
+use crate::model::{Model, Widths, check_expressible, plan};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
-use crate::sampler::Pooling;
+use crate::sampler::{Pooling, SingleOptions};
 use crate::table::bytes;
 use serde::Serialize;
 
@@ -29,9 +30,11 @@ pub struct RunPlan {
     pub dim: usize,
     /// Trained numbers.
     pub num_parameters: usize,
-    /// Structures of a batch with their numbers of queries.
+    /// What is learnt.
+    pub objective: Objective,
+    /// Structures of a batch with their numbers of queries, or its triples or pairs.
     pub batch: Vec<(String, usize)>,
-    /// Negatives of a query.
+    /// Negatives of a query; all entities with 1vsAll and KvsAll.
     pub negatives: usize,
     /// Whether the queries of a batch share them.
     pub pool: Pooling,
@@ -41,7 +44,7 @@ pub struct RunPlan {
     pub device: String,
     /// Bytes of the tables of rows and networks, rows in a file apart.
     pub parameter_bytes: usize,
-    /// Bytes of the optimizer's moments, rows in a file apart.
+    /// Bytes of the optimizer's state, rows in a file apart.
     pub optimizer_bytes: usize,
     /// Bytes of the file of entity rows with their moments; 0 where they are in memory.
     pub table_bytes: u64,
@@ -56,11 +59,23 @@ pub struct RunPlan {
     /// What the evaluations take.
     pub evaluation: EvaluationCost,
     #[serde(skip)]
-    mix: Mix,
-    #[serde(skip)]
-    compiled: Plan,
+    work: Work,
     #[serde(skip)]
     pub(super) evaluated_structures: Vec<Structure>,
+}
+
+/// What batches are made of.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Queries of a mix of structures.
+    Queries {
+        /// Queries of each structure in a batch.
+        mix: Mix,
+        /// The operators of a batch.
+        compiled: Plan,
+    },
+    /// Pairs (head, relation).
+    Single(SingleOptions),
 }
 
 /// How many scores evaluations take at most: a query is scored against every entity.
@@ -84,9 +99,13 @@ impl EvaluationCost {
             _ => structures.len() as f64 * queries as f64 * entities,
         };
         let test_edges = graph.split(Split::Test).num_edges() as f64;
+        let valid_scores = match config.training.objective {
+            Objective::Queries => scores(Split::Valid, evaluation.valid_queries),
+            _ => graph.split(Split::Valid).num_edges() as f64 * entities,
+        };
         EvaluationCost {
             valid_evaluations: steps.div_ceil(config.training.valid_interval(steps)),
-            valid_scores: scores(Split::Valid, evaluation.valid_queries),
+            valid_scores,
             test_scores: scores(Split::Test, evaluation.queries),
             link_prediction_scores: if evaluation.link_prediction { test_edges * entities } else { 0.0 },
         }
@@ -101,13 +120,18 @@ impl RunPlan {
         graph: &KnowledgeGraph,
         config: &Config,
     ) -> Result<Self> {
-        let weighted = config.training_mix()?;
-        for (structure, _) in &weighted {
-            check_expressible(model, &structure.to_string(), structure)?;
-        }
-        let mix = Mix::new(&weighted, config.training.batch_size)?;
-        let compiled = plan(model, &mix)?;
-        let evaluated_structures = evaluated(model, &config.evaluation.structures)?;
+        let work = match config.training.objective {
+            Objective::Queries => Self::queries(model, config)?,
+            _ if model.projection().is_none() => {
+                return Err(Error::invalid(format!(
+                    "{} projects by a network, and single-hop training cannot do that: choose another model, or \
+                     training.objective = \"queries\" with --structures 1p",
+                    model.name()
+                )));
+            }
+            _ => Work::Single(single::options(config)),
+        };
+        let evaluated_structures = evaluated(model, config)?;
         let num_edges = graph.split(Split::Train).num_edges();
         if num_edges == 0 {
             return Err(Error::invalid("the training graph has no edges"));
@@ -126,22 +150,38 @@ impl RunPlan {
             + graph.num_relations() * widths.relation
             + dense.iter().sum::<usize>();
         let in_memory = num_parameters - if in_file { graph.num_entities() * widths.entity } else { 0 };
-        let steps = config.training.num_steps(num_edges);
+        let state =
+            |rows: usize, cols: usize| rows * config.training.optimizer.state(cols).iter().sum::<usize>();
+        let steps = match &work {
+            Work::Queries { .. } => config.training.num_steps(num_edges),
+            Work::Single(options) => {
+                let units = options.units(graph.split(Split::Train));
+                config.training.num_steps_of(options.batches(units))
+            }
+        };
         let drawn_by_degree = [config.sampling.answer_exponent, config.sampling.negative_exponent]
             .map(|e| usize::from(e != 0.0));
-        let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
-        let negatives = config.sampling.num_negatives(compiled.num_queries);
-        let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
-        let step = 2 * rows * widths.entity
-            + 2 * compiled.relation_uses.len() * widths.relation
-            + 2 * (roots + compiled.num_slots) * widths.query
-            + 2 * roots * pool
-            + dense.iter().sum::<usize>();
-        // Of each row: its number, its place in a group, and at worst a group of its own.
-        let batch =
-            4 * (4 * rows + negatives + 4 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
-        // Batches that wait, are made or worked on, and two copies on the device.
-        let waiting = config.sampling.queue + 2 * config.sampling.num_workers(backend.on_host()) + 3;
+        let buffer_bytes = match &work {
+            Work::Queries { compiled, .. } => {
+                query_bytes(compiled, widths, &dense, config, backend.on_host())
+            }
+            Work::Single(options) => {
+                let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);
+                // Of each unit: what it is, its place in the permutation; of each row, in the batches that wait, its
+                // ids, its places in groups, and its labels.
+                let units = options.units(graph.split(Split::Train));
+                4 * shape.len() + 16 * units + (config.sampling.queue + 3) * 40 * shape.rows
+            }
+        };
+        let batch = match &work {
+            Work::Queries { mix, .. } => mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
+            Work::Single(options) => {
+                let unit = if options.objective == Objective::OneVsAll { "triples" } else { "pairs" };
+                vec![(unit.to_string(), options.batch_size)]
+            }
+        };
+        let negatives =
+            if matches!(work, Work::Single(_)) { graph.num_entities() } else { config.sampling.negatives };
         let plan = RunPlan {
             dataset: graph.dataset().to_string(),
             num_entities: graph.num_entities(),
@@ -150,22 +190,24 @@ impl RunPlan {
             model: model.name().to_string(),
             dim: config.model.dim,
             num_parameters,
-            batch: mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
-            negatives: pool,
+            batch,
+            objective: config.training.objective,
+            negatives,
             pool: config.sampling.pool,
             steps,
             device: backend.describe(),
             parameter_bytes: 4 * in_memory,
-            optimizer_bytes: 8 * in_memory,
+            optimizer_bytes: 4 * state(graph.num_relations(), widths.relation)
+                + if in_file { 0 } else { 4 * state(graph.num_entities(), widths.entity) }
+                + 4 * model.dense().iter().map(|s| state(s.rows, s.cols)).sum::<usize>(),
             table_bytes: if in_file { tables::shape(model, graph, config).file_bytes() } else { 0 },
             // An alias table; its weights are freed when it is made.
             popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),
-            buffer_bytes: 4 * step + waiting * batch,
+            buffer_bytes,
             mapped_bytes: graph.size_in_bytes(),
             evaluated: evaluated_structures.iter().map(ToString::to_string).collect(),
             evaluation: EvaluationCost::new(&evaluated_structures, graph, config, steps),
-            mix,
-            compiled,
+            work,
             evaluated_structures,
         };
         let (needed, present) = (plan.total_bytes() as u64, process::total_memory());
@@ -181,14 +223,19 @@ impl RunPlan {
         Ok(plan)
     }
 
-    /// Queries of each structure in a batch.
-    pub fn mix(&self) -> &Mix {
-        &self.mix
+    /// What batches are made of.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
-    /// The operators of a batch.
-    pub fn compiled(&self) -> &Plan {
-        &self.compiled
+    fn queries<B: Backend>(model: &dyn Model<B>, config: &Config) -> Result<Work> {
+        let weighted = config.training_mix()?;
+        for (structure, _) in &weighted {
+            check_expressible(model, &structure.to_string(), structure)?;
+        }
+        let mix = Mix::new(&weighted, config.training.batch_size)?;
+        let compiled = plan(model, &mix)?;
+        Ok(Work::Queries { mix, compiled })
     }
 
     /// Bytes that are allocated, without what is mapped.
@@ -197,8 +244,31 @@ impl RunPlan {
     }
 }
 
-/// The structures of `text`; "all" is every named one that the model can express.
-pub fn evaluated<B: Backend>(model: &dyn Model<B>, text: &str) -> Result<Vec<Structure>> {
+/// Bytes of the buffers of a step on queries and of the batches that wait.
+fn query_bytes(compiled: &Plan, widths: Widths, dense: &[usize], config: &Config, on_host: bool) -> usize {
+    let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
+    let negatives = config.sampling.num_negatives(compiled.num_queries);
+    let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
+    let step = 2 * rows * widths.entity
+        + 2 * compiled.relation_uses.len() * widths.relation
+        + 2 * (roots + compiled.num_slots) * widths.query
+        + 2 * roots * pool
+        + dense.iter().sum::<usize>();
+    // Of each row: its number, its place in a group, and at worst a group of its own.
+    let batch =
+        4 * (4 * rows + negatives + 4 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
+    // Batches that wait, are made or worked on, and two copies on the device.
+    let waiting = config.sampling.queue + 2 * config.sampling.num_workers(on_host) + 3;
+    4 * step + waiting * batch
+}
+
+/// The structures that are evaluated; "all" is every named one that the model can express, after single-hop training one hop
+/// alone, because the model's networks for sets were not trained.
+pub fn evaluated<B: Backend>(model: &dyn Model<B>, config: &Config) -> Result<Vec<Structure>> {
+    let text = config.evaluation.structures.as_str();
+    if text == "all" && config.training.objective != Objective::Queries {
+        return Ok(vec![link_prediction::one_hop()]);
+    }
     if text == "all" {
         let named = structure::named().iter();
         let expressible = named.filter(|(name, s)| check_expressible(model, name, s).is_ok());

@@ -3,17 +3,17 @@
 use super::checkpoint::{self, Meta};
 use super::evaluate::{Queries, evaluate_saved, query_set};
 use super::folder::{RunFolder, RunInfo};
+use super::learner::Learner;
 use super::plan::RunPlan;
 use super::row_file::{self, RowFile};
-use super::step::Trainer;
-use super::tables::{self, Ahead};
+use super::tables;
 use crate::backend::Backend;
-use crate::config::{Config, EvaluationConfig, TableKind};
+use crate::config::{Config, EvaluationConfig, Objective, TableKind};
 use crate::error::{Error, Result};
-use crate::eval::{ModelScorer, MultiHop, QueryOptions, Report};
+use crate::eval::group::QueryGroup;
+use crate::eval::{LinkPrediction, ModelScorer, MultiHop, QueryOptions, QuerySet, Report, link_prediction};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model;
-use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::process::{self, PageFaults};
 use crate::query::Structure;
 use crate::sampler::SamplerOptions;
@@ -50,9 +50,9 @@ pub trait Observer {
     fn progress(&mut self, progress: &Progress) {
         let _ = progress;
     }
-    /// After an evaluation on valid; `best` if the model was kept.
-    fn valid(&mut self, step: u64, valid: &MultiHop, mean_mrr: f64, best: bool) {
-        let _ = (step, valid, mean_mrr, best);
+    /// After an evaluation on valid, with the MRR of each part by name; `best` if the model was kept.
+    fn valid(&mut self, step: u64, each: &[(String, f64)], mean_mrr: f64, best: bool) {
+        let _ = (step, each, mean_mrr, best);
     }
     /// Something that the user should know.
     fn note(&mut self, note: &str) {
@@ -132,8 +132,19 @@ const LOG_LINES: u64 = 200;
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Record<'a> {
     Train(&'a Progress),
-    Valid { step: u64, mean_mrr: f64, best: bool, multi_hop: &'a MultiHop },
-    Test { step: u64, report: &'a Report },
+    Valid {
+        step: u64,
+        mean_mrr: f64,
+        best: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        multi_hop: Option<&'a MultiHop>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        link_prediction: Option<&'a LinkPrediction>,
+    },
+    Test {
+        step: u64,
+        report: &'a Report,
+    },
 }
 
 /// Queries, negatives and caps as the sampler wants them.
@@ -225,19 +236,14 @@ impl<B: Backend> Run<'_, B> {
             steps: plan.steps,
         })?;
 
-        let valid = {
-            let options = query_options(&config.evaluation, &plan, config.evaluation.valid_queries);
-            query_set(&graph, Split::Valid, &options, query_cache, observer)
+        let valid = match config.training.objective {
+            Objective::Queries => {
+                let options = query_options(&config.evaluation, &plan, config.evaluation.valid_queries);
+                Valid::Queries(query_set(&graph, Split::Valid, &options, query_cache, observer))
+            }
+            _ => Valid::Links(link_prediction::queries(&graph.split(Split::Valid), &graph.view(Split::Test))),
         };
-        let workers = config.sampling.num_workers(backend.on_host());
-        let mut pipeline = Pipeline::start(
-            graph.clone(),
-            plan.mix(),
-            Arc::new(plan.compiled().clone()),
-            sampler_options(&config),
-            PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: meta.step },
-        )?;
-        let mut trainer = Trainer::new(backend, model, weights, plan.compiled(), &config)?;
+        let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, meta.step)?;
         let valid_every = config.training.valid_interval(plan.steps);
         let log_every = plan.steps.div_ceil(LOG_LINES);
         let mut window = Window::new(config.training.batch_size);
@@ -257,27 +263,25 @@ impl<B: Backend> Run<'_, B> {
                 }
             ))
         };
-        let save = |path: &Path, trainer: &Trainer<B>, meta: &Meta| {
-            let (model, weights) = (trainer.model(), &trainer.weights);
-            let result = checkpoint::save(path, trainer.backend(), model, weights, meta, path == state);
+        let save = |path: &Path, learner: &Learner<B>, meta: &Meta| {
+            let (model, weights) = (learner.model(), learner.weights());
+            let result = checkpoint::save(path, learner.backend(), model, weights, meta, path == state);
             result.map_err(|error| match error {
                 Error::Training(what) => diverged(&what),
                 other => other,
             })
         };
 
-        let mut ahead = Ahead::default();
         let (mut usage, faults) = (Usage::default(), process::page_faults());
         let (first, mut busy, mut last_valid) = (meta.step, Stopwatch::default(), None);
         busy.go_on();
-        while meta.step < plan.steps && !stopped {
+        // Also where a run that has ended so is taken up again.
+        let has_stalled = |meta: &Meta| {
+            config.training.patience > 0 && meta.evaluations_since_best >= config.training.patience
+        };
+        while meta.step < plan.steps && !stopped && !has_stalled(&meta) {
             let step = meta.step + 1;
-            let batch = ahead.next(&mut pipeline, rows.as_ref(), step < plan.steps)?;
-            if let Some(rows) = &mut rows {
-                rows.before(step)?;
-            }
-            trainer.step(&batch, rate_at(&config, step, plan.steps), step)?;
-            pipeline.recycle(batch);
+            learner.step(&mut rows, config.training.rate_at(step, plan.steps), step, step < plan.steps)?;
             meta.step = step;
             stopped = stop.load(Ordering::Relaxed);
             let last = step == plan.steps;
@@ -285,8 +289,8 @@ impl<B: Backend> Run<'_, B> {
             let report = last || window.start.elapsed() >= REPORT;
             let due = last || step.is_multiple_of(valid_every);
             let save_now = due || stopped || saved.elapsed() >= SAVE;
-            if trainer.is_full() || log || report || save_now {
-                let losses = trainer.losses()?;
+            if learner.is_full() || log || report || save_now {
+                let losses = learner.losses()?;
                 for (loss, of) in losses.iter().zip(step + 1 - losses.len() as u64..) {
                     if !loss.is_finite() {
                         return Err(diverged(&format!("the loss of step {of} is {loss}")));
@@ -297,10 +301,14 @@ impl<B: Backend> Run<'_, B> {
             }
             if report {
                 usage.look(faults);
-                observer.progress(&window.report(step, plan.steps, pipeline.cpu_seconds()));
+                observer.progress(&window.report(step, plan.steps, learner.sampling_cpu_seconds()));
             }
             if log {
-                folder.log(&Record::Train(&log_window.report(step, plan.steps, pipeline.cpu_seconds())))?;
+                folder.log(&Record::Train(&log_window.report(
+                    step,
+                    plan.steps,
+                    learner.sampling_cpu_seconds(),
+                )))?;
             }
             if !save_now {
                 continue;
@@ -311,25 +319,40 @@ impl<B: Backend> Run<'_, B> {
             // Also where the run stops: going on after this step would not make up for it.
             if due {
                 advise(&rows, Access::Sequential);
-                let scorer = ModelScorer::new(trainer.backend(), trainer.model(), &trainer.weights);
-                let results = MultiHop::evaluate(&scorer, &valid.groups, &mut |_| {})?;
-                advise(&rows, Access::Random);
-                let mrr: Vec<f64> = results.structures.iter().map(|s| s.metrics.mrr).collect();
-                let mean = mrr.iter().sum::<f64>() / mrr.len().max(1) as f64;
-                let best = mrr.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
-                if best {
-                    meta.best_valid_mrr = Some(mean).filter(|_| !mrr.is_empty());
+                let scorer = ModelScorer::new(learner.backend(), learner.model(), learner.weights());
+                let (mut multi_hop, mut links) = (None, None);
+                match &valid {
+                    Valid::Queries(set) => {
+                        multi_hop = Some(MultiHop::evaluate(&scorer, &set.groups, &mut |_| {})?);
+                    }
+                    Valid::Links(queries) if !queries.is_empty() => {
+                        links = Some(LinkPrediction::evaluate(&scorer, queries, &mut |_| {})?);
+                    }
+                    Valid::Links(_) => {}
                 }
+                advise(&rows, Access::Random);
+                let structures = multi_hop.iter().flat_map(|results| &results.structures);
+                let each: Vec<(String, f64)> = structures
+                    .map(|s| (s.structure.clone(), s.metrics.mrr))
+                    .chain(links.map(|links| ("link prediction".to_string(), links.both.mrr)))
+                    .collect();
+                let mean = each.iter().map(|(_, mrr)| mrr).sum::<f64>() / each.len().max(1) as f64;
+                let best = each.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
+                if best {
+                    meta.best_valid_mrr = Some(mean).filter(|_| !each.is_empty());
+                }
+                meta.evaluations_since_best = if best { 0 } else { meta.evaluations_since_best + 1 };
                 if best || rows.is_some() {
-                    save(&best_path, &trainer, &meta)?;
+                    save(&best_path, &learner, &meta)?;
                 }
                 last_valid = Some(mean);
-                folder.log(&Record::Valid { step, mean_mrr: mean, best, multi_hop: &results })?;
-                observer.valid(step, &results, mean, best);
+                let (multi_hop, link_prediction) = (multi_hop.as_ref(), links.as_ref());
+                folder.log(&Record::Valid { step, mean_mrr: mean, best, multi_hop, link_prediction })?;
+                observer.valid(step, &each, mean, best);
             } else if meta.best_valid_mrr.is_none() || rows.is_some() {
-                save(&best_path, &trainer, &meta)?;
+                save(&best_path, &learner, &meta)?;
             }
-            save(&state, &trainer, &meta)?;
+            save(&state, &learner, &meta)?;
             // Only now that the rest is on the disk: a header that names this step has all of it.
             if let Some(rows) = &mut rows {
                 rows.flush(step)?;
@@ -340,10 +363,17 @@ impl<B: Backend> Run<'_, B> {
             log_window.go_on();
             busy.go_on();
         }
-        drop(pipeline);
         let queries = (meta.step - first) as f64 * config.training.batch_size as f64;
         usage.queries_per_second = queries / busy.seconds().max(1e-9);
-        if stopped && meta.step < plan.steps {
+        let stalled = has_stalled(&meta);
+        if stalled && meta.step < plan.steps {
+            observer.note(&format!(
+                "training ends after step {}: the last {} evaluations on valid were not the best (training.patience)",
+                count(meta.step),
+                count(meta.evaluations_since_best)
+            ));
+        }
+        if stopped && meta.step < plan.steps && !stalled {
             return Ok(Outcome { report: None, step: meta.step, best_step: None, usage });
         }
         if let (Some(_), Some(best), Some(last)) = (&rows, meta.best_valid_mrr, last_valid)
@@ -360,7 +390,7 @@ impl<B: Backend> Run<'_, B> {
         // Gives up the lock, and the map.
         drop(rows);
 
-        let backend = trainer.into_backend();
+        let backend = learner.into_backend();
         let (report, best) = evaluate_saved(
             &backend,
             &graph,
@@ -377,15 +407,15 @@ impl<B: Backend> Run<'_, B> {
     }
 }
 
+/// What the best model is chosen by.
+enum Valid {
+    Queries(QuerySet),
+    Links(QueryGroup),
+}
+
 fn query_options(evaluation: &EvaluationConfig, plan: &RunPlan, max_queries: usize) -> QueryOptions {
     let structures: Vec<Structure> = plan.evaluated_structures.clone();
     QueryOptions { structures, max_queries, max_answers: evaluation.max_answers, seed: evaluation.seed }
-}
-
-/// The learning rate of a step (from 1): linear from the full rate to its final share.
-fn rate_at(config: &Config, step: u64, steps: u64) -> f64 {
-    let done = (step - 1) as f64 / steps.max(2).saturating_sub(1) as f64;
-    config.training.learning_rate * (1.0 - done * (1.0 - config.training.final_rate))
 }
 
 /// Says how rows in a file are going to be touched.

@@ -1,6 +1,6 @@
 //! One training step: everything that happens to a batch on the device.
 
-use crate::backend::{AdamStep, Backend, DeviceGroups, LossOptions, Mat, MatMut};
+use crate::backend::{Backend, DeviceGroups, LossOptions, Mat, MatMut, Optimizer, OptimizerStep};
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
 use crate::model::{Embedder, Halves, Model, Weights};
@@ -12,7 +12,7 @@ use crate::sampler::Pooling;
 ///
 /// A step gathers the batch's rows, embeds the queries, scores them against their positives and the
 /// pool, and carries the loss's gradient back to rows and networks; every row that the batch touched is
-/// updated once, by Adam on the sum of its gradients.
+/// updated once, by the optimizer on the sum of its gradients.
 pub struct Trainer<B: Backend> {
     backend: B,
     model: Box<dyn Model<B>>,
@@ -28,7 +28,7 @@ pub struct Trainer<B: Backend> {
 }
 
 /// Steps whose losses stay on the device until they are asked for. A GPU works on them while the host goes on.
-const WINDOW: usize = 16;
+pub(super) const WINDOW: usize = 16;
 
 /// Gradients on the host: of entity uses, of relation uses, of each dense parameter.
 pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);
@@ -39,6 +39,7 @@ struct StepOptions {
     loss: LossOptions,
     weighting: QueryWeighting,
     n3: f32,
+    optimizer: Optimizer,
 }
 
 /// Rows of everything.
@@ -146,6 +147,7 @@ impl<B: Backend> Trainer<B> {
                 loss: LossOptions { adversarial_temperature: (temperature > 0.0).then_some(temperature) },
                 weighting: config.training.query_weighting,
                 n3: config.model.n3,
+                optimizer: config.training.optimizer,
             },
             shape,
             buffers,
@@ -169,11 +171,11 @@ impl<B: Backend> Trainer<B> {
         &*self.model
     }
 
-    /// One step of Adam on a batch: `step` counts from 1. Its loss waits for [`Trainer::losses`], which must be
+    /// One step of the optimizer on a batch: `step` counts from 1. Its loss waits for [`Trainer::losses`], which must be
     /// called at the latest when [`Trainer::is_full`].
     pub fn step(&mut self, batch: &Batch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch)?;
-        self.update(AdamStep::new(learning_rate, step));
+        self.update(self.options.optimizer.step(learning_rate, step));
         Ok(())
     }
 
@@ -344,17 +346,17 @@ impl<B: Backend> Trainer<B> {
         backend.upload(query_weights, &mut b.query_weights, 0)
     }
 
-    /// One step of Adam from the gradients in the buffers.
-    fn update(&mut self, step: AdamStep) {
+    /// One step of the optimizer from the gradients in the buffers.
+    fn update(&mut self, step: OptimizerStep) {
         let Trainer { backend, model, weights, shape, buffers: b, .. } = self;
         let widths = model.widths();
         let grads = Mat::new(&b.dentities, shape.rows, widths.entity);
-        backend.adam_rows(step, &b.entity_groups, grads, &mut weights.entities);
+        backend.optimize_rows(step, &b.entity_groups, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelations, shape.uses, widths.relation);
-        backend.adam_rows(step, &b.relation_groups, grads, &mut weights.relations);
+        backend.optimize_rows(step, &b.relation_groups, grads, &mut weights.relations);
         for (table, gradient) in weights.dense.iter_mut().zip(&b.dense) {
             let (rows, cols) = (table.rows, table.cols);
-            backend.adam(step, Mat::new(gradient, rows, cols), table);
+            backend.optimize(step, Mat::new(gradient, rows, cols), table);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The tables of a run: all in memory, or with the entity rows in a file of the run folder.
 
 use super::row_file::{self, RowFile, Shape};
-use crate::backend::{Backend, Parameters};
+use crate::backend::{Backend, Optimizer, Parameters};
 use crate::config::{Config, TableKind};
 use crate::error::Result;
 use crate::graph::KnowledgeGraph;
@@ -35,16 +35,26 @@ pub fn start<B: Backend>(
 ) -> Result<Tables<B>> {
     let seed = config.training.seed;
     let (mut weights, file) = match config.training.table {
-        TableKind::Memory => {
-            (Weights::zeros(backend, model, graph.num_entities(), graph.num_relations(), true)?, None)
-        }
+        TableKind::Memory => (
+            Weights::zeros(
+                backend,
+                model,
+                graph.num_entities(),
+                graph.num_relations(),
+                Some(config.training.optimizer),
+            )?,
+            None,
+        ),
         TableKind::File => {
-            let fill = |first: usize, values: &mut [f32]| start_entities(model, seed, first, values);
+            let (rows, kind) = (graph.num_entities(), config.model.start);
+            let fill = |first: usize, values: &mut [f32]| {
+                start_entities(model, kind, seed, rows, first, values);
+            };
             let (file, numbers) = RowFile::create(path, shape(model, graph, config), ROWS_PER_STREAM, fill)?;
-            (beside(backend, model, graph, numbers, true)?, Some(file))
+            (beside(backend, model, graph, numbers, Some(config.training.optimizer))?, Some(file))
         }
     };
-    weights.start(backend, model, seed)?;
+    weights.start_as(backend, model, config.model.start, seed)?;
     Ok((weights, file))
 }
 
@@ -58,14 +68,15 @@ pub fn open<B: Backend>(
     path: &Path,
     trained: bool,
 ) -> Result<Tables<B>> {
+    let optimizer = trained.then_some(config.training.optimizer);
     match config.training.table {
         TableKind::Memory => {
             let (entities, relations) = (graph.num_entities(), graph.num_relations());
-            Ok((Weights::zeros(backend, model, entities, relations, trained)?, None))
+            Ok((Weights::zeros(backend, model, entities, relations, optimizer)?, None))
         }
         TableKind::File => {
             let (file, numbers) = RowFile::open(path, shape(model, graph, config), trained)?;
-            Ok((beside(backend, model, graph, numbers, trained)?, Some(file)))
+            Ok((beside(backend, model, graph, numbers, optimizer)?, Some(file)))
         }
     }
 }
@@ -75,7 +86,7 @@ fn beside<B: Backend>(
     model: &dyn Model<B>,
     graph: &KnowledgeGraph,
     numbers: Numbers,
-    trained: bool,
+    trained: Option<Optimizer>,
 ) -> Result<Weights<B>> {
     let entities = Parameters {
         rows: graph.num_entities(),
@@ -83,6 +94,7 @@ fn beside<B: Backend>(
         values: backend.map(numbers)?,
         first: backend.zeros(0)?,
         second: backend.zeros(0)?,
+        state: trained.map_or([0; 2], |optimizer| optimizer.state(model.widths().entity)),
         interleaved: true,
     };
     Weights::beside(backend, model, entities, graph.num_relations(), trained)

@@ -209,10 +209,11 @@ fn adam<B: Backend>(backend: &B) -> Vec<f64> {
     let grads = Array::new(num_members, d, |_, _| full(&mut rng)).on(backend);
     let all_grads = Array::new(rows, d, |_, _| full(&mut rng)).on(backend);
     let [values, first, second] = [(); 3].map(|()| backend.zeros(rows * d).unwrap());
-    let mut table = Parameters::<B> { rows, cols: d, values, first, second, interleaved: false };
+    let mut table =
+        Parameters::<B> { rows, cols: d, values, first, second, state: [d, d], interleaved: false };
     for t in 1..4 {
-        backend.adam_rows(AdamStep::new(0.01, t), &groups, grads.mat(), &mut table);
-        backend.adam(AdamStep::new(0.01, t), all_grads.mat(), &mut table);
+        backend.optimize_rows(Optimizer::Adam.step(0.01, t), &groups, grads.mat(), &mut table);
+        backend.optimize(Optimizer::Adam.step(0.01, t), all_grads.mat(), &mut table);
     }
     let read = |buffer| {
         let mut host = vec![B::Scalar::default(); rows * d];

@@ -2,7 +2,7 @@
 //!
 //! - One generic check per operation runs it on [`Reference`] (plain loops in float64) and on the backend
 //!   under test, on the same inputs, and compares: [`rows`], [`elementwise`], [`project`], [`linear`],
-//!   [`segment`], [`score`], [`beta`], [`loss`], [`optimizer`], [`rank`].
+//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
@@ -19,6 +19,7 @@ mod determinism;
 mod elementwise;
 mod fake_driver;
 mod gradients;
+mod label_loss;
 mod linear;
 mod loss;
 mod optimizer;
@@ -65,6 +66,18 @@ macro_rules! parity {
             fn add_accumulates() {
                 if let Some(backend) = $backend {
                     rows::check_add(&backend);
+                }
+            }
+            #[test]
+            fn groups_of_rows_are_added_in_order() {
+                if let Some(backend) = $backend {
+                    rows::check_add_groups(&backend);
+                }
+            }
+            #[test]
+            fn dropout_drops_the_same_numbers_everywhere() {
+                if let Some(backend) = $backend {
+                    rows::check_dropout(&backend);
                 }
             }
             #[test]
@@ -230,15 +243,27 @@ macro_rules! parity {
                 }
             }
             #[test]
-            fn adam_on_rows_agrees_and_leaves_other_rows_alone() {
+            fn losses_of_rows_with_labels_and_their_derivatives_agree() {
                 if let Some(backend) = $backend {
-                    optimizer::check_adam_rows(&backend);
+                    label_loss::check_label_loss(&backend);
                 }
             }
             #[test]
-            fn adam_on_tables_agrees() {
+            fn a_nan_score_surfaces_in_the_loss_of_its_row_only() {
                 if let Some(backend) = $backend {
-                    optimizer::check_adam(&backend);
+                    label_loss::check_nan(&backend);
+                }
+            }
+            #[test]
+            fn optimizers_on_rows_agree_and_leave_other_rows_alone() {
+                if let Some(backend) = $backend {
+                    optimizer::check_rows(&backend);
+                }
+            }
+            #[test]
+            fn optimizers_on_tables_agree() {
+                if let Some(backend) = $backend {
+                    optimizer::check_tables(&backend);
                 }
             }
             #[test]

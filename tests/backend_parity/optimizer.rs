@@ -1,13 +1,17 @@
-//! Adam.
+//! The optimizers.
 
 use crate::array::*;
-use smore::backend::{AdamStep, Backend, DeviceGroups, Parameters, Reference};
+use smore::backend::{Backend, DeviceGroups, Optimizer, Parameters, Reference};
 use smore::rng::stream;
 
 const RATE: f64 = 0.01;
 
+const OPTIMIZERS: [Optimizer; 4] =
+    [Optimizer::Adam, Optimizer::Adagrad, Optimizer::RowwiseAdagrad, Optimizer::Sgd];
+
 /// The gradients of some steps, and for each the rows they belong to: ids, offsets, members.
 struct Case {
+    optimizer: Optimizer,
     values: Array,
     steps: Vec<(Array, [Vec<u32>; 3])>,
 }
@@ -17,33 +21,38 @@ fn table(array: &Array) -> Vec<f64> {
     (0..array.rows).flat_map(|i| array.row(i).to_vec()).collect()
 }
 
-fn upload<B: Backend>(backend: &B, values: &Array) -> Parameters<B> {
-    let data: Vec<B::Scalar> = table(values).into_iter().map(B::scalar).collect();
-    let [mut buffer, first, second] = [(); 3].map(|()| backend.zeros(data.len()).unwrap());
-    backend.upload(&data, &mut buffer, 0).unwrap();
-    Parameters { rows: values.rows, cols: values.cols, values: buffer, first, second, interleaved: false }
+fn upload<B: Backend>(backend: &B, case: &Case) -> Parameters<B> {
+    let data: Vec<B::Scalar> = table(&case.values).into_iter().map(B::scalar).collect();
+    let (rows, cols) = (case.values.rows, case.values.cols);
+    let state = case.optimizer.state(cols);
+    let [mut values, first, second] =
+        [cols, state[0], state[1]].map(|cols| backend.zeros(rows * cols).unwrap());
+    backend.upload(&data, &mut values, 0).unwrap();
+    Parameters { rows, cols, values, first, second, state, interleaved: false }
 }
 
 fn download<B: Backend>(backend: &B, table: &Parameters<B>) -> [Vec<f64>; 3] {
-    [&table.values, &table.first, &table.second].map(|buffer| {
-        let mut out = vec![B::Scalar::default(); table.rows * table.cols];
+    let widths = [table.cols, table.state[0], table.state[1]];
+    let buffers = [&table.values, &table.first, &table.second];
+    [0, 1, 2].map(|n| (buffers[n], widths[n])).map(|(buffer, cols)| {
+        let mut out = vec![B::Scalar::default(); table.rows * cols];
         backend.download(buffer, 0, &mut out).unwrap();
         out.into_iter().map(B::value).collect()
     })
 }
 
-/// Values and moments after each step: on the rows of the groups, or on the whole table.
+/// Values and state after each step: on the rows of the groups, or on the whole table.
 fn run<B: Backend>(backend: &B, case: &Case, rows_only: bool) -> Vec<[Vec<f64>; 3]> {
-    let mut table = upload(backend, &case.values);
+    let mut table = upload(backend, case);
     let mut states = Vec::new();
     for (t, (grads, groups)) in case.steps.iter().enumerate() {
-        let step = AdamStep::new(RATE, t as u64 + 1);
+        let step = case.optimizer.step(RATE, t as u64 + 1);
         let grads = grads.on(backend);
         if rows_only {
             let [ids, offsets, members] = groups.each_ref().map(|index| backend.index(index).unwrap());
-            backend.adam_rows(step, &DeviceGroups { ids, offsets, members }, grads.mat(), &mut table);
+            backend.optimize_rows(step, &DeviceGroups { ids, offsets, members }, grads.mat(), &mut table);
         } else {
-            backend.adam(step, grads.mat(), &mut table);
+            backend.optimize(step, grads.mat(), &mut table);
         }
         states.push(download(backend, &table));
     }
@@ -55,8 +64,12 @@ fn compare<B: Backend>(backend: &B, what: &str, case: &Case, rows_only: bool) {
     let (got, want) = (run(backend, case, rows_only), run(&Reference, case, rows_only));
     for (t, (got, want)) in got.iter().zip(&want).enumerate() {
         // A step moves a value by at most a few rates, whatever the gradient.
-        let tolerances = [rounding(t + 1, 1.0 + 100.0 * RATE), rounding(t + 1, 3.0), rounding(t + 1, 9.0)];
-        let names = ["value", "first moment", "second moment"];
+        let squares = 9.0 * (t + 1) as f64;
+        let first = if case.optimizer == Optimizer::Adam { 3.0 } else { squares };
+        let terms = t + case.values.cols;
+        let tolerances =
+            [rounding(terms, 1.0 + 100.0 * RATE), rounding(terms, first), rounding(t + 1, squares)];
+        let names = ["value", "first state", "second state"];
         for (n, tolerance) in tolerances.into_iter().enumerate() {
             for (i, (g, w)) in got[n].iter().zip(&want[n]).enumerate() {
                 assert!((g - w).abs() <= tolerance, "{what}, step {t}, {} {i}: {g}, not {w}", names[n]);
@@ -65,7 +78,11 @@ fn compare<B: Backend>(backend: &B, what: &str, case: &Case, rows_only: bool) {
     }
 }
 
-pub fn check_adam_rows<B: Backend>(backend: &B) {
+pub fn check_rows<B: Backend>(backend: &B) {
+    OPTIMIZERS.into_iter().for_each(|optimizer| check_rows_by(backend, optimizer));
+}
+
+fn check_rows_by<B: Backend>(backend: &B, optimizer: Optimizer) {
     let mut rng = stream(7, "adam rows", 0);
     let shapes = DIMENSIONS.map(|d| (20, d)).into_iter().chain(COUNTS.map(|touched| (touched, 17)));
     for (touched, d) in shapes {
@@ -84,18 +101,19 @@ pub fn check_adam_rows<B: Backend>(backend: &B) {
             });
             (grads, [ids, offsets, members])
         });
-        let case = Case { steps: steps.collect(), values };
-        let what = format!("adam on {touched} rows x {d}");
+        let case = Case { optimizer, steps: steps.collect(), values };
+        let what = format!("{optimizer:?} on {touched} rows x {d}");
         compare(backend, &what, &case, true);
         let got = run(backend, &case, true);
         for t in 0..got.len() {
             let touched = &case.steps[t].1[0];
             for row in (0..ROWS).filter(|&row| !touched.contains(&(row as u32))) {
                 for (n, now) in got[t].iter().enumerate() {
-                    let start = if n == 0 { table(&case.values) } else { vec![0.0; ROWS * d] };
+                    let cols = now.len() / ROWS;
+                    let start = if n == 0 { table(&case.values) } else { vec![0.0; ROWS * cols] };
                     let before = if t == 0 { &start } else { &got[t - 1][n] };
                     let bits = |all: &[f64]| -> Vec<u64> {
-                        all[row * d..][..d].iter().map(|x| x.to_bits()).collect()
+                        all[row * cols..][..cols].iter().map(|x| x.to_bits()).collect()
                     };
                     assert_eq!(bits(now), bits(before), "{what}, step {t}: row {row} was touched");
                 }
@@ -104,21 +122,32 @@ pub fn check_adam_rows<B: Backend>(backend: &B) {
     }
 }
 
-pub fn check_adam<B: Backend>(backend: &B) {
+pub fn check_tables<B: Backend>(backend: &B) {
+    OPTIMIZERS.into_iter().for_each(|optimizer| check_tables_by(backend, optimizer));
+}
+
+fn check_tables_by<B: Backend>(backend: &B, optimizer: Optimizer) {
     let mut rng = stream(7, "adam", 0);
     let shapes = DIMENSIONS.map(|d| (5, d)).into_iter().chain(COUNTS.map(|rows| (rows, 17)));
     for (rows, d) in shapes {
         let values = Array::random(&mut rng, rows, d, 1.0);
         let steps = (0..6).map(|_| (Array::random(&mut rng, rows, d, 1.0), Default::default())).collect();
-        compare(backend, &format!("adam on {rows} x {d}"), &Case { values, steps }, false);
+        compare(
+            backend,
+            &format!("{optimizer:?} on {rows} x {d}"),
+            &Case { optimizer, values, steps },
+            false,
+        );
     }
     // A gradient of zero on fresh moments moves nothing; NaN shows.
     let mut grads = Array::zeros(3, 33);
     grads.set(1, 20, f64::NAN);
     let values = Array::random(&mut rng, 3, 33, 1.0);
-    let case = Case { steps: vec![(grads, Default::default())], values };
+    let case = Case { optimizer, steps: vec![(grads, Default::default())], values };
     let got = run(backend, &case, false);
     for (i, (&after, before)) in got[0][0].iter().zip(table(&case.values)).enumerate() {
-        assert!(if i == 33 + 20 { after.is_nan() } else { after == before }, "value {i} is {after}");
+        // Row-wise, it shows in the whole row.
+        let nan = if optimizer == Optimizer::RowwiseAdagrad { i / 33 == 1 } else { i == 33 + 20 };
+        assert!(if nan { after.is_nan() } else { after == before }, "value {i} is {after}");
     }
 }

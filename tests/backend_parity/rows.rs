@@ -1,7 +1,7 @@
-//! Memory, moving and adding rows, N3.
+//! Memory, moving and adding rows, dropout, N3.
 
 use crate::array::*;
-use smore::backend::{Backend, Reference};
+use smore::backend::{Backend, DeviceGroups, Dropout, Reference};
 use smore::rng::stream;
 
 pub fn check_memory<B: Backend>(backend: &B) {
@@ -104,6 +104,58 @@ pub fn check_add<B: Backend>(backend: &B) {
             let to = Array::random(&mut rng, count, d, 1.0);
             let want = run(&Reference, &from, &to);
             assert_same(&format!("add {count} x {d}"), &run(backend, &from, &to), &want);
+        }
+    }
+}
+
+pub fn check_add_groups<B: Backend>(backend: &B) {
+    fn run<B: Backend>(backend: &B, groups: &[Vec<u32>; 3], from: &Array, to: &Array) -> Array {
+        let [ids, offsets, members] = groups.each_ref().map(|index| backend.index(index).unwrap());
+        let mut to = to.on(backend);
+        backend.add_groups(&DeviceGroups { ids, offsets, members }, from.on(backend).mat(), to.mat_mut());
+        to.read()
+    }
+    let mut rng = stream(1, "add groups", 0);
+    for d in DIMENSIONS {
+        for count in COUNTS {
+            let mut ids = distinct(&mut rng, count, 150);
+            ids.sort_unstable();
+            let offsets = segments(&mut rng, count, 3);
+            let num_members = offsets[count] as usize;
+            let members = distinct(&mut rng, num_members, num_members + 7);
+            // In 4096ths: the sums are exact, in any order.
+            let from = Array::random(&mut rng, num_members + 7, d, 1.0);
+            let to = Array::random(&mut rng, 150, d, 1.0);
+            let groups = [ids, offsets, members];
+            let want = run(&Reference, &groups, &from, &to);
+            assert_same(&format!("add groups {count} x {d}"), &run(backend, &groups, &from, &to), &want);
+        }
+    }
+}
+
+pub fn check_dropout<B: Backend>(backend: &B) {
+    fn run<B: Backend>(backend: &B, dropout: Dropout, x: &Array) -> Array {
+        let mut x = x.on(backend);
+        backend.dropout(dropout, x.mat_mut());
+        x.read()
+    }
+    let mut rng = stream(1, "dropout", 0);
+    for (i, probability) in [0.0, 0.079, 0.5, 0.97].into_iter().enumerate() {
+        for d in DIMENSIONS {
+            for count in COUNTS {
+                // Without zeros, so that one that is dropped shows.
+                let x = Array::random(&mut rng, count, d, 1.0).map(|x| x + 2.0);
+                let dropout = Dropout::new(probability, 0x0123_4567_89ab_cdef << i);
+                let (got, want) = (run(backend, dropout, &x), run(&Reference, dropout, &x));
+                let what = format!("dropout {probability} of {count} x {d}");
+                // One product.
+                assert_close(&what, &got, &want, |i, k| f64::from(f32::EPSILON) * want.at(i, k).abs());
+                let dropped = (0..count).flat_map(|i| want.row(i)).filter(|&&x| x == 0.0).count();
+                if count * d >= 10_000 {
+                    let share = dropped as f64 / (count * d) as f64;
+                    assert!((share - f64::from(probability)).abs() < 0.02, "{what}: {share} is dropped");
+                }
+            }
         }
     }
 }

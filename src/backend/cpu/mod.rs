@@ -5,11 +5,12 @@
 //!
 //! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
 //! a file per family of operations: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`geometry`] (one
-//! functor per score), [`score`] (their shared launcher), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`optimizer`], [`rank`].
+//! functor per score), [`score`] (their shared launcher), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 
 pub mod beta;
 pub mod elementwise;
 pub mod geometry;
+pub mod label_loss;
 pub mod linear;
 pub mod loss;
 pub mod math;
@@ -111,6 +112,14 @@ impl Backend for Cpu {
 
     fn add(&self, from: View, to: ViewMut) {
         rows::add(from, to);
+    }
+
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: View, to: ViewMut) {
+        rows::add_groups(groups, from, to);
+    }
+
+    fn dropout(&self, dropout: Dropout, x: ViewMut) {
+        rows::dropout(dropout, x);
     }
 
     fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
@@ -223,22 +232,33 @@ impl Backend for Cpu {
         loss::loss(options, input, losses, positive_weights, weights);
     }
 
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: View,
+        scores: ViewMut,
+        losses: ViewMut,
+    ) {
+        label_loss::label_loss(loss, labels, row_weights, scores, losses);
+    }
+
     fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
         rows::n3(complex, scale, x, grads, penalties);
     }
 
-    fn adam_rows(
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: View,
         table: &mut Parameters<Self>,
     ) {
-        optimizer::adam_rows(step, groups, grads, table);
+        optimizer::optimize_rows(step, groups, grads, table);
     }
 
-    fn adam(&self, step: AdamStep, grads: View, table: &mut Parameters<Self>) {
-        optimizer::adam(step, grads, table);
+    fn optimize(&self, step: OptimizerStep, grads: View, table: &mut Parameters<Self>) {
+        optimizer::optimize(step, grads, table);
     }
 
     fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {

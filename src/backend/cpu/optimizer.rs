@@ -1,41 +1,74 @@
-//! Adam: on the rows of a batch, and on whole dense tables.
+//! The optimizers: on the rows of a batch, and on whole tables.
 
 use super::View;
+use super::math::LANES;
 use super::memory::Shared;
-use crate::backend::{AdamStep, Cpu, DeviceGroups, MatMut, Parameters};
+use crate::backend::{Cpu, DeviceGroups, MatMut, OptimizerStep, Parameters};
 use rayon::prelude::*;
 
 /// Rows per task.
 const ROWS: usize = 16;
 
+/// One step on a row.
 #[inline(always)]
-fn update(step: AdamStep, grads: &[f32], values: &mut [f32], first: &mut [f32], second: &mut [f32]) {
-    for (((g, p), m), v) in grads.iter().zip(values).zip(first).zip(second) {
-        *m = step.beta1 * *m + (1.0 - step.beta1) * g;
-        *v = step.beta2 * *v + (1.0 - step.beta2) * (g * g);
-        *p -= step.rate * *m / ((*v * step.second_correction).sqrt() + step.epsilon);
+fn update(step: OptimizerStep, grads: &[f32], values: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+    match step {
+        OptimizerStep::Adam(step) => {
+            for (((g, p), m), v) in grads.iter().zip(values).zip(first).zip(second) {
+                *m = step.beta1 * *m + (1.0 - step.beta1) * g;
+                *v = step.beta2 * *v + (1.0 - step.beta2) * (g * g);
+                *p -= step.rate * *m / ((*v * step.second_correction).sqrt() + step.epsilon);
+            }
+        }
+        OptimizerStep::Adagrad(step) => {
+            for ((g, p), sum) in grads.iter().zip(values).zip(first) {
+                *sum += g * g;
+                *p -= step.rate * g / (sum.sqrt() + step.epsilon);
+            }
+        }
+        OptimizerStep::RowwiseAdagrad(step) => {
+            first[0] += squares(grads) / grads.len() as f32;
+            let rate = step.rate / (first[0].sqrt() + step.epsilon);
+            grads.iter().zip(values).for_each(|(g, p)| *p -= rate * g);
+        }
+        OptimizerStep::Sgd { rate } => grads.iter().zip(values).for_each(|(g, p)| *p -= rate * g),
     }
 }
 
-/// A table's rows with their moments, written by several tasks at once.
+/// The sum of the squares of a row, in [`LANES`] partial sums.
+#[inline(always)]
+fn squares(values: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    for chunk in values.chunks(LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value * value);
+    }
+    lanes.iter().sum()
+}
+
+/// A table's rows with the optimizer's state, written by several tasks at once.
 enum Rows<'a> {
-    /// Values, first and second moments.
-    Apart([Shared<'a>; 3]),
+    /// Values, first and second state, with their columns.
+    Apart([(Shared<'a>, usize); 3]),
     /// All three of a row side by side.
     Interleaved(Shared<'a>),
 }
 
 impl<'a> Rows<'a> {
-    fn new(table: &'a mut Parameters<Cpu>) -> Self {
+    fn new(step: OptimizerStep, table: &'a mut Parameters<Cpu>) -> Self {
         let (rows, cols) = (table.rows, table.cols);
+        let [first, second] = step.optimizer().state(cols);
+        assert_eq!(table.state, [first, second], "the state of a table is its optimizer's");
         if table.interleaved {
+            assert_eq!([first, second], [cols, cols], "a row in a file has two moments");
             return Rows::Interleaved(Shared::new(MatMut::new(&mut table.values, rows, 3 * cols)));
         }
-        let buffers = [&mut table.values, &mut table.first, &mut table.second];
-        Rows::Apart(buffers.map(|b| Shared::new(MatMut::new(b, rows, cols))))
+        let shared = |(buffer, cols)| (Shared::new(MatMut::new(buffer, rows, cols)), cols);
+        Rows::Apart(
+            [(&mut table.values, cols), (&mut table.first, first), (&mut table.second, second)].map(shared),
+        )
     }
 
-    /// Values, first and second moments of a row.
+    /// Values, first and second state of a row.
     ///
     /// # Safety
     /// No two tasks may have the same row at the same time.
@@ -43,8 +76,10 @@ impl<'a> Rows<'a> {
     #[allow(clippy::mut_from_ref)]
     unsafe fn row(&self, row: usize, cols: usize) -> [&mut [f32]; 3] {
         match self {
-            // SAFETY: the three are different buffers, and the row is the caller's alone.
-            Rows::Apart(tables) => tables.each_ref().map(|table| unsafe { table.slice(row, 0, cols) }),
+            Rows::Apart(tables) => tables.each_ref().map(|(table, cols)| {
+                // SAFETY: the three are different buffers, and the row is the caller's alone.
+                unsafe { table.slice(row, 0, *cols) }
+            }),
             Rows::Interleaved(table) => {
                 // SAFETY: the row is the caller's alone, by this function's contract.
                 let (values, moments) = unsafe { table.slice(row, 0, 3 * cols) }.split_at_mut(cols);
@@ -55,12 +90,17 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// See [`Backend::adam_rows`](crate::backend::Backend::adam_rows).
-pub fn adam_rows(step: AdamStep, groups: &DeviceGroups<Cpu>, grads: View, table: &mut Parameters<Cpu>) {
+/// See [`Backend::optimize_rows`](crate::backend::Backend::optimize_rows).
+pub fn optimize_rows(
+    step: OptimizerStep,
+    groups: &DeviceGroups<Cpu>,
+    grads: View,
+    table: &mut Parameters<Cpu>,
+) {
     let cols = table.cols;
     assert_eq!((grads.cols, groups.offsets.len()), (cols, groups.ids.len() + 1));
     assert!(groups.ids.is_sorted_by(|a, b| a < b), "ids of groups ascend");
-    let all = Rows::new(table);
+    let all = Rows::new(step, table);
     groups.ids.par_chunks(ROWS).enumerate().for_each_init(
         || vec![0f32; cols],
         |sum, (chunk, ids)| {
@@ -93,11 +133,11 @@ pub fn adam_rows(step: AdamStep, groups: &DeviceGroups<Cpu>, grads: View, table:
     );
 }
 
-/// See [`Backend::adam`](crate::backend::Backend::adam).
-pub fn adam(step: AdamStep, grads: View, table: &mut Parameters<Cpu>) {
+/// See [`Backend::optimize`](crate::backend::Backend::optimize).
+pub fn optimize(step: OptimizerStep, grads: View, table: &mut Parameters<Cpu>) {
     let (rows, cols) = (table.rows, table.cols);
     assert_eq!((grads.rows, grads.cols), (rows, cols));
-    let all = Rows::new(table);
+    let all = Rows::new(step, table);
     (0..rows).into_par_iter().with_min_len(ROWS).for_each(|row| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -113,7 +153,7 @@ pub fn adam(step: AdamStep, grads: View, table: &mut Parameters<Cpu>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Backend, HostBuffer, Mat, RankTask, Scoring};
+    use crate::backend::{Backend, HostBuffer, Mat, Optimizer, RankTask, Scoring};
     use crate::rng::{below, stream};
 
     /// Values and moments, row by row: `[values, first, second]`.
@@ -140,7 +180,8 @@ mod tests {
                 for (row, values) in values.chunks(cols).enumerate() {
                     Cpu.upload(values, &mut buffer, row * parts * cols).unwrap();
                 }
-                Parameters::<Cpu> { rows: ROWS, cols, values: buffer, first, second, interleaved }
+                let state = Optimizer::Adam.state(cols);
+                Parameters::<Cpu> { rows: ROWS, cols, values: buffer, first, second, state, interleaved }
             });
             let grads: Vec<f32> = (0..ROWS * cols).map(|_| number()).collect();
             let mut gradient = Cpu.zeros(ROWS * cols).unwrap();
@@ -151,8 +192,13 @@ mod tests {
                 DeviceGroups { offsets: (0..=ids.len() as u32).map(|i| 2 * i).collect(), ids, members };
             for table in &mut both {
                 for t in 1..4 {
-                    adam_rows(AdamStep::new(0.1, t), &groups, Mat::new(&gradient, ROWS, cols), table);
-                    adam(AdamStep::new(0.1, t), Mat::new(&gradient, ROWS, cols), table);
+                    optimize_rows(
+                        Optimizer::Adam.step(0.1, t),
+                        &groups,
+                        Mat::new(&gradient, ROWS, cols),
+                        table,
+                    );
+                    optimize(Optimizer::Adam.step(0.1, t), Mat::new(&gradient, ROWS, cols), table);
                 }
             }
             assert!(rows(&both[0]) == rows(&both[1]), "{cols} columns");

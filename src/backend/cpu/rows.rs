@@ -1,7 +1,8 @@
-//! Moving and adding rows; N3.
+//! Moving and adding rows; dropout; N3.
 
 use super::memory::{CHUNK, Shared, assert_distinct, par_rows};
 use super::{View, ViewMut};
+use crate::backend::{Cpu, DeviceGroups, Dropout};
 use rayon::prelude::*;
 
 /// See [`Backend::gather`](crate::backend::Backend::gather).
@@ -60,6 +61,45 @@ pub fn add(from: View, to: ViewMut) {
                 *a += b;
             }
         }
+    });
+}
+
+/// See [`Backend::add_groups`](crate::backend::Backend::add_groups).
+pub fn add_groups(groups: &DeviceGroups<Cpu>, from: View, to: ViewMut) {
+    let DeviceGroups { ids, offsets, members } = groups;
+    assert_eq!((from.cols, offsets.len()), (to.cols, ids.len() + 1));
+    assert!(ids.is_sorted_by(|a, b| a < b), "ids of groups ascend");
+    let cols = to.cols;
+    let to = Shared::new(to);
+    ids.par_chunks(CHUNK).enumerate().for_each(|(chunk, ids)| {
+        for (i, &id) in ids.iter().enumerate() {
+            // SAFETY: the ids ascend (asserted above), so that each row has one task.
+            let to = unsafe { to.slice(id as usize, 0, cols) };
+            let group = chunk * CHUNK + i;
+            for &member in &members[offsets[group] as usize..offsets[group + 1] as usize] {
+                for (a, b) in to.iter_mut().zip(from.row(member as usize)) {
+                    *a += b;
+                }
+            }
+        }
+    });
+}
+
+/// See [`Backend::dropout`](crate::backend::Backend::dropout).
+pub fn dropout(dropout: Dropout, x: ViewMut) {
+    let scale = dropout.scale();
+    par_rows(x, CHUNK, |mut x| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..x.count {
+                    let hash = dropout.row((x.first + i) as u32);
+                    for (k, x) in x.row(i).iter_mut().enumerate() {
+                        *x = if dropout.keeps(hash, k as u32) { *x * scale } else { 0.0 };
+                    }
+                }
+            },
+        );
     });
 }
 

@@ -8,12 +8,13 @@
 //!
 //! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
 //! file per kernel file: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`score`], [`beta`], [`loss`],
-//! [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
+//! [`label_loss`], [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
 pub mod beta;
 pub mod ceilings;
 pub mod driver;
 pub mod elementwise;
+pub mod label_loss;
 pub mod linear;
 pub mod loss;
 pub mod memory;
@@ -183,6 +184,14 @@ impl Backend for Cuda {
         rows::add(self, from, to);
     }
 
+    fn add_groups(&self, groups: &DeviceGroups<Self>, from: View, to: ViewMut) {
+        rows::add_groups(self, groups, from, to);
+    }
+
+    fn dropout(&self, dropout: Dropout, x: ViewMut) {
+        rows::dropout(self, dropout, x);
+    }
+
     fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
         project::project(self, kind, step, relations, slots);
     }
@@ -303,22 +312,33 @@ impl Backend for Cuda {
         loss::loss(self, options, input, losses, positive_weights, weights);
     }
 
+    fn label_loss(
+        &self,
+        loss: LabelLoss,
+        labels: LabelRows<Self>,
+        row_weights: View,
+        scores: ViewMut,
+        losses: ViewMut,
+    ) {
+        label_loss::label_loss(self, loss, labels, row_weights, scores, losses);
+    }
+
     fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
         rows::n3(self, complex, scale, x, grads, penalties);
     }
 
-    fn adam_rows(
+    fn optimize_rows(
         &self,
-        step: AdamStep,
+        step: OptimizerStep,
         groups: &DeviceGroups<Self>,
         grads: View,
         table: &mut Parameters<Self>,
     ) {
-        optimizer::adam_rows(self, step, groups, grads, table);
+        optimizer::optimize_rows(self, step, groups, grads, table);
     }
 
-    fn adam(&self, step: AdamStep, grads: View, table: &mut Parameters<Self>) {
-        optimizer::adam(self, step, grads, table);
+    fn optimize(&self, step: OptimizerStep, grads: View, table: &mut Parameters<Self>) {
+        optimizer::optimize(self, step, grads, table);
     }
 
     fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {

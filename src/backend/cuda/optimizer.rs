@@ -1,25 +1,35 @@
-//! Adam. Kernels: `kernels/optimizer.cu`.
+//! The optimizers. Kernels: `kernels/optimizer.cu`.
 
+use super::driver::Argument;
 use super::memory::{RawMat, mat, mat_mut};
 use super::{Cuda, View};
-use crate::backend::{AdamStep, DeviceGroups, MatMut, Parameters};
+use crate::backend::{AdagradStep, DeviceGroups, MatMut, OptimizerStep, Parameters};
 
 /// A step as kernels take it.
-fn raw(step: AdamStep) -> [f32; 5] {
-    [step.rate, step.beta1, step.beta2, step.second_correction, step.epsilon]
+fn raw(step: OptimizerStep) -> Box<dyn Argument> {
+    match step {
+        OptimizerStep::Adam(s) => Box::new([s.rate, s.beta1, s.beta2, s.second_correction, s.epsilon]),
+        OptimizerStep::Adagrad(s) | OptimizerStep::RowwiseAdagrad(s) => {
+            let AdagradStep { rate, epsilon } = s;
+            Box::new([rate, epsilon])
+        }
+        OptimizerStep::Sgd { rate } => Box::new(rate),
+    }
 }
 
-/// Values and moments.
-fn tables(table: &mut Parameters<Cuda>) -> [RawMat; 3] {
+/// Values and state.
+fn tables(step: OptimizerStep, table: &mut Parameters<Cuda>) -> [RawMat; 3] {
     assert!(!table.interleaved, "only a mapped table is interleaved");
-    let (rows, cols) = (table.rows, table.cols);
-    [&mut table.values, &mut table.first, &mut table.second].map(|b| mat_mut(&mut MatMut::new(b, rows, cols)))
+    assert_eq!(table.state, step.optimizer().state(table.cols), "the state of a table is its optimizer's");
+    let (rows, cols, [first, second]) = (table.rows, table.cols, table.state);
+    [(&mut table.values, cols), (&mut table.first, first), (&mut table.second, second)]
+        .map(|(buffer, cols)| mat_mut(&mut MatMut::new(buffer, rows, cols)))
 }
 
-/// See [`Backend::adam_rows`](crate::backend::Backend::adam_rows).
-pub fn adam_rows(
+/// See [`Backend::optimize_rows`](crate::backend::Backend::optimize_rows).
+pub fn optimize_rows(
     cuda: &Cuda,
-    step: AdamStep,
+    step: OptimizerStep,
     groups: &DeviceGroups<Cuda>,
     grads: View,
     table: &mut Parameters<Cuda>,
@@ -27,34 +37,40 @@ pub fn adam_rows(
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((grads.cols, offsets.len()), (table.cols, ids.len() + 1));
     assert!(ids.len() <= table.rows);
-    let (grads, [values, first, second]) = (mat(grads), tables(table));
+    let (grads, [values, first, second]) = (mat(grads), tables(step, table));
     let touched = RawMat { rows: ids.len() as u32, ..values };
-    cuda.cells(
-        ["adam_rows1", "adam_rows4"],
-        grads.is_wide() && values.is_wide() && first.is_wide() && second.is_wide(),
-        touched,
-        &[
-            &raw(step),
-            &touched.rows,
-            &ids.address(),
-            &offsets.address(),
-            &members.address(),
-            &grads,
-            &values,
-            &first,
-            &second,
-        ],
-    );
+    let kernels = match step {
+        OptimizerStep::Adam(_) => ["adam_rows1", "adam_rows4"],
+        OptimizerStep::Adagrad(_) => ["adagrad_rows1", "adagrad_rows4"],
+        OptimizerStep::RowwiseAdagrad(_) => ["rowwise_adagrad_rows"; 2],
+        OptimizerStep::Sgd { .. } => ["sgd_rows1", "sgd_rows4"],
+    };
+    let (step_argument, ids, offsets, members) =
+        (raw(step), ids.address(), offsets.address(), members.address());
+    let arguments: [&dyn Argument; 9] =
+        [&*step_argument, &touched.rows, &ids, &offsets, &members, &grads, &values, &first, &second];
+    if let OptimizerStep::RowwiseAdagrad(_) = step {
+        return cuda.launch(kernels[0], [(touched.rows as usize).div_ceil(8), 1, 1], 256, &arguments[..8]);
+    }
+    let wide = grads.is_wide() && values.is_wide() && first.is_wide() && second.is_wide();
+    cuda.cells(kernels, wide, touched, &arguments);
 }
 
-/// See [`Backend::adam`](crate::backend::Backend::adam).
-pub fn adam(cuda: &Cuda, step: AdamStep, grads: View, table: &mut Parameters<Cuda>) {
+/// See [`Backend::optimize`](crate::backend::Backend::optimize).
+pub fn optimize(cuda: &Cuda, step: OptimizerStep, grads: View, table: &mut Parameters<Cuda>) {
     assert_eq!((grads.rows, grads.cols), (table.rows, table.cols));
-    let (grads, [values, first, second]) = (mat(grads), tables(table));
-    cuda.cells(
-        ["adam1", "adam4"],
-        grads.is_wide() && values.is_wide() && first.is_wide() && second.is_wide(),
-        values,
-        &[&raw(step), &grads, &values, &first, &second],
-    );
+    let (grads, [values, first, second]) = (mat(grads), tables(step, table));
+    let kernels = match step {
+        OptimizerStep::Adam(_) => ["adam1", "adam4"],
+        OptimizerStep::Adagrad(_) => ["adagrad1", "adagrad4"],
+        OptimizerStep::RowwiseAdagrad(_) => ["rowwise_adagrad"; 2],
+        OptimizerStep::Sgd { .. } => ["sgd1", "sgd4"],
+    };
+    let step_argument = raw(step);
+    let arguments: [&dyn Argument; 5] = [&*step_argument, &grads, &values, &first, &second];
+    if let OptimizerStep::RowwiseAdagrad(_) = step {
+        return cuda.launch(kernels[0], [(values.rows as usize).div_ceil(8), 1, 1], 256, &arguments[..4]);
+    }
+    let wide = grads.is_wide() && values.is_wide() && first.is_wide() && second.is_wide();
+    cuda.cells(kernels, wide, values, &arguments);
 }

@@ -1,7 +1,8 @@
-//! Moving and adding rows; N3. Kernels: `kernels/rows.cu`.
+//! Moving and adding rows; dropout; N3. Kernels: `kernels/rows.cu`.
 
-use super::memory::{Index, mat, mat_mut};
+use super::memory::{Index, RawMat, mat, mat_mut};
 use super::{Cuda, View, ViewMut};
+use crate::backend::{DeviceGroups, Dropout};
 
 /// See [`Backend::gather`](crate::backend::Backend::gather).
 pub fn gather(cuda: &Cuda, table: View, rows: &Index, mut out: ViewMut) {
@@ -37,6 +38,27 @@ pub fn add(cuda: &Cuda, from: View, mut to: ViewMut) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     let (from, to) = (mat(from), mat_mut(&mut to));
     cuda.cells(["add", "add4"], from.is_wide() && to.is_wide(), to, &[&from, &to]);
+}
+
+/// See [`Backend::add_groups`](crate::backend::Backend::add_groups).
+pub fn add_groups(cuda: &Cuda, groups: &DeviceGroups<Cuda>, from: View, mut to: ViewMut) {
+    let DeviceGroups { ids, offsets, members } = groups;
+    assert_eq!((from.cols, offsets.len()), (to.cols, ids.len() + 1));
+    assert!(ids.len() <= to.rows);
+    let (from, to) = (mat(from), mat_mut(&mut to));
+    let touched = RawMat { rows: ids.len() as u32, ..to };
+    cuda.cells(
+        ["add_groups1", "add_groups4"],
+        from.is_wide() && to.is_wide(),
+        touched,
+        &[&touched.rows, &ids.address(), &offsets.address(), &members.address(), &from, &to],
+    );
+}
+
+/// See [`Backend::dropout`](crate::backend::Backend::dropout).
+pub fn dropout(cuda: &Cuda, dropout: Dropout, mut x: ViewMut) {
+    let x = mat_mut(&mut x);
+    cuda.cells(["dropout", "dropout"], false, x, &[&dropout.raw(), &x]);
 }
 
 /// See [`Backend::n3`](crate::backend::Backend::n3).

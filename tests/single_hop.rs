@@ -1,0 +1,261 @@
+//! Single-hop training: gradients of the whole objective against finite differences in float64, the CPU and the CUDA
+//! kernels against the reference, sharing and tiles against a row of scores for each triple, and no bit that depends on
+//! threads.
+
+mod common;
+
+use common::{emulator, gpu};
+use smore::backend::{Backend, Cpu, HostBuffer, Reference};
+use smore::config::{Config, Objective};
+use smore::graph::CsrBuf;
+use smore::ids::Triple;
+use smore::model::{self, Weights};
+use smore::pipeline::SingleBatch;
+use smore::rng::{below, stream};
+use smore::sampler::SingleSampler;
+use smore::train::{SingleTrainer, single};
+use smore::{EntityId, RelationId};
+
+const ENTITIES: usize = 12;
+const RELATIONS: usize = 6;
+
+/// Options that change the arithmetic.
+const CASES: [&[&str]; 6] = [
+    &["model.name=complex", "training.objective=1vsall"],
+    &["model.name=complex", "training.objective=1vsall", "training.label_smoothing=0.2"],
+    &[
+        "model.name=complex",
+        "training.objective=kvsall",
+        "training.label_smoothing=0.1",
+        "model.dropout_entity=0.3",
+    ],
+    &[
+        "model.name=complex",
+        "training.objective=kvsall",
+        "training.loss=cross-entropy",
+        "model.dropout_entity=0.2",
+        "model.dropout_relation=0.3",
+        "training.optimizer=adagrad",
+    ],
+    &[
+        "model.name=gqe",
+        "training.objective=1vsall",
+        "model.dropout_relation=0.4",
+        "training.optimizer=rowwise-adagrad",
+    ],
+    &[
+        "model.name=gqe",
+        "model.norm=l2",
+        "training.objective=kvsall",
+        "sampling.direction=forward",
+        "training.optimizer=sgd",
+    ],
+];
+
+fn config(case: &[&str], dim: usize) -> Config {
+    let mut assignments: Vec<String> = case.iter().map(|s| s.to_string()).collect();
+    assignments.extend([format!("model.dim={dim}"), "model.gamma=3".into(), "training.batch_size=20".into()]);
+    Config::resolve(None, &assignments).unwrap()
+}
+
+/// A graph with few entities, so that triples share heads and pairs.
+fn graph() -> CsrBuf {
+    let mut rng = stream(1, "test graph", 0);
+    let mut id = |n: usize| below(&mut rng, n as u64) as u32;
+    let triples: Vec<Triple> = (0..90)
+        .map(|_| Triple {
+            head: EntityId(id(5)),
+            relation: RelationId(2 * id(RELATIONS / 2)),
+            tail: EntityId(id(ENTITIES)),
+        })
+        .collect();
+    CsrBuf::from_triples(ENTITIES, &triples)
+}
+
+fn batch(config: &Config, number: u64) -> SingleBatch {
+    let graph = graph();
+    let mut batch = SingleBatch::default();
+    SingleSampler::new(graph.view(), single::options(config)).unwrap().fill(number, &mut batch);
+    batch
+}
+
+/// With at most `tile` rows of scores at once.
+fn trainer<B: Backend>(backend: B, config: &Config, tile: usize) -> SingleTrainer<B> {
+    let model = model::create::<B>(&config.model).unwrap();
+    let mut weights =
+        Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, Some(config.training.optimizer)).unwrap();
+    weights.start(&backend, &*model, 5).unwrap();
+    SingleTrainer::with_tile(backend, model, weights, config, tile).unwrap()
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    for case in CASES {
+        for tile in [7, 1000] {
+            let config = config(case, 5);
+            let batch = batch(&config, 3);
+            assert!(batch.rows() > 7, "{case:?}: more than a tile");
+            let mut trainer = trainer(Reference, &config, tile);
+            trainer.gradients(&batch, 9).unwrap();
+            let gradients = trainer.last_gradients().unwrap();
+            for (t, gradient) in gradients.iter().enumerate() {
+                for (k, &gradient) in gradient.iter().enumerate() {
+                    let mut loss_at = |shift: f64| {
+                        let add = |shift: f64, trainer: &mut SingleTrainer<Reference>| {
+                            let Weights { entities, relations, .. } = &mut trainer.weights;
+                            let table = if t == 0 { entities } else { relations };
+                            table.values.as_mut_slice()[k] += shift;
+                        };
+                        add(shift, &mut trainer);
+                        trainer.gradients(&batch, 9).unwrap();
+                        add(-shift, &mut trainer);
+                        *trainer.losses().unwrap().last().unwrap()
+                    };
+                    let step = 1e-6;
+                    let slope = (loss_at(step) - loss_at(-step)) / (2.0 * step);
+                    let difference = (slope - gradient).abs();
+                    assert!(
+                        difference <= 1e-6 * (1.0 + slope.abs()),
+                        "{case:?}, tile {tile}, table {t}, number {k}: slope {slope}, gradient {gradient}"
+                    );
+                }
+                assert!(gradient.iter().any(|g| g.abs() > 1e-4), "{case:?}: table {t} has a gradient");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shared_row_of_scores_stands_for_one_row_per_triple() {
+    let config = config(CASES[0], 5);
+    let together = batch(&config, 0);
+    let labels = together.labels.len();
+    assert!(together.rows() < labels, "some triples share a pair");
+    let mut whole = trainer(Reference, &config, 1000);
+    whole.gradients(&together, 1).unwrap();
+    let loss = whole.losses().unwrap()[0];
+    let want = whole.last_gradients().unwrap();
+    let mut sums = [vec![0.0; want[0].len()], vec![0.0; want[1].len()]];
+    let mut losses = 0.0;
+    for row in 0..together.rows() {
+        for l in together.label_offsets[row]..together.label_offsets[row + 1] {
+            let edge = Triple {
+                head: EntityId(together.heads[row]),
+                relation: RelationId(together.relations[row]),
+                tail: EntityId(together.labels[l as usize]),
+            };
+            let mut alone = SingleBatch::default();
+            alone.assign(0, &[edge]);
+            whole.gradients(&alone, 1).unwrap();
+            losses += whole.losses().unwrap()[0];
+            for (sums, gradients) in sums.iter_mut().zip(whole.last_gradients().unwrap()) {
+                sums.iter_mut().zip(gradients).for_each(|(sum, g)| *sum += g);
+            }
+        }
+    }
+    assert!((losses / labels as f64 - loss).abs() < 1e-12, "loss {loss}, not {}", losses / labels as f64);
+    for (want, sums) in want.iter().zip(&sums) {
+        for (want, sum) in want.iter().zip(sums) {
+            assert!(
+                (sum / labels as f64 - want).abs() < 1e-12,
+                "gradient {want}, not {}",
+                sum / labels as f64
+            );
+        }
+    }
+}
+
+/// Gradients, and the losses of some steps, are those of the reference.
+fn check_training<B: Backend + Clone>(backend: &B) {
+    for case in CASES {
+        for (dim, tile) in [(5, 1000), (32, 8)] {
+            let config = config(case, dim);
+            let (mut fast, mut slow) =
+                (trainer(backend.clone(), &config, tile), trainer(Reference, &config, 1000));
+            let first = batch(&config, 0);
+            fast.gradients(&first, 1).unwrap();
+            slow.gradients(&first, 1).unwrap();
+            let (got, want) = (fast.last_gradients().unwrap(), slow.last_gradients().unwrap());
+            for (t, (got, want)) in got.into_iter().zip(want).enumerate() {
+                let greatest = want.iter().fold(0.0, |max: f64, g| max.max(g.abs()));
+                for (k, (g, w)) in got.into_iter().map(B::value).zip(want).enumerate() {
+                    assert!(
+                        (g - w).abs() <= 1e-5 * greatest + 1e-8,
+                        "{case:?}, d = {dim}, table {t}: gradient {k} is {g}, not {w}"
+                    );
+                }
+            }
+            for step in 1..=6 {
+                let batch = batch(&config, step);
+                fast.step(&batch, 1e-3, step).unwrap();
+                slow.step(&batch, 1e-3, step).unwrap();
+            }
+            let (a, b) = (fast.losses().unwrap(), slow.losses().unwrap());
+            assert_eq!(a.len(), 7, "one loss a step");
+            for (a, b) in a.iter().zip(b) {
+                assert!((a - b).abs() <= 2e-4 * b.abs(), "{case:?}, d = {dim}: loss {a}, not {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_cpu_trains_like_the_reference() {
+    check_training(&Cpu);
+}
+
+#[test]
+fn the_gpu_trains_like_the_reference() {
+    if let Some(cuda) = gpu::cuda() {
+        check_training(&cuda);
+    }
+}
+
+#[test]
+fn the_emulated_cuda_kernels_train_like_the_reference() {
+    if let Some(cuda) = emulator::cuda() {
+        check_training(&cuda);
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            CASES.map(|case| {
+                let config = config(case, 40);
+                let mut trainer = trainer(Cpu, &config, 9);
+                for step in 1..=4 {
+                    trainer.step(&batch(&config, step), 1e-2, step).unwrap();
+                }
+                let losses: Vec<u64> = trainer.losses().unwrap().into_iter().map(f64::to_bits).collect();
+                let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                let Weights { entities, relations, .. } = &trainer.weights;
+                (losses, [entities, relations].map(|table| bits(table.values.as_slice())))
+            })
+        })
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(5));
+}
+
+#[test]
+fn a_model_learns_the_triples_of_its_graph() {
+    for objective in ["training.objective=1vsall", "training.objective=kvsall"] {
+        let config = config(&["model.name=complex", objective], 16);
+        let mut trainer = trainer(Cpu, &config, 1000);
+        let mut loss = |from: u64, to: u64| {
+            let mut sum = 0.0;
+            for step in from..to {
+                trainer.step(&batch(&config, step), 1e-2, step).unwrap();
+                sum += trainer.losses().unwrap()[0];
+            }
+            sum / (to - from) as f64
+        };
+        let (start, _, end) = (loss(1, 20), loss(20, 300), loss(300, 320));
+        assert!(end < 0.8 * start, "{objective}: the loss falls from {start} to {end}");
+        assert_eq!(config.training.objective == Objective::OneVsAll, objective.contains("1vs"));
+    }
+}
