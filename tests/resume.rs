@@ -96,13 +96,13 @@ fn check<B: Backend>(backend: &dyn Fn() -> B, table: &str, more: &[&str]) {
         let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
         assert!(train(backend(), &whole, &config, &folder, false));
         let mut interrupted = 0;
-        let more = |_: &u32| {
+        let unfinished = |_: &u32| {
             assert!(!train(backend(), &pieces, &config, &folder, true), "{model}: it was to be stopped");
             let meta = checkpoint::read_meta(&pieces.join("state.safetensors")).unwrap();
             interrupted += usize::from(meta.valid_pending);
             meta.step < 14
         };
-        let count = 1 + (0..100).take_while(more).count();
+        let count = 1 + (0..100).take_while(unfinished).count();
         // Evaluations are due after the steps 3, 6, 9, 12 and 14.
         assert_eq!((count, interrupted), (14, 5), "{model}");
         assert!(train(backend(), &pieces, &config, &folder, false));

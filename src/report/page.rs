@@ -25,7 +25,13 @@ pub fn render(runs: &[RunData]) -> String {
     );
     match runs {
         [run] => {
-            let _ = write!(out, "<p class=\"sub\">{}</p></header>{}", escape(&state(run)), tiles(run));
+            let _ = write!(
+                out,
+                "<p class=\"sub\">{}: {}</p></header>{}",
+                escape(&run.name),
+                escape(&state(run)),
+                tiles(run)
+            );
         }
         _ => out += &format!("{}</header>", legend(runs)),
     }
@@ -59,11 +65,9 @@ pub fn render(runs: &[RunData]) -> String {
 fn state(run: &RunData) -> String {
     let (done, steps) = (run.steps_done(), run.info.steps);
     match (&run.test, done >= steps) {
-        (Some(_), true) => format!("{}: finished, {} steps", run.name, count(done)),
-        (Some(_), false) => {
-            format!("{}: ended early, after {} of {} steps", run.name, count(done), count(steps))
-        }
-        (None, _) => format!("{}: not finished, {} of {} steps", run.name, count(done), count(steps)),
+        (Some(_), true) => format!("finished, {} steps", count(done)),
+        (Some(_), false) => format!("ended early, after {} of {} steps", count(done), count(steps)),
+        (None, _) => format!("not finished, {} of {} steps", count(done), count(steps)),
     }
 }
 

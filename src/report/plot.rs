@@ -117,7 +117,7 @@ impl Plot<'_> {
                 };
                 let _ = write!(
                     out,
-                    "<circle class=\"{class} c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}{} step {}: {}{}</title></circle>",
+                    "<circle class=\"{class} c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}{}step {}: {}{}</title></circle>",
                     x(step),
                     y(value),
                     escape(&series.label),

@@ -9,7 +9,7 @@ use super::plan::RunPlan;
 use super::row_file::{self, RowFile};
 use super::step::Trainer;
 use super::tables::{self, Ahead};
-use super::watch::{self, LossWatch};
+use super::watch;
 use crate::backend::Backend;
 use crate::config::{Config, EvaluationConfig, TableKind};
 use crate::error::{Error, Result};
@@ -162,10 +162,20 @@ impl<B: Backend> Run<'_, B> {
     /// What the plan, the sampler, the disk or the device meet; [`Error::Training`] where the loss is not a
     /// number or diverges, with the last good model left in the folder. An error of the disk says what is kept.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome> {
-        let folder = self.folder;
+        let (folder, training) = (self.folder, self.config.training.clone());
         self.train_and_test(observer).map_err(|error| match error {
             Error::Io { path, source } if path.starts_with(folder.path()) => {
                 Error::file(path, format!("{source}: {}", folder.kept()))
+            }
+            Error::Training(what) => {
+                let kept = match training.table {
+                    TableKind::File => {
+                        "its entity rows were changed in place and are of no use any more: train again".into()
+                    }
+                    TableKind::Memory => folder.kept(),
+                };
+                let rate = training.learning_rate;
+                Error::Training(format!("{what}: the learning rate ({rate:?}) is probably too high; {kept}"))
             }
             other => other,
         })
@@ -231,7 +241,7 @@ impl<B: Backend> Run<'_, B> {
             steps: plan.steps,
             machine: Machine::this(),
             num_parameters: plan.num_parameters,
-            usage: None,
+            usage: folder.info().ok().and_then(|info| info.usage),
         };
         folder.write_info(&info)?;
         let log = Log::open(folder, meta.step)?;
@@ -255,23 +265,9 @@ impl<B: Backend> Run<'_, B> {
         let mut log_window = Window::new(config.training.batch_size);
         let mut stopped = false;
         let mut saved = Instant::now();
-        let diverged = |what: &str| {
-            let kept = match config.training.table {
-                TableKind::File => {
-                    "its entity rows were changed in place and are of no use any more: train again".into()
-                }
-                TableKind::Memory => folder.kept(),
-            };
-            let rate = config.training.learning_rate;
-            Error::Training(format!("{what}: the learning rate ({rate:?}) is probably too high; {kept}"))
-        };
         let save = |path: &Path, trainer: &Trainer<B>, meta: &Meta| {
             let (model, weights) = (trainer.model(), &trainer.weights);
-            let result = checkpoint::save(path, trainer.backend(), model, weights, meta, path == state);
-            result.map_err(|error| match error {
-                Error::Training(what) => diverged(&what),
-                other => other,
-            })
+            checkpoint::save(path, trainer.backend(), model, weights, meta, path == state)
         };
 
         let mut ahead = Ahead::default();
@@ -299,28 +295,10 @@ impl<B: Backend> Run<'_, B> {
             let due = pending || last || step.is_multiple_of(valid_every);
             let save_now = due || stopped || saved.elapsed() >= SAVE;
             if trainer.is_full() || log_now || report || save_now {
-                let losses = trainer.losses()?;
-                let first = step + 1 - losses.len() as u64;
-                for (index, loss) in losses.iter().enumerate() {
-                    let of = first + index as u64;
-                    if !loss.is_finite() {
-                        let part = watch::broken_part(plan.mix(), &trainer.query_losses(index)?);
-                        let weights = &trainer.weights;
-                        let row = watch::broken_row(trainer.backend(), trainer.model(), weights, &graph)?;
-                        let row = row.map(|row| format!("; after step {step} {row}")).unwrap_or_default();
-                        return Err(diverged(&format!("the loss of step {of} is {loss}; {part}{row}")));
-                    }
-                    LossWatch::add(&mut meta.loss, *loss);
-                    if let Some(w) = meta.loss.filter(|w| w.diverges(config.training.divergence_factor)) {
-                        let what = format!(
-                            "the loss diverges: at step {of} it is {:.4} (smoothed), after {:.4} at best and {:.4} at \
-                             the start (training.divergence_factor = {})",
-                            w.mean, w.best, w.first, config.training.divergence_factor
-                        );
-                        return Err(diverged(&what));
-                    }
-                    window.add(*loss);
-                    log_window.add(*loss);
+                let factor = config.training.divergence_factor;
+                for loss in watch::losses(&mut trainer, plan.mix(), &graph, factor, step, &mut meta.loss)? {
+                    window.add(loss);
+                    log_window.add(loss);
                 }
             }
             if report && !pending {
@@ -385,8 +363,10 @@ impl<B: Backend> Run<'_, B> {
         drop(pipeline);
         let queries = (meta.step - first) as f64 * config.training.batch_size as f64;
         usage.queries_per_second = queries / busy.seconds().max(1e-9);
-        info.usage = Some(usage);
-        folder.write_info(&info)?;
+        if meta.step > first {
+            info.usage = Some(usage);
+            folder.write_info(&info)?;
+        }
         let trained = !pending && (meta.step == plan.steps || gave_up(&config, &meta));
         let unfinished = Outcome { report: None, trained, step: meta.step, best_step: None, usage };
         if !trained {

@@ -1,7 +1,8 @@
 //! Whether a run's loss diverges, and where a number that is none came from.
 
+use super::Trainer;
 use crate::backend::Backend;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
 use crate::model::{Model, Weights};
@@ -39,9 +40,41 @@ impl LossWatch {
     }
 }
 
+/// The losses of the steps up to `step` that have not been asked for, each added to `watch`.
+///
+/// Errors with [`Error::Training`] at the first that is not finite, with where it came from, and at the first that
+/// makes the loss diverge. Whoever saves asks for the losses before, so what is saved is from before that.
+pub(super) fn losses<B: Backend>(
+    trainer: &mut Trainer<B>,
+    mix: &Mix,
+    graph: &KnowledgeGraph,
+    factor: f64,
+    step: u64,
+    watch: &mut Option<LossWatch>,
+) -> Result<Vec<f64>> {
+    let losses = trainer.losses()?;
+    for (index, &loss) in losses.iter().enumerate() {
+        let of = step + 1 + index as u64 - losses.len() as u64;
+        if !loss.is_finite() {
+            let part = broken_part(mix, &trainer.query_losses(index)?);
+            let row = broken_row(trainer.backend(), trainer.model(), &trainer.weights, graph)?;
+            let row = row.map(|row| format!("; after step {step} {row}")).unwrap_or_default();
+            return Err(Error::Training(format!("the loss of step {of} is {loss}; {part}{row}")));
+        }
+        LossWatch::add(watch, loss);
+        if let Some(LossWatch { first, mean, best }) = watch.filter(|watch| watch.diverges(factor)) {
+            return Err(Error::Training(format!(
+                "the loss diverges: at step {of} it is {mean:.4} (smoothed), after {best:.4} at best and {first:.4} at \
+                 the start (training.divergence_factor = {factor})"
+            )));
+        }
+    }
+    Ok(losses)
+}
+
 /// Which part of a batch has a loss that is no number: the structures of `mix`, whose queries have `losses`, in the
 /// order of the mix.
-pub(super) fn broken_part(mix: &Mix, losses: &[f64]) -> String {
+fn broken_part(mix: &Mix, losses: &[f64]) -> String {
     let mut first = 0;
     let broken = mix.parts.iter().filter_map(|(structure, queries)| {
         let theirs = &losses[first..first + queries];
@@ -61,7 +94,7 @@ const BLOCK: usize = 1 << 18;
 
 /// The first row of a table that holds a number which is not finite, in words; `None` where all are finite. Rows in
 /// a file are left out. Reads every table once.
-pub(super) fn broken_row<B: Backend>(
+fn broken_row<B: Backend>(
     backend: &B,
     model: &dyn Model<B>,
     weights: &Weights<B>,
