@@ -19,7 +19,7 @@ const SAVING: [&str; 12] = [
     "--dim=400",
     "--batch-size=16",
     "--negatives=16",
-    "--steps=40",
+    "--steps=120",
     "--set=training.valid_every=1",
     "--set=evaluation.queries=10",
     "--set=evaluation.valid_queries=2",
@@ -96,7 +96,7 @@ fn a_run_that_is_killed_at_random_moments_is_always_loadable_and_ends_with_the_s
         let mut command = smore(&folder, arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         fraction = (fraction * 9301.0 + 0.49297).fract();
-        let deadline = Instant::now() + Duration::from_millis(15) + time.mul_f64(fraction / 3.0);
+        let deadline = Instant::now() + Duration::from_millis(15) + time.mul_f64(fraction / 6.0);
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait().unwrap() {
                 assert!(status.success());
@@ -278,8 +278,9 @@ fn a_run_folder_that_may_not_be_written_to_can_be_evaluated_and_not_gone_on_with
 fn one_ctrl_c_stops_the_evaluation_at_the_end_which_can_be_made_later() {
     use std::io::{BufRead, BufReader};
     let folder = Folder::in_memory();
-    // Many queries of a wide model, few steps: the evaluation is what takes time.
-    let slow = ["train", "umls", "--dim=1500", "--steps=3", "--batch-size=16", "--negatives=16"];
+    // Many queries, few steps: the evaluation is what takes time.
+    let slow =
+        ["train", "umls", "--model=gqe", "--dim=256", "--steps=3", "--batch-size=16", "--negatives=16"];
     let slow = [&slow[..], &["--set=evaluation.valid_queries=1", "--set=evaluation.queries=2000"]].concat();
     let whole = [&slow[..], &["--run-dir=whole"]].concat();
     succeeds(&folder, &whole);
