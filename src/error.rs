@@ -46,6 +46,9 @@ pub enum Error {
     /// Training cannot go on (not-a-number, divergence).
     #[error("{0}")]
     Training(String),
+    /// The user asked for an end.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Error {

@@ -14,6 +14,7 @@
 //! | [`model`] | embedding geometries, composed from backend operations |
 //! | [`train`] | the loop, losses, optimizers, the run folder |
 //! | [`eval`] | filtered ranks, metrics, query sets, link prediction |
+//! | [`report`] | runs as an HTML page |
 //! | [`cli`] | arguments -> one library call -> printing |
 //!
 //! [`ids`], [`error`], [`rng`], [`config`], [`process`], [`progress`] and [`table`] are used throughout.
@@ -31,6 +32,7 @@ pub mod pipeline;
 pub mod process;
 pub mod progress;
 pub mod query;
+pub mod report;
 pub mod rng;
 pub mod sampler;
 pub mod storage;

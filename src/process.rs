@@ -52,7 +52,7 @@ pub fn mapped_bytes() -> Option<u64> {
 }
 
 /// Page faults of this process so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PageFaults {
     /// The page was in memory and only had to be mapped.
     pub minor: u64,
@@ -85,6 +85,13 @@ pub fn page_faults() -> PageFaults {
 /// Memory of the machine in bytes, swap included; `None` where the system has no `/proc`.
 pub fn total_memory() -> Option<u64> {
     Some(field("/proc/meminfo", "MemTotal:")? + field("/proc/meminfo", "SwapTotal:").unwrap_or(0))
+}
+
+/// Name of the processor; `None` where the system has no `/proc`, or does not tell it there.
+pub fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_string())
 }
 
 fn status(name: &str) -> Option<u64> {

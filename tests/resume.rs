@@ -3,18 +3,28 @@
 use safetensors::SafeTensors;
 use smore::backend::{Backend, Cpu};
 use smore::config::Config;
-use smore::train::{Observer, Run, RunFolder};
+use smore::train::{Observer, Run, RunFolder, checkpoint};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 mod common;
 use common::{Folder, emulator};
 
+/// Sets the flag after an evaluation on valid.
+struct StopAfterValid<'a>(&'a AtomicBool);
+
+impl Observer for StopAfterValid<'_> {
+    fn valid(&mut self, _: u64, _: &[(String, f64)], _: f64, _: bool) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 struct Silent;
 impl Observer for Silent {}
 
-/// Trains in `path`, from its state where there is one; `stop` ends it after one step.
+/// Trains in `path`, from its state where there is one; `stop` ends it after one step, in the
+/// evaluation that is due then if one is, and the next time after that evaluation and a step.
 fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
     let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
     let resume = path.exists();
@@ -22,6 +32,10 @@ fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, 
         true => RunFolder::resume(path).unwrap(),
         false => RunFolder::create(Some(path), config, &graph).unwrap(),
     };
+    let pending = checkpoint::read_meta(&run.state()).is_ok_and(|meta| meta.valid_pending);
+    let flag = AtomicBool::new(stop && !pending);
+    let mut observer: Box<dyn Observer> =
+        if stop { Box::new(StopAfterValid(&flag)) } else { Box::new(Silent) };
     let outcome = Run {
         backend,
         graph: Arc::new(graph),
@@ -29,9 +43,9 @@ fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, 
         folder: &run,
         query_cache: &folder.cache(),
         resume,
-        stop: &AtomicBool::new(stop),
+        stop: &flag,
     }
-    .train(&mut Silent)
+    .train(&mut *observer)
     .unwrap();
     outcome.report.is_some()
 }
@@ -101,9 +115,17 @@ fn check_pieces<B: Backend>(backend: &dyn Fn() -> B, config: &Config, model: &st
     let folder = Folder::in_memory();
     let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
     assert!(train(backend(), &whole, config, &folder, false));
-    let count = 1 + (0..100).take_while(|_| !train(backend(), &pieces, config, &folder, true)).count();
-    // The last piece has no step left to stop after.
-    assert_eq!(count, 14, "{model}");
+    let mut interrupted = 0;
+    let unfinished = |_: &u32| {
+        assert!(!train(backend(), &pieces, config, &folder, true), "{model}: it was to be stopped");
+        let meta = checkpoint::read_meta(&pieces.join("state.safetensors")).unwrap();
+        interrupted += usize::from(meta.valid_pending);
+        meta.step < 14
+    };
+    let count = 1 + (0..100).take_while(unfinished).count();
+    // Evaluations are due after the steps 3, 6, 9, 12 and 14.
+    assert_eq!((count, interrupted), (14, 5), "{model}");
+    assert!(train(backend(), &pieces, config, &folder, false));
     for file in ["model.safetensors", "state.safetensors", "test.json"].iter().chain(more) {
         assert!(read(&whole, file) == read(&pieces, file), "{model}: {file}");
     }

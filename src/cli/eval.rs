@@ -7,6 +7,7 @@ use crate::graph::Split;
 use crate::train::evaluate::{self, Queries};
 use crate::train::{Observer, RunFolder};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 /// Arguments of `smore eval`.
 #[derive(Debug, clap::Args)]
@@ -60,8 +61,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             Queries::Given(set)
         }
     };
+    // Nothing is lost by Ctrl-C here: it ends the process.
+    static NEVER: AtomicBool = AtomicBool::new(false);
     let (report, meta) = on!(args.device.open(global)?, backend =>
-        evaluate::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &mut Notes)
+        evaluate::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &NEVER, &mut Notes)
     )?;
     if global.json {
         return print_json(&report);

@@ -17,6 +17,7 @@ pub mod eval;
 pub mod options;
 pub mod progress;
 pub mod query;
+pub mod report;
 pub mod sample;
 pub mod train;
 
@@ -77,6 +78,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Ask a saved model a query
     Query(query::Args),
+    /// Write the curves and tables of runs as one HTML page
+    Report(report::Args),
     /// Write the queries of an evaluation, with their easy and hard answers, as JSON lines
     Sample(sample::Args),
     /// Measure the speed of sampling, training and evaluation
@@ -92,6 +95,7 @@ impl Command {
             Command::Train(args) => train::run(args, global),
             Command::Eval(args) => eval::run(args, global),
             Command::Query(args) => query::run(args, global),
+            Command::Report(args) => report::run(args, global),
             Command::Sample(args) => sample::run(args, global),
             Command::Bench(args) => bench::run(args, global),
             Command::Devices(args) => devices::run(args, global),

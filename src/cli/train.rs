@@ -79,12 +79,16 @@ fn train<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<
     note(spent(&outcome.usage));
     let Some(report) = outcome.report else {
         let path = folder.path().display();
-        note(format_args!(
-            "stopped after step {}; go on with: smore train --resume {path}",
-            count(outcome.step)
-        ));
+        let what = match outcome.trained {
+            true => "the evaluation after the last step was stopped; make it with",
+            false => "go on with",
+        };
+        note(format_args!("stopped after step {}; {what}: smore train --resume {path}", count(outcome.step)));
         return Err(Interrupted.into());
     };
+    if let Err(error) = crate::report::write(&[folder.path().to_path_buf()], None) {
+        note(format_args!("note: the run is complete, but its report could not be written: {error}"));
+    }
     if global.json {
         return print_json(&json!({
             "run": folder.path(),
@@ -96,7 +100,7 @@ fn train<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<
     }
     print(format_args!("\n{}", report.render()))?;
     note(format_args!(
-        "\nfinished in {}; the model of step {} is in {path}\n  smore eval {path}\n  smore query {path} \"{}\"",
+        "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {path}\n  smore query {path} \"{}\"",
         duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
         example(&folder).unwrap_or_default(),
@@ -113,13 +117,15 @@ fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
     same.training.steps = stored.training.steps;
     same.training.epochs = stored.training.epochs;
     same.training.valid_every = stored.training.valid_every;
+    same.training.patience = stored.training.patience;
+    same.training.divergence_factor = stored.training.divergence_factor;
     same.sampling.workers = stored.sampling.workers;
     same.sampling.queue = stored.sampling.queue;
     same.evaluation = stored.evaluation.clone();
     if same != stored {
         return Err(Error::invalid(
             "--resume goes on with the run's own model, data and sampling; only training.steps, training.epochs, \
-             training.valid_every, sampling.workers, sampling.queue and evaluation.* can be changed",
+             training.valid_every, training.patience, training.divergence_factor, sampling.workers, sampling.queue and evaluation.* can be changed",
         ));
     }
     Ok(config)

@@ -36,4 +36,4 @@ pub use multi_hop::MultiHop;
 pub use queries::{QueryOptions, QuerySet};
 pub use ranks::{RankCounts, count_ranks};
 pub use report::Report;
-pub use scorer::{QueryBlock, Scorer};
+pub use scorer::{Interruptible, QueryBlock, Scorer};

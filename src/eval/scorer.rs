@@ -1,9 +1,10 @@
 //! What is evaluated: anything that can count better and equal candidates for blocks of queries.
 
 use super::ranks::RankCounts;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId};
 use crate::query::{Query, Structure};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Queries of one structure with the answers to rank, borrowed from a [`QueryGroup`](super::QueryGroup).
 #[derive(Clone, Copy, Debug)]
@@ -78,4 +79,26 @@ pub trait Scorer {
     /// Counts for every target of the block, in the order of `targets`, as
     /// [`count_ranks`](super::count_ranks) defines them.
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>>;
+}
+
+/// A scorer that gives up before its next block, with [`Error::Interrupted`], once `stop` is set.
+#[derive(Debug)]
+pub struct Interruptible<'a, S: ?Sized> {
+    /// What scores.
+    pub scorer: &'a S,
+    /// Set from outside.
+    pub stop: &'a AtomicBool,
+}
+
+impl<S: Scorer + ?Sized> Scorer for Interruptible<'_, S> {
+    fn name(&self) -> String {
+        self.scorer.name()
+    }
+
+    fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::Interrupted),
+            false => self.scorer.rank(block),
+        }
+    }
 }

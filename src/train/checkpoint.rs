@@ -6,6 +6,7 @@
 //! `entities` and `relations` stand in the order of the run folder's `entities.tsv` and `relations.tsv`.
 //! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
+use super::watch::LossWatch;
 use crate::backend::{Backend, Parameters};
 use crate::error::{Error, Result};
 use crate::model::{Model, Weights};
@@ -31,9 +32,15 @@ pub struct Meta {
     pub version: String,
     /// Best mean MRR on valid so far, where there has been an evaluation.
     pub best_valid_mrr: Option<f64>,
-    /// Evaluations on valid since the best one.
+    /// Evaluations on valid since then.
     #[serde(default)]
     pub evaluations_since_best: u64,
+    /// Whether an evaluation on valid is due at this step that was interrupted.
+    #[serde(default)]
+    pub valid_pending: bool,
+    /// The losses so far.
+    #[serde(default)]
+    pub loss: Option<LossWatch>,
 }
 
 /// The key of [`Meta`] in a file's metadata.
@@ -78,8 +85,12 @@ pub fn save<B: Backend>(
                 let mut host = vec![B::Scalar::default(); BLOCK.min(rows * cols - first)];
                 backend.download(buffer, first, &mut host)?;
                 let numbers: Vec<f32> = host.into_iter().map(|x| B::value(x) as f32).collect();
-                if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
-                    return Err(Error::Training(format!("{name} after step {} holds {x}", meta.step)));
+                if let Some(at) = numbers.iter().position(|x| !x.is_finite()) {
+                    let (row, x) = ((first + at) / cols, numbers[at]);
+                    return Err(Error::Training(format!(
+                        "row {row} of {name} after step {} holds {x}",
+                        meta.step
+                    )));
                 }
                 let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
                 file.write_all(&bytes).map_err(Error::io(path))?;

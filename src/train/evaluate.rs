@@ -8,12 +8,15 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::report::Baseline;
-use crate::eval::{FrequencyBaseline, LinkPrediction, ModelScorer, MultiHop, QueryOptions, Report, Scorer};
+use crate::eval::{
+    FrequencyBaseline, Interruptible, LinkPrediction, ModelScorer, MultiHop, QueryOptions, Report, Scorer,
+};
 use crate::eval::{QuerySet, baseline, cache, link_prediction};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
 use crate::table::count;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 /// The queries of an evaluation.
 pub enum Queries<'a> {
@@ -23,7 +26,9 @@ pub enum Queries<'a> {
     Given(QuerySet),
 }
 
-/// Evaluates a run's best model on a split, beside the frequency baseline.
+/// Evaluates a run's best model on a split, beside the frequency baseline. Once `stop` is set it gives up with
+/// [`Error::Interrupted`].
+#[allow(clippy::too_many_arguments, reason = "each is a different thing that an evaluation needs")]
 pub fn evaluate_saved<B: Backend>(
     backend: &B,
     graph: &KnowledgeGraph,
@@ -31,6 +36,7 @@ pub fn evaluate_saved<B: Backend>(
     folder: &RunFolder,
     queries: Queries,
     split: Split,
+    stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<(Report, Meta)> {
     let Loaded { model, weights, meta, note } = load_model(backend, graph, config, folder)?;
@@ -61,6 +67,7 @@ pub fn evaluate_saved<B: Backend>(
     };
     let scorer = ModelScorer::new(backend, &*model, &weights);
     observer.stage(&format!("evaluating on {}", split.name()));
+    let scorer = Interruptible { scorer: &scorer, stop };
     let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
     Ok((report, meta))
 }
@@ -99,9 +106,9 @@ pub fn load_model<B: Backend>(
 }
 
 /// Ranks all queries of a set, and the split's triples where `links`, by a scorer and, up to [`baseline::MAX_EDGES`], by
-/// the baseline.
+/// the baseline, until the scorer is stopped.
 pub fn evaluate(
-    scorer: &impl Scorer,
+    scorer: &Interruptible<impl Scorer>,
     graph: &KnowledgeGraph,
     split: Split,
     set: &QuerySet,
@@ -114,6 +121,7 @@ pub fn evaluate(
     let (train, mut notes) = (graph.split(Split::Train), set.notes.clone());
     let theirs = if train.num_edges() <= baseline::MAX_EDGES {
         let baseline = FrequencyBaseline::new(&train, graph.num_relations());
+        let baseline = Interruptible { scorer: &baseline, stop: scorer.stop };
         Some(Baseline {
             link_prediction: link_prediction(&baseline)?,
             multi_hop: MultiHop::evaluate(&baseline, &set.groups, &mut |_| {})?,

@@ -3,24 +3,29 @@
 //! | file | what |
 //! | --- | --- |
 //! | `config.toml` | the resolved configuration; itself a valid `--config` |
-//! | `run.json` | version of smore, dataset, graph, device, steps |
+//! | `run.json` | version of smore, dataset, graph, device, steps, machine, what training took |
 //! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
 //! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables; a backslash, tab, line feed or carriage return in them is written as `\\`, `\t`, `\n` or `\r` |
 //! | `model.safetensors` | the best model by valid; with `training.table = "file"` the last one, without entity rows |
 //! | `entities.table` | with `training.table = "file"`: the entity rows and their optimizer state, of the last state ([`super::row_file`]); then there is no `entities.tsv`, rows are in the order of the graph's entities |
 //! | `state.safetensors` | the last state, with the optimizer's, to go on from |
-//! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` |
+//! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` ([`super::log`] has every field) |
+//! | `tensorboard/` | the same numbers as an event file |
 //! | `test.json` | the report at the end |
+//! | `report.html` | curves, tables and configuration to look at ([`crate::report`]) |
 
+use super::run::Usage;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
+use crate::process;
 use crate::storage::atomic;
+use crate::table::count;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A run folder, locked while this value lives if it was made or taken up for training.
@@ -44,6 +49,40 @@ pub struct RunInfo {
     pub device: String,
     /// Steps of the whole run.
     pub steps: u64,
+    /// Where it was trained last.
+    #[serde(default)]
+    pub machine: Machine,
+    /// Trained numbers.
+    #[serde(default)]
+    pub num_parameters: usize,
+    /// What training took since the run was begun or taken up again, once that has ended.
+    #[serde(default)]
+    pub usage: Option<Usage>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Name of the processor, where the system tells it.
+    pub processor: Option<String>,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Memory in bytes, swap included, where the system tells it.
+    pub memory_bytes: Option<u64>,
+    /// Operating system and architecture.
+    pub system: String,
+}
+
+impl Machine {
+    /// This one.
+    pub fn this() -> Self {
+        Machine {
+            processor: process::processor(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: process::total_memory(),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        }
+    }
 }
 
 /// A name as it stands in a column of a `.tsv` file.
@@ -65,7 +104,7 @@ impl RunFolder {
                     std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
                 }
                 std::fs::create_dir(path).map_err(|e| match e.kind() {
-                    std::io::ErrorKind::AlreadyExists => Error::file(
+                    ErrorKind::AlreadyExists => Error::file(
                         path,
                         "exists already: choose another --run-dir, or go on with it by --resume",
                     ),
@@ -82,7 +121,6 @@ impl RunFolder {
 
     /// Writes what does not change in a run.
     fn fill(&self, config: &Config, graph: &KnowledgeGraph) -> Result<()> {
-        self.set_config(config)?;
         let target = self.file("graph.smore");
         if std::fs::hard_link(graph.path(), &target).is_err() {
             atomic::write_by_path(&target, |temporary| {
@@ -103,7 +141,9 @@ impl RunFolder {
             let label = names.label(id).map(|label| format!("{inverse}{}", cell(&label))).unwrap_or_default();
             format!("{}\t{inverse}{}\t{label}\n", relation.0, cell(&names.name(id)))
         });
-        self.write_lines("relations.tsv", relations)
+        self.write_lines("relations.tsv", relations)?;
+        // Last: a folder with a configuration is whole.
+        self.set_config(config)
     }
 
     /// Removes the folder of a new run that failed before it had saved anything to go on from.
@@ -155,7 +195,13 @@ impl RunFolder {
 
     fn take(path: PathBuf) -> Result<Self> {
         let name = path.join(".lock");
-        let lock = File::create(&name).map_err(Error::io(&name))?;
+        let lock = File::create(&name).map_err(|e| match e.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::file(
+                &name,
+                format!("{e}: the run folder cannot be written to, and nothing in it was changed; copy it to where it can"),
+            ),
+            _ => Error::io(&name)(e),
+        })?;
         match lock.try_lock() {
             Ok(()) => Ok(RunFolder { path, _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => {
@@ -179,6 +225,19 @@ impl RunFolder {
     /// The last state, to go on from.
     pub fn state(&self) -> PathBuf {
         self.file("state.safetensors")
+    }
+
+    /// What there is to go on from after a failure, in words.
+    pub fn kept(&self) -> String {
+        let run = self.path.display();
+        match super::checkpoint::read_meta(&self.state()) {
+            Ok(meta) => format!(
+                "the state of step {} and the best model until then are kept; go on with smore train --resume {run}",
+                count(meta.step)
+            ),
+            Err(_) if self.state().exists() => format!("what is in {run} is left as it was"),
+            Err(_) => "nothing had been saved yet".into(),
+        }
     }
 
     /// Its configuration.
@@ -209,31 +268,19 @@ impl RunFolder {
         ))
     }
 
+    /// Reads `run.json`.
+    pub fn info(&self) -> Result<RunInfo> {
+        let path = self.file("run.json");
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let broken =
+            |e| Error::file(&path, format!("is not what smore wrote ({e}): train again, or use another run"));
+        serde_json::from_slice(&bytes).map_err(broken)
+    }
+
     /// Writes `run.json`.
     pub fn write_info(&self, info: &RunInfo) -> Result<()> {
         let text = serde_json::to_vec_pretty(info).expect("plain data");
         atomic::write_bytes(&self.file("run.json"), &text)
-    }
-
-    /// Appends a line to `metrics.jsonl`.
-    pub fn log(&self, record: &impl Serialize) -> Result<()> {
-        let path = self.file("metrics.jsonl");
-        let mut line = serde_json::to_vec(record).expect("plain data");
-        line.push(b'\n');
-        let file = File::options().create(true).append(true).open(&path);
-        file.and_then(|mut f| f.write_all(&line)).map_err(Error::io(&path))
-    }
-
-    /// Drops the lines of `metrics.jsonl` that a run which goes on after `step` is going to write again.
-    pub fn rewind_log(&self, step: u64) -> Result<()> {
-        let path = self.file("metrics.jsonl");
-        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
-        let kept = text.lines().filter(|line| {
-            let record: Option<serde_json::Value> = serde_json::from_str(line).ok();
-            record.is_some_and(|r| r["kind"] != "test" && r["step"].as_u64().is_some_and(|s| s <= step))
-        });
-        let kept: String = kept.map(|line| format!("{line}\n")).collect();
-        atomic::write_bytes(&path, kept.as_bytes())
     }
 }
 
@@ -244,7 +291,7 @@ fn first_free(runs: &Path, name: &str) -> Result<PathBuf> {
         let path = runs.join(if number == 1 { name.to_string() } else { format!("{name}-{number}") });
         match std::fs::create_dir(&path) {
             Ok(()) => return Ok(path),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(Error::io(&path)(e)),
         }
     }

@@ -2,16 +2,22 @@
 
 use super::checkpoint::{self, Meta};
 use super::evaluate::{Queries, evaluate_saved, query_set};
-use super::folder::{RunFolder, RunInfo};
+use super::folder::{Machine, RunFolder, RunInfo};
 use super::learner::Learner;
+use super::log::{self, Log, Record, ValidResults};
+use super::pace::{Stopwatch, Window};
 use super::plan::RunPlan;
 use super::row_file::{self, RowFile};
 use super::tables;
+use super::watch;
 use crate::backend::Backend;
 use crate::config::{Config, EvaluationConfig, Objective, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::group::QueryGroup;
-use crate::eval::{LinkPrediction, ModelScorer, MultiHop, QueryOptions, QuerySet, Report, link_prediction};
+use crate::eval::{
+    Interruptible, LinkPrediction, ModelScorer, MultiHop, QueryOptions, QuerySet, Report, Scorer,
+    link_prediction,
+};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model;
 use crate::process::{self, PageFaults};
@@ -19,7 +25,7 @@ use crate::query::Structure;
 use crate::sampler::SamplerOptions;
 use crate::storage::mmap::Access;
 use crate::table::count;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +75,8 @@ pub trait Observer {
 pub struct Outcome {
     /// Test results of the best model; `None` where the run was stopped.
     pub report: Option<Report>,
+    /// Whether training is done, so that where there is no report only the test was stopped.
+    pub trained: bool,
     /// Steps done.
     pub step: u64,
     /// The step whose model was kept.
@@ -78,7 +86,7 @@ pub struct Outcome {
 }
 
 /// What training took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Trained queries per second, evaluations and saving apart.
     pub queries_per_second: f64,
@@ -127,26 +135,6 @@ const SAVE: Duration = Duration::from_secs(300);
 /// Log lines of a run, besides those of evaluations.
 const LOG_LINES: u64 = 200;
 
-/// A line of `metrics.jsonl`.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Record<'a> {
-    Train(&'a Progress),
-    Valid {
-        step: u64,
-        mean_mrr: f64,
-        best: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        multi_hop: Option<&'a MultiHop>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        link_prediction: Option<&'a LinkPrediction>,
-    },
-    Test {
-        step: u64,
-        report: &'a Report,
-    },
-}
-
 /// Queries, negatives and caps as the sampler wants them.
 pub fn sampler_options(config: &Config) -> SamplerOptions {
     SamplerOptions {
@@ -175,8 +163,28 @@ impl<B: Backend> Run<'_, B> {
     /// # Errors
     ///
     /// What the plan, the sampler, the disk or the device meet; [`Error::Training`] where the loss is not a
-    /// number, with the last good model left in the folder.
+    /// number or diverges, with the last good model left in the folder. An error of the disk says what is kept.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome> {
+        let (folder, training) = (self.folder, self.config.training.clone());
+        self.train_and_test(observer).map_err(|error| match error {
+            Error::Io { path, source } if path.starts_with(folder.path()) => {
+                Error::file(path, format!("{source}: {}", folder.kept()))
+            }
+            Error::Training(what) => {
+                let kept = match training.table {
+                    TableKind::File => {
+                        "its entity rows were changed in place and are of no use any more: train again".into()
+                    }
+                    TableKind::Memory => folder.kept(),
+                };
+                let rate = training.learning_rate;
+                Error::Training(format!("{what}: the learning rate ({rate:?}) is probably too high; {kept}"))
+            }
+            other => other,
+        })
+    }
+
+    fn train_and_test(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let Run { backend, graph, config, folder, query_cache, resume, stop } = self;
         let model = model::create::<B>(&config.model)?;
         let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
@@ -201,8 +209,10 @@ impl<B: Backend> Run<'_, B> {
                     plan.steps
                 )));
             }
-            folder.rewind_log(meta.step)?;
             observer.note(&match plan.steps - meta.step {
+                _ if gave_up(&config, &meta) => {
+                    format!("{}: only the test is made again", patience(&config, &meta))
+                }
                 0 => format!("all {} steps are done: only the test is made again", meta.step),
                 left => format!("going on after step {}, {left} to go", meta.step),
             });
@@ -219,22 +229,25 @@ impl<B: Backend> Run<'_, B> {
             if config.training.table == TableKind::File {
                 observer.stage(&format!("writing {}", rows_path.display()));
             }
-            let tables = tables::start(&backend, &*model, &graph, &config, &rows_path)?;
-            folder.rewind_log(0)?;
-            tables
+            tables::start(&backend, &*model, &graph, &config, &rows_path)?
         };
 
         // Only now that nothing refuses the run any more.
         if resume {
             folder.set_config(&config)?;
         }
-        folder.write_info(&RunInfo {
+        let mut info = RunInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             dataset: graph.dataset().into(),
             graph: format!("{:016x}", graph.fingerprint()),
             device: backend.describe(),
             steps: plan.steps,
-        })?;
+            machine: Machine::this(),
+            num_parameters: plan.num_parameters,
+            usage: folder.info().ok().and_then(|info| info.usage),
+        };
+        folder.write_info(&info)?;
+        let log = Log::open(folder, meta.step)?;
 
         let valid = match config.training.objective {
             Objective::Queries => {
@@ -250,65 +263,52 @@ impl<B: Backend> Run<'_, B> {
         let mut log_window = Window::new(config.training.batch_size);
         let mut stopped = false;
         let mut saved = Instant::now();
-        let diverged = |what: &str| {
-            let folder = folder.path().display();
-            Error::Training(format!(
-                "{what}: the learning rate ({:?}) is probably too high; {}",
-                config.training.learning_rate,
-                match state.is_file() {
-                    _ if config.training.table == TableKind::File =>
-                        "its entity rows were changed in place and are of no use any more: train again".into(),
-                    true => format!("the last good state and model are kept in {folder}"),
-                    false => "nothing had been saved yet".into(),
-                }
-            ))
-        };
         let save = |path: &Path, learner: &Learner<B>, meta: &Meta| {
             let (model, weights) = (learner.model(), learner.weights());
-            let result = checkpoint::save(path, learner.backend(), model, weights, meta, path == state);
-            result.map_err(|error| match error {
-                Error::Training(what) => diverged(&what),
-                other => other,
-            })
+            checkpoint::save(path, learner.backend(), model, weights, meta, path == state)
         };
 
         let (mut usage, faults) = (Usage::default(), process::page_faults());
         let (first, mut busy, mut last_valid) = (meta.step, Stopwatch::default(), None);
         busy.go_on();
-        // Also where a run that has ended so is taken up again.
-        let has_stalled = |meta: &Meta| {
-            config.training.patience > 0 && meta.evaluations_since_best >= config.training.patience
-        };
-        while meta.step < plan.steps && !stopped && !has_stalled(&meta) {
-            let step = meta.step + 1;
-            learner.step(&mut rows, config.training.rate_at(step, plan.steps), step, step < plan.steps)?;
-            meta.step = step;
+        // A state that was saved in the middle of an evaluation begins with that evaluation.
+        let mut pending = meta.valid_pending;
+        while (meta.step < plan.steps && !gave_up(&config, &meta) || pending) && !stopped {
+            if !pending {
+                let step = meta.step + 1;
+                learner.step(
+                    &mut rows,
+                    config.training.rate_at(step, plan.steps),
+                    step,
+                    step < plan.steps,
+                )?;
+                meta.step = step;
+            }
+            let step = meta.step;
             stopped = stop.load(Ordering::Relaxed);
             let last = step == plan.steps;
-            let log = last || step.is_multiple_of(log_every);
-            let report = last || window.start.elapsed() >= REPORT;
-            let due = last || step.is_multiple_of(valid_every);
+            let log_now = !pending && (last || step.is_multiple_of(log_every));
+            let report = last || window.age() >= REPORT;
+            let due = pending || last || step.is_multiple_of(valid_every);
             let save_now = due || stopped || saved.elapsed() >= SAVE;
-            if learner.is_full() || log || report || save_now {
-                let losses = learner.losses()?;
-                for (loss, of) in losses.iter().zip(step + 1 - losses.len() as u64..) {
-                    if !loss.is_finite() {
-                        return Err(diverged(&format!("the loss of step {of} is {loss}")));
-                    }
-                    window.add(*loss);
-                    log_window.add(*loss);
+            if learner.is_full() || log_now || report || save_now {
+                let factor = config.training.divergence_factor;
+                for loss in watch::losses(&mut learner, plan.work(), &graph, factor, step, &mut meta.loss)? {
+                    window.add(loss);
+                    log_window.add(loss);
                 }
             }
-            if report {
+            if report && !pending {
                 usage.look(faults);
                 observer.progress(&window.report(step, plan.steps, learner.sampling_cpu_seconds()));
             }
-            if log {
-                folder.log(&Record::Train(&log_window.report(
-                    step,
-                    plan.steps,
-                    learner.sampling_cpu_seconds(),
-                )))?;
+            if log_now {
+                log.write(&Record::Train {
+                    progress: &log_window.report(step, plan.steps, learner.sampling_cpu_seconds()),
+                    learning_rate: config.training.rate_at(step, plan.steps),
+                    seconds: log.seconds_before() + busy.seconds(),
+                    unix_time: log::now(),
+                })?;
             }
             if !save_now {
                 continue;
@@ -317,25 +317,14 @@ impl<B: Backend> Run<'_, B> {
             log_window.stop();
             busy.stop();
             // Also where the run stops: going on after this step would not make up for it.
-            if due {
-                advise(&rows, Access::Sequential);
-                let scorer = ModelScorer::new(learner.backend(), learner.model(), learner.weights());
-                let (mut multi_hop, mut links) = (None, None);
-                match &valid {
-                    Valid::Queries(set) => {
-                        multi_hop = Some(MultiHop::evaluate(&scorer, &set.groups, &mut |_| {})?);
-                    }
-                    Valid::Links(queries) if !queries.is_empty() => {
-                        links = Some(LinkPrediction::evaluate(&scorer, queries, &mut |_| {})?);
-                    }
-                    Valid::Links(_) => {}
-                }
-                advise(&rows, Access::Random);
-                let structures = multi_hop.iter().flat_map(|results| &results.structures);
-                let each: Vec<(String, f64)> = structures
-                    .map(|s| (s.structure.clone(), s.metrics.mrr))
-                    .chain(links.map(|links| ("link prediction".to_string(), links.both.mrr)))
-                    .collect();
+            let results = match due {
+                true => evaluate_valid(&learner, &valid, &rows, stop)?,
+                false => None,
+            };
+            pending = due && results.is_none();
+            meta.valid_pending = pending;
+            if let Some(results) = &results {
+                let each = results.each();
                 let mean = each.iter().map(|(_, mrr)| mrr).sum::<f64>() / each.len().max(1) as f64;
                 let best = each.is_empty() || meta.best_valid_mrr.is_none_or(|b| mean > b);
                 if best {
@@ -346,11 +335,16 @@ impl<B: Backend> Run<'_, B> {
                     save(&best_path, &learner, &meta)?;
                 }
                 last_valid = Some(mean);
-                let (multi_hop, link_prediction) = (multi_hop.as_ref(), links.as_ref());
-                folder.log(&Record::Valid { step, mean_mrr: mean, best, multi_hop, link_prediction })?;
+                log.write(&Record::Valid { step, mean_mrr: mean, best, results })?;
                 observer.valid(step, &each, mean, best);
-            } else if meta.best_valid_mrr.is_none() || rows.is_some() {
-                save(&best_path, &learner, &meta)?;
+                if gave_up(&config, &meta) && !last {
+                    observer.note(&patience(&config, &meta));
+                }
+            } else {
+                stopped |= pending;
+                if meta.best_valid_mrr.is_none() || rows.is_some() {
+                    save(&best_path, &learner, &meta)?;
+                }
             }
             save(&state, &learner, &meta)?;
             // Only now that the rest is on the disk: a header that names this step has all of it.
@@ -365,16 +359,14 @@ impl<B: Backend> Run<'_, B> {
         }
         let queries = (meta.step - first) as f64 * config.training.batch_size as f64;
         usage.queries_per_second = queries / busy.seconds().max(1e-9);
-        let stalled = has_stalled(&meta);
-        if stalled && meta.step < plan.steps {
-            observer.note(&format!(
-                "training ends after step {}: the last {} evaluations on valid were not the best (training.patience)",
-                count(meta.step),
-                count(meta.evaluations_since_best)
-            ));
+        if meta.step > first {
+            info.usage = Some(usage);
+            folder.write_info(&info)?;
         }
-        if stopped && meta.step < plan.steps && !stalled {
-            return Ok(Outcome { report: None, step: meta.step, best_step: None, usage });
+        let trained = !pending && (meta.step == plan.steps || gave_up(&config, &meta));
+        let unfinished = Outcome { report: None, trained, step: meta.step, best_step: None, usage };
+        if !trained {
+            return Ok(unfinished);
         }
         if let (Some(_), Some(best), Some(last)) = (&rows, meta.best_valid_mrr, last_valid)
             && last < best
@@ -391,19 +383,17 @@ impl<B: Backend> Run<'_, B> {
         drop(rows);
 
         let backend = learner.into_backend();
-        let (report, best) = evaluate_saved(
-            &backend,
-            &graph,
-            &config,
-            folder,
-            Queries::Drawn(query_cache),
-            Split::Test,
-            observer,
-        )?;
-        folder.log(&Record::Test { step: meta.step, report: &report })?;
+        let queries = Queries::Drawn(query_cache);
+        let tested = evaluate_saved(&backend, &graph, &config, folder, queries, Split::Test, stop, observer);
+        let (report, best) = match tested {
+            // All steps are saved: what is left is to evaluate.
+            Err(Error::Interrupted) => return Ok(unfinished),
+            tested => tested?,
+        };
+        log.write(&Record::Test { step: meta.step, report: &report })?;
         let text = serde_json::to_vec_pretty(&report).expect("plain data");
         crate::storage::atomic::write_bytes(&folder.file("test.json"), &text)?;
-        Ok(Outcome { report: Some(report), step: meta.step, best_step: Some(best.step), usage })
+        Ok(Outcome { report: Some(report), trained, step: meta.step, best_step: Some(best.step), usage })
     }
 }
 
@@ -411,6 +401,56 @@ impl<B: Backend> Run<'_, B> {
 enum Valid {
     Queries(QuerySet),
     Links(QueryGroup),
+}
+
+impl Valid {
+    /// Ranks all of it.
+    fn rank(&self, scorer: &impl Scorer) -> Result<ValidResults> {
+        let mut results = ValidResults::default();
+        match self {
+            Valid::Queries(set) => {
+                results.multi_hop = Some(MultiHop::evaluate(scorer, &set.groups, &mut |_| {})?);
+            }
+            Valid::Links(queries) if !queries.is_empty() => {
+                results.link_prediction = Some(LinkPrediction::evaluate(scorer, queries, &mut |_| {})?);
+            }
+            Valid::Links(_) => {}
+        }
+        Ok(results)
+    }
+}
+
+/// Evaluates on valid; `None` where `stop` was set on the way.
+fn evaluate_valid<B: Backend>(
+    learner: &Learner<B>,
+    valid: &Valid,
+    rows: &Option<RowFile>,
+    stop: &AtomicBool,
+) -> Result<Option<ValidResults>> {
+    let scorer = ModelScorer::new(learner.backend(), learner.model(), learner.weights());
+    advise(rows, Access::Sequential);
+    let results = valid.rank(&Interruptible { scorer: &scorer, stop });
+    advise(rows, Access::Random);
+    match results {
+        Err(Error::Interrupted) => Ok(None),
+        results => results.map(Some),
+    }
+}
+
+/// Whether training ends because valid has not become better for too long.
+fn gave_up(config: &Config, meta: &Meta) -> bool {
+    config.training.patience > 0 && meta.evaluations_since_best >= config.training.patience
+}
+
+/// Why it did.
+fn patience(config: &Config, meta: &Meta) -> String {
+    format!(
+        "training ended early, after step {}: valid has not become better in the last {} evaluations \
+         (training.patience = {})",
+        count(meta.step),
+        count(meta.evaluations_since_best),
+        config.training.patience
+    )
 }
 
 fn query_options(evaluation: &EvaluationConfig, plan: &RunPlan, max_queries: usize) -> QueryOptions {
@@ -422,71 +462,5 @@ fn query_options(evaluation: &EvaluationConfig, plan: &RunPlan, max_queries: usi
 fn advise(rows: &Option<RowFile>, access: Access) {
     if let Some(rows) = rows {
         rows.advise(access);
-    }
-}
-
-/// Time that was spent training.
-#[derive(Default)]
-struct Stopwatch {
-    start: Option<Instant>,
-    spent: Duration,
-}
-
-impl Stopwatch {
-    fn go_on(&mut self) {
-        self.start = Some(Instant::now());
-    }
-
-    fn stop(&mut self) {
-        self.spent += self.start.take().map(|start| start.elapsed()).unwrap_or_default();
-    }
-
-    fn seconds(&self) -> f64 {
-        (self.spent + self.start.map(|start| start.elapsed()).unwrap_or_default()).as_secs_f64()
-    }
-}
-
-/// Losses and time since the last report.
-struct Window {
-    batch_size: usize,
-    start: Instant,
-    spent: Duration,
-    loss: f64,
-    steps: u64,
-}
-
-impl Window {
-    fn new(batch_size: usize) -> Self {
-        Window { batch_size, start: Instant::now(), spent: Duration::ZERO, loss: 0.0, steps: 0 }
-    }
-
-    fn add(&mut self, loss: f64) {
-        self.loss += loss;
-        self.steps += 1;
-    }
-
-    /// What has passed since the last report, evaluations apart; starts anew.
-    fn report(&mut self, step: u64, steps: u64, sampling_cpu_seconds: f64) -> Progress {
-        let seconds = (self.spent + self.start.elapsed()).as_secs_f64();
-        let count = self.steps.max(1) as f64;
-        let progress = Progress {
-            step,
-            steps,
-            loss: self.loss / count,
-            queries_per_second: self.steps as f64 * self.batch_size as f64 / seconds.max(1e-9),
-            sampling_cpu_seconds,
-        };
-        *self = Window::new(self.batch_size);
-        progress
-    }
-
-    /// Stops the clock for an evaluation...
-    fn stop(&mut self) {
-        self.spent += self.start.elapsed();
-    }
-
-    /// ... and starts it again.
-    fn go_on(&mut self) {
-        self.start = Instant::now();
     }
 }

@@ -375,4 +375,12 @@ impl<B: Backend> Trainer<B> {
             dense.map(|(b, t)| read(b, t.rows * t.cols)).collect::<Result<_>>()?,
         ))
     }
+
+    /// The losses of a step's queries, in the order of the mix: of step `index` of those that the last call of
+    /// [`Trainer::losses`] gave. To be asked for before the next step.
+    pub fn query_losses(&self, index: usize) -> Result<Vec<f64>> {
+        let mut host = vec![B::Scalar::default(); self.shape.queries];
+        self.backend.download(&self.buffers.losses, index * self.shape.queries, &mut host)?;
+        Ok(host.into_iter().map(B::value).collect())
+    }
 }
