@@ -421,7 +421,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     std::fs::write(folder.path().join("key.toml"), "[model]\ndimn = 3\n").unwrap();
     std::fs::write(folder.path().join("syntax.toml"), "[model\ndim = 3\n").unwrap();
     let cases: [(&[&str], &str); 20] = [
-        (&["--model=gpe"], "unknown model 'gpe': choose from gqe, query2box, complex"),
+        (&["--model=gpe"], "unknown model 'gpe': choose from gqe, query2box, complex, betae"),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
         (&["--set", "model.dim"], "expected key.path=value"),
         (&["--set", "model.dim=x"], "model.dim"),
@@ -689,4 +689,23 @@ fn bench_reports_rates_of_training_evaluation_and_sampling() {
 fn devices_are_listed() {
     let folder = Folder::in_memory();
     assert_eq!(json(smore(&folder).arg("devices"))["devices"][0]["name"], "cpu");
+}
+
+#[test]
+fn betae_is_trained_evaluated_and_asked_with_negations() {
+    let folder = Folder::in_memory();
+    let betae = ["--model=betae", "--dim=8", "--set", "model.hidden=16", "--steps=20"];
+    let mut tiny: Vec<&str> = TINY.iter().filter(|a| **a != "--dim=16").copied().collect();
+    tiny.extend(betae);
+    let report = json(smore(&folder).args(&tiny).args(["--set", "model.union=demorgan"]));
+    for structure in ["1p", "2u", "up", "2in", "3in", "inp", "pin", "pni"] {
+        assert!(report["report"]["multi_hop"][structure]["mrr"].is_f64(), "{structure}: {report}");
+    }
+    let query = "(('virus',('causes',)),('bacterium',('causes','n')))";
+    let answers = json(smore(&folder).args(["query", "run", query, "-k", "7"]));
+    assert_eq!(answers["structure"], "2in");
+    assert_eq!(answers["answers"].as_array().unwrap().len(), 7);
+    let refused = "model.union = demorgan needs a model with negation, which gqe has not";
+    let args = ["train", "umls", "--model=gqe", "--set", "model.union=demorgan", "--run-dir=other"];
+    fails(smore(&folder).args(args), 1, refused);
 }
