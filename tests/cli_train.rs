@@ -425,7 +425,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     let cases: [(&[&str], &str); 22] = [
         (
             &["--model=gpe"],
-            "unknown model 'gpe': choose from gqe, query2box, complex, distmult, rotate, transe",
+            "unknown model 'gpe': choose from gqe, query2box, betae, complex, distmult, rotate, transe",
         ),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
         (&["--set", "model.dim"], "expected key.path=value"),
@@ -777,7 +777,7 @@ fn a_run_that_gets_no_better_ends_by_its_patience() {
     single(&folder, "run", &set)
         .assert()
         .success()
-        .stderr(contains("the last 2 evaluations on valid were not the best"));
+        .stderr(contains("valid has not become better in the last 2 evaluations"));
     let steps = losses(&folder, "run").last().map_or(0, |(step, _)| *step);
     assert!(steps < 20_000, "{steps} steps");
     // Taken up again, it is still over.
@@ -785,7 +785,7 @@ fn a_run_that_gets_no_better_ends_by_its_patience() {
         .args(["train", "--resume", "run"])
         .assert()
         .success()
-        .stderr(contains("training ends after"));
+        .stderr(contains("only the test is made again"));
 }
 
 #[test]
@@ -797,4 +797,23 @@ fn single_hop_training_refuses_rows_in_a_file() {
         "training.table",
     );
     assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn betae_is_trained_evaluated_and_asked_with_negations() {
+    let folder = Folder::in_memory();
+    let betae = ["--model=betae", "--dim=8", "--set", "model.hidden=16", "--steps=20"];
+    let mut tiny: Vec<&str> = TINY.iter().filter(|a| **a != "--dim=16").copied().collect();
+    tiny.extend(betae);
+    let report = json(smore(&folder).args(&tiny).args(["--set", "model.union=demorgan"]));
+    for structure in ["1p", "2u", "up", "2in", "3in", "inp", "pin", "pni"] {
+        assert!(report["report"]["multi_hop"][structure]["mrr"].is_f64(), "{structure}: {report}");
+    }
+    let query = "(('virus',('causes',)),('bacterium',('causes','n')))";
+    let answers = json(smore(&folder).args(["query", "run", query, "-k", "7"]));
+    assert_eq!(answers["structure"], "2in");
+    assert_eq!(answers["answers"].as_array().unwrap().len(), 7);
+    let refused = "model.union = demorgan needs a model with negation, which gqe has not";
+    let args = ["train", "umls", "--model=gqe", "--set", "model.union=demorgan", "--run-dir=other"];
+    fails(smore(&folder).args(args), 1, refused);
 }

@@ -11,6 +11,8 @@
 //!
 //! The share of the roofline is the greatest of them over the time.
 
+mod beta;
+
 use super::options::{DeviceArgs, Opened};
 use super::{Global, print, print_json};
 use crate::backend::cuda::ceilings::{self, Ceilings};
@@ -215,6 +217,7 @@ fn bench<B: Backend>(
     drop((to, x, w, b));
 
     scores(&mut bench, queries, pool, d)?;
+    beta::bench(&mut bench, queries, pool, d)?;
     networks(&mut bench, queries, d)?;
     rows(&mut bench, table_rows, d)?;
     show(&bench, table_rows * d * 4, global)

@@ -20,7 +20,8 @@ Examples, with names or labels as the dataset has them; ^P is the inverse of P, 
   ('Q1',('P1',))                          what P1 leads to from Q1
   ('Q1',('P1','P2'))                      two steps
   (('Q1',('P1',)),('Q2',('^P2',)))        both at once
-  (('Q1',('P1',)),('Q2',('P2',)),('u',))  either of them")]
+  (('Q1',('P1',)),('Q2',('P2',)),('u',))  either of them
+  (('Q1',('P1',)),('Q2',('P2','n')))      the first and not the second (models with negation: betae)")]
 pub struct Args {
     /// Folder of a run
     run: PathBuf,

@@ -1,9 +1,10 @@
-//! Linear layers on a serial sgemm per chunk of rows.
+//! Linear layers on a serial sgemm per tile.
 
-use super::memory::{CHUNK, Rows, par_rows};
+use super::memory::{CHUNK, Shared, par_rows};
 use super::project::activate;
 use super::{View, ViewMut};
 use crate::backend::{Activation, HostBuffer, Mat};
+use rayon::prelude::*;
 
 /// A matrix as the multiplication reads it: element (i, j) at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -33,67 +34,62 @@ impl<'a> Operand<'a> {
             ..self
         }
     }
-
-    /// Rows `first..first + rows`.
-    pub fn rows(self, first: usize, rows: usize) -> Self {
-        let begin = (first * self.row_stride).min(self.data.len());
-        Operand { data: &self.data[begin..], rows, ..self }
-    }
 }
 
-/// `out = a b`, or `out += a b`, on this thread.
-pub fn matmul(a: Operand, b: Operand, accumulate: bool, out: &mut Rows) {
+/// Rows and columns of the part of a product that a task has. What a task reads is packed anew by every task: with
+/// tiles of 64 rows, packing the wide weights of BetaE takes longer than multiplying.
+const TILE: usize = 256;
+
+/// `out = a b` or `out += a b`, in parallel over fixed tiles of `out`.
+pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
-    assert_eq!((k, m), (b.rows, out.count));
+    assert_eq!((k, m, n), (b.rows, out.rows, out.cols));
     if m == 0 || n == 0 || k == 0 {
         if !accumulate {
-            (0..m).for_each(|i| out.row(i).fill(0.0));
+            super::rows::fill(0.0, out);
         }
         return;
     }
     let fits = |o: Operand| (o.rows - 1) * o.row_stride + (o.cols - 1) * o.col_stride < o.data.len();
-    assert!(fits(a) && fits(b) && out.cols() == n);
-    let (pointer, stride) = out.raw();
-    // SAFETY: the strides of a, b and out stay inside their slices (asserted above; for out by
-    // construction of `Rows`), and out is borrowed exclusively.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            pointer,
-            1,
-            stride as isize,
-            accumulate,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.col_stride as isize,
-            b.row_stride as isize,
-            1.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
-/// `out = a b` or `out += a b`, in parallel over fixed chunks of rows of `out`.
-pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
-    par_rows(out, CHUNK, |mut out| {
-        matmul(a.rows(out.first, out.count), b, accumulate, &mut out);
+    assert!(fits(a) && fits(b));
+    let (out, tiles) = (Shared::new(out), n.div_ceil(TILE));
+    (0..m.div_ceil(TILE) * tiles).into_par_iter().for_each(|i| {
+        let (row, col) = (i / tiles * TILE, i % tiles * TILE);
+        let (m, n) = (TILE.min(m - row), TILE.min(n - col));
+        let (pointer, stride) = out.tile(row, col, m, n);
+        // SAFETY: the strides of a and b stay inside their slices (asserted above), the tile inside `out` (asserted by
+        // `Shared::tile`), which no other task's tile overlaps.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                pointer,
+                1,
+                stride as isize,
+                accumulate,
+                a.data[row * a.row_stride..].as_ptr(),
+                a.col_stride as isize,
+                a.row_stride as isize,
+                b.data[col * b.col_stride..].as_ptr(),
+                b.col_stride as isize,
+                b.row_stride as isize,
+                1.0f32,
+                1.0f32,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
     });
 }
 
 /// See [`Backend::linear`](crate::backend::Backend::linear).
-pub fn linear(x: View, w: View, b: View, f: Activation, out: ViewMut) {
+pub fn linear(x: View, w: View, b: View, f: Activation, mut out: ViewMut) {
     assert_eq!((x.rows, x.cols, w.rows, b.cols), (out.rows, w.cols, out.cols, out.cols));
-    let (input, weights) = (Operand::new(x), Operand::new(w).transposed());
+    par_matmul(Operand::new(x), Operand::new(w).transposed(), false, out.again());
     par_rows(out, CHUNK, |mut out| {
-        matmul(input.rows(out.first, out.count), weights, false, &mut out);
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {

@@ -81,17 +81,6 @@ impl Rows<'_> {
     pub fn all(&mut self) -> &mut [f32] {
         self.data
     }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.cols
-    }
-
-    /// Pointer to the first scalar and distance between rows; row `i < count` has `cols` scalars.
-    pub fn raw(&mut self) -> (*mut f32, usize) {
-        assert!(self.count == 0 || (self.count - 1) * self.stride + self.cols <= self.data.len());
-        (self.data.as_mut_ptr(), self.stride)
-    }
 }
 
 /// Runs `body` on all chunks of `chunk` rows of `out`, in parallel.
@@ -144,6 +133,15 @@ impl<'a> Shared<'a> {
     /// Shares a slice as rows of `stride` scalars.
     pub fn new_rows(data: &'a mut [f32], stride: usize) -> Self {
         Shared { start: data.as_mut_ptr(), len: data.len(), stride, lifetime: PhantomData }
+    }
+
+    /// Pointer to the first scalar of `rows x cols` scalars from `row` and `col` on, and the distance between rows;
+    /// panics where they are not inside the matrix. Whoever writes there must be alone with them.
+    pub fn tile(&self, row: usize, col: usize, rows: usize, cols: usize) -> (*mut f32, usize) {
+        let begin = row * self.stride + col;
+        assert!(rows > 0 && begin + (rows - 1) * self.stride + cols <= self.len);
+        // SAFETY: in bounds by the assertion.
+        (unsafe { self.start.add(begin) }, self.stride)
     }
 
     /// `cols` scalars of row `row` from column `first` on.

@@ -1,6 +1,6 @@
 //! Digamma, trigamma and ln Gamma in float64 without branches or tables, so that loops over them vectorise.
 //!
-//! Each shifts its argument by [`SHIFT`] with its recurrence, whose terms are gathered into one fraction or one
+//! Each shifts its argument by 10 with its recurrence, whose terms are gathered into one fraction or one
 //! product, and then has the few terms that are left of the asymptotic series. For arguments from 1e-9 to 4e9; NaN
 //! stays NaN.
 

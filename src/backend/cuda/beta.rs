@@ -1,6 +1,6 @@
 //! Scores by the divergence of Beta distributions. Kernels: `kernels/beta.cu`, and for gradients those of the dot product.
 //!
-//! Entities are made float64 rows in slabs of at most [`SCRATCH`] bytes.
+//! Entities are made float64 rows in slabs of at most 32 MiB.
 
 use super::memory::{Allocation, Buffer, Index, RawMat, mat, mat_mut};
 use super::{Cuda, Mat, MatMut, View, ViewMut, score};

@@ -68,7 +68,7 @@ mod tests {
         close(ln_gamma(0.5), 0.5 * pi.ln());
         close(ln_gamma(1.0), 0.0);
         // 100! / 100 and 20! as exact products.
-        close(ln_gamma(21.0), (1..=20).map(|n| f64::from(n)).product::<f64>().ln());
+        close(ln_gamma(21.0), (1..=20).map(f64::from).product::<f64>().ln());
         close(ln_gamma(101.0), (1..=100).map(|n| f64::from(n).ln()).sum());
         // Their recurrences, across the shift and far beyond it.
         for x in [0.05, 0.3, 1.7, 19.5, 20.0, 777.7, 1e4] {
