@@ -18,6 +18,8 @@
 //     l2     2     2.5      2      2.2                       2   2.9   2   2.9
 //     box    4.5   5.1      4.25   4.5                       6   6.5   5   5.6
 //     dot    1     1.5      1      1.2                       1   1.3   1   1.3
+// Rotation, counted in its source only, per complex number: 7 forward, 8 of either gradient, one of them an inverse
+// root of the special function unit.
 #include "geometry.cuh"
 
 namespace score {

@@ -70,8 +70,8 @@ pub fn softplus_and_sigmoid(x: f32) -> (f32, f32) {
 pub fn sin_cos(x: f32) -> (f32, f32) {
     // pi / 2 in three parts, the first two exact in few bits.
     const HIGH: f32 = 1.570_312_5;
-    const MIDDLE: f32 = 4.837512970e-04;
-    const LOW: f32 = 7.54979013e-08;
+    const MIDDLE: f32 = 4.837_513e-4;
+    const LOW: f32 = 7.549_79e-8;
     // As in `exp`: the nearest quarter turn, and its number in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let shifted = x * std::f32::consts::FRAC_2_PI + ROUND;
