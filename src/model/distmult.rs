@@ -4,11 +4,9 @@
 //! [`network::deep_set`], the score `<q, e>`. It cannot tell a relation from its inverse by form, only by
 //! the row of its own that each direction has. Trained with N3 (Lacroix, Usunier and Obozinski 2018).
 
-use super::network::deep_set;
-use super::{DenseShape, Halves, Model, Widths, Workspace, network};
-use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
+use super::{Halves, Model, Widths, network};
+use crate::backend::{Backend, Projection, Scoring};
 use crate::config::ModelConfig;
-use crate::error::Result;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
@@ -49,37 +47,5 @@ impl<B: Backend> Model<B> for DistMult {
         self.range
     }
 
-    fn dense(&self) -> Vec<DenseShape> {
-        network::layers("set", self.dim, 4)
-    }
-
-    fn workspace(&self, backend: &B, inputs: usize, outputs: usize) -> Result<Workspace<B>> {
-        deep_set::workspace(backend, self.dim, inputs, outputs)
-    }
-
-    fn intersect(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        work: &mut Workspace<B>,
-        out: MatMut<B::Buffer>,
-    ) {
-        deep_set::forward(backend, dense, x, offsets, work, out);
-    }
-
-    fn intersect_backward(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        dout: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        dx: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    ) {
-        deep_set::backward(backend, dense, x, offsets, dout, work, dx, ddense);
-    }
+    network::deep_set::methods!();
 }

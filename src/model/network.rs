@@ -123,6 +123,52 @@ pub mod attention {
 pub mod deep_set {
     use super::*;
 
+    /// The methods of a [`Model`](crate::model::Model) whose sets of query rows are combined by this network.
+    macro_rules! methods {
+        () => {
+            fn dense(&self) -> Vec<crate::model::DenseShape> {
+                crate::model::network::layers("set", Model::<B>::widths(self).query, 4)
+            }
+
+            fn workspace(
+                &self,
+                backend: &B,
+                inputs: usize,
+                outputs: usize,
+            ) -> crate::error::Result<crate::model::Workspace<B>> {
+                let width = Model::<B>::widths(self).query;
+                crate::model::network::deep_set::workspace(backend, width, inputs, outputs)
+            }
+
+            fn intersect(
+                &self,
+                backend: &B,
+                dense: &[crate::backend::Mat<B::Buffer>],
+                x: crate::backend::Mat<B::Buffer>,
+                offsets: &B::Index,
+                work: &mut crate::model::Workspace<B>,
+                out: crate::backend::MatMut<B::Buffer>,
+            ) {
+                crate::model::network::deep_set::forward(backend, dense, x, offsets, work, out);
+            }
+
+            fn intersect_backward(
+                &self,
+                backend: &B,
+                dense: &[crate::backend::Mat<B::Buffer>],
+                x: crate::backend::Mat<B::Buffer>,
+                offsets: &B::Index,
+                dout: crate::backend::Mat<B::Buffer>,
+                work: &mut crate::model::Workspace<B>,
+                dx: crate::backend::MatMut<B::Buffer>,
+                ddense: &mut [B::Buffer],
+            ) {
+                crate::model::network::deep_set::backward(backend, dense, x, offsets, dout, work, dx, ddense);
+            }
+        };
+    }
+    pub(crate) use methods;
+
     /// hidden 1, hidden 2, mean, hidden 3, and the gradients of hidden 1, hidden 2, mean, hidden 3, out.
     pub fn workspace<B: Backend>(backend: &B, d: usize, n: usize, s: usize) -> Result<Vec<B::Buffer>> {
         buffers(backend, d, &[n, n, s, s, n, n, s, s, s])

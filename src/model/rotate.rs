@@ -5,11 +5,9 @@
 //! intersection is [`network::deep_set`] on the 2d reals, the score `gamma - sum_k |e_k - q_k|` with the
 //! modulus of the complex difference.
 
-use super::network::deep_set;
-use super::{DenseShape, Model, Widths, Workspace, network};
-use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
+use super::{Model, Widths, network};
+use crate::backend::{Backend, Projection, Scoring};
 use crate::config::ModelConfig;
-use crate::error::Result;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
@@ -47,37 +45,5 @@ impl<B: Backend> Model<B> for RotatE {
         self.range
     }
 
-    fn dense(&self) -> Vec<DenseShape> {
-        network::layers("set", 2 * self.dim, 4)
-    }
-
-    fn workspace(&self, backend: &B, inputs: usize, outputs: usize) -> Result<Workspace<B>> {
-        deep_set::workspace(backend, 2 * self.dim, inputs, outputs)
-    }
-
-    fn intersect(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        work: &mut Workspace<B>,
-        out: MatMut<B::Buffer>,
-    ) {
-        deep_set::forward(backend, dense, x, offsets, work, out);
-    }
-
-    fn intersect_backward(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        dout: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        dx: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    ) {
-        deep_set::backward(backend, dense, x, offsets, dout, work, dx, ddense);
-    }
+    network::deep_set::methods!();
 }
