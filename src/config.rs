@@ -3,7 +3,7 @@
 //! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 
-use crate::backend::{Activation, Optimizer};
+use crate::backend::{Activation, Optimizer, Scoring};
 use crate::error::{Error, Result};
 use crate::query::parse::parse_structures;
 use crate::query::structure::Structure;
@@ -51,6 +51,16 @@ pub enum Norm {
     L1,
     /// Root of the sum of squares.
     L2,
+}
+
+impl Norm {
+    /// The score by this distance.
+    pub fn scoring(self, gamma: f32) -> Scoring {
+        match self {
+            Norm::L1 => Scoring::L1 { gamma },
+            Norm::L2 => Scoring::L2 { gamma },
+        }
+    }
 }
 
 /// What becomes of the unions of a query.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 mod common;
-use common::{Folder, emulator};
+use common::{Folder, emulator, short_run};
 
 /// Sets the flag after an evaluation on valid.
 struct StopAfterValid<'a>(&'a AtomicBool);
@@ -67,23 +67,6 @@ fn so_does_one_on_the_cuda_backend() {
     }
 }
 
-/// A short run. Rows of 7 or 14 numbers: neither vectors nor pages hold a whole number of them.
-fn config(model: &str, table: &str) -> Config {
-    let set = [
-        &format!("model.name={model}"),
-        &format!("training.table={table}"),
-        "model.dim=7",
-        "training.batch_size=16",
-        "training.steps=14",
-        "training.valid_every=3",
-        "training.learning_rate=0.05",
-        "sampling.negatives=16",
-        "evaluation.queries=10",
-        "evaluation.valid_queries=5",
-    ];
-    Config::resolve(None, &set.map(String::from)).unwrap()
-}
-
 #[test]
 fn so_does_single_hop_training_with_dropout() {
     for (objective, optimizer) in [("1vsall", "adam"), ("kvsall", "adagrad"), ("1vsall", "rowwise-adagrad")] {
@@ -97,7 +80,7 @@ fn so_does_single_hop_training_with_dropout() {
             // More than an epoch.
             "training.batch_size=700".into(),
         ];
-        check_pieces(&|| Cpu, &config("complex", "memory").with(&set).unwrap(), objective, &[]);
+        check_pieces(&|| Cpu, &short_run("complex", "memory").with(&set).unwrap(), objective, &[]);
     }
 }
 
@@ -107,7 +90,7 @@ fn read(run: &Path, file: &str) -> Vec<u8> {
 
 fn check<B: Backend>(backend: &dyn Fn() -> B, table: &str, more: &[&str]) {
     for model in ["gqe", "query2box", "complex"] {
-        check_pieces(backend, &config(model, table), model, more);
+        check_pieces(backend, &short_run(model, table), model, more);
     }
 }
 
@@ -136,8 +119,8 @@ fn rows_in_a_file_are_trained_to_the_same_bits_as_rows_in_memory() {
     for model in ["gqe", "query2box", "complex"] {
         let folder = Folder::in_memory();
         let (memory, file) = (folder.path().join("memory"), folder.path().join("file"));
-        assert!(train(Cpu, &memory, &config(model, "memory"), &folder, false));
-        assert!(train(Cpu, &file, &config(model, "file"), &folder, false));
+        assert!(train(Cpu, &memory, &short_run(model, "memory"), &folder, false));
+        assert!(train(Cpu, &file, &short_run(model, "file"), &folder, false));
         let [state, rest] = [&memory, &file].map(|run| read(run, "state.safetensors"));
         let [state, rest] = [&state, &rest].map(|bytes| SafeTensors::deserialize(bytes).unwrap());
         let parts = ["entities", "entities.first", "entities.second"];

@@ -1,7 +1,6 @@
 //! Entity rows in a mapped file, as a user meets them: evaluated in place, refused by name, left by a dead process.
 
 use smore::backend::{Backend, Cpu};
-use smore::config::Config;
 use smore::train::row_file::{self, RowFile, Shape};
 use smore::train::{Observer, Run, RunFolder, RunPlan};
 use std::path::PathBuf;
@@ -9,31 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 mod common;
-use common::{Folder, emulator, json, smore};
-
-fn config(model: &str, table: &str) -> Config {
-    let set = [
-        &format!("model.name={model}"),
-        &format!("training.table={table}"),
-        "model.dim=7",
-        "training.batch_size=16",
-        "training.steps=14",
-        "training.valid_every=3",
-        "training.learning_rate=0.05",
-        "sampling.negatives=16",
-        "evaluation.queries=10",
-        "evaluation.valid_queries=5",
-    ];
-    Config::resolve(None, &set.map(String::from)).unwrap()
-}
+use common::{Folder, emulator, json, short_run, smore};
 
 struct Silent;
 impl Observer for Silent {}
 
-/// A run of [`config`] in `folder/run`, from its begin to its end.
+/// A run of [`short_run`] in `folder/run`, from its begin to its end.
 fn trained(folder: &Folder) -> PathBuf {
     let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
-    let (path, config) = (folder.path().join("run"), config("gqe", "file"));
+    let (path, config) = (folder.path().join("run"), short_run("gqe", "file"));
     let run = Run {
         backend: Cpu,
         folder: &RunFolder::create(Some(&path), &config, &graph).unwrap(),
@@ -75,7 +58,7 @@ fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
     let folder = Folder::in_memory();
     let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
     let plan = |table: &str| {
-        let config = config("gqe", table);
+        let config = short_run("gqe", table);
         let model = smore::model::create(&config.model).unwrap();
         RunPlan::new(&Cpu, &*model, &graph, &config).unwrap()
     };
@@ -95,7 +78,7 @@ fn a_gpu_is_refused() {
     let Some(gpu) = emulator::cuda() else { return };
     let folder = Folder::in_memory();
     let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
-    let config = config("gqe", "file");
+    let config = short_run("gqe", "file");
     let model = smore::model::create(&config.model).unwrap();
     let error = RunPlan::new(&gpu, &*model, &graph, &config).unwrap_err().to_string();
     assert!(error.contains("rows in a file are for the CPU") && error.contains("--device cpu"), "{error}");

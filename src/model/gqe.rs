@@ -39,10 +39,7 @@ impl<B: Backend> Model<B> for Gqe {
     }
 
     fn scoring(&self) -> Scoring {
-        match self.norm {
-            Norm::L1 => Scoring::L1 { gamma: self.gamma },
-            Norm::L2 => Scoring::L2 { gamma: self.gamma },
-        }
+        self.norm.scoring(self.gamma)
     }
 
     fn range(&self) -> f32 {

@@ -42,10 +42,7 @@ impl<B: Backend> Model<B> for TransE {
     }
 
     fn scoring(&self) -> Scoring {
-        match self.norm {
-            Norm::L1 => Scoring::L1 { gamma: self.gamma },
-            Norm::L2 => Scoring::L2 { gamma: self.gamma },
-        }
+        self.norm.scoring(self.gamma)
     }
 
     fn has_intersection(&self) -> bool {

@@ -83,3 +83,20 @@ pub fn skip(why: impl std::fmt::Display) {
     let thread = std::thread::current();
     let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("test"));
 }
+
+/// A short run. Rows of 7 or 14 numbers: neither vectors nor pages hold a whole number of them.
+pub fn short_run(model: &str, table: &str) -> smore::config::Config {
+    let set = [
+        &format!("model.name={model}"),
+        &format!("training.table={table}"),
+        "model.dim=7",
+        "training.batch_size=16",
+        "training.steps=14",
+        "training.valid_every=3",
+        "training.learning_rate=0.05",
+        "sampling.negatives=16",
+        "evaluation.queries=10",
+        "evaluation.valid_queries=5",
+    ];
+    smore::config::Config::resolve(None, &set.map(String::from)).unwrap()
+}
