@@ -1,7 +1,7 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
 //! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
+//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
 //! and their start),
 //! [`embed`] (runs a batch plan forward and backward).
 //!
@@ -15,8 +15,10 @@ pub mod embed;
 pub mod gqe;
 pub mod network;
 pub mod query2box;
+pub mod rescal;
 pub mod rotate;
 pub mod transe;
+pub mod tucker;
 pub mod weights;
 
 pub use embed::Embedder;
@@ -27,9 +29,11 @@ use crate::config::{ModelConfig, UnionForm};
 use crate::error::{Error, Result};
 use crate::query::{Mix, Plan, Structure};
 use crate::rng::Rng;
+use std::ops::Range;
 
 /// Names that [`create`] knows.
-pub const NAMES: [&str; 7] = ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe"];
+pub const NAMES: [&str; 9] =
+    ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe", "rescal", "tucker"];
 
 /// Scalars per row. `d` is the embedding dimension of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,11 @@ pub struct DenseShape {
 
 /// Buffers that a step needs between forward and backward.
 pub type Workspace<B> = Vec<<B as Backend>::Buffer>;
+
+/// Buffers of these lengths.
+pub fn allocate<B: Backend>(backend: &B, lengths: &[usize]) -> Result<Workspace<B>> {
+    lengths.iter().map(|&len| backend.zeros(len)).collect()
+}
 
 /// Of a model without a network for it.
 const PROJECTS: &str = "a model has a projection, or a `project` of its own";
@@ -111,7 +120,9 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     }
 
     /// The dense parameters, in the order in which the other methods receive them.
-    fn dense(&self) -> Vec<DenseShape>;
+    fn dense(&self) -> Vec<DenseShape> {
+        Vec::new()
+    }
 
     /// Turns entity rows into query embeddings: a copy, and zeros where a query row is wider.
     fn leaves(&self, backend: &B, rows: Mat<B::Buffer>, slots: MatMut<B::Buffer>) {
@@ -134,9 +145,21 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         backend.copy(dslots.columns(0, self.widths().entity), drows);
     }
 
-    /// Buffers for projections of `count` rows; those of gradients only where the model is `trained`.
-    fn project_workspace(&self, _backend: &B, _count: usize, _trained: bool) -> Result<Workspace<B>> {
-        Ok(Vec::new())
+    /// Which of [`Model::dense`] a projection uses: all that is trained in single-hop training.
+    fn projection_dense(&self) -> Range<usize> {
+        0..0
+    }
+
+    /// Whether a projection can take each relation of its uses once ([`ProjectStep::groups`]): where relations are, or
+    /// become, matrices.
+    fn shares_relations(&self) -> bool {
+        self.projection() == Some(Projection::Matrix)
+    }
+
+    /// Lengths of the buffers for projections of up to `count` rows with up to `relations` rows of relations; those of
+    /// gradients only where the model is `trained`.
+    fn project_workspace(&self, _count: usize, _relations: usize, _trained: bool) -> Vec<usize> {
+        Vec::new()
     }
 
     /// Moves `slots[step.inputs]` along relations to `slots[step.output..]`.
@@ -193,33 +216,40 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         unreachable!("{} has no negation", self.name())
     }
 
-    /// Buffers for intersections of `inputs` rows to `outputs` rows.
-    fn workspace(&self, backend: &B, inputs: usize, outputs: usize) -> Result<Workspace<B>>;
+    /// Lengths of the buffers for intersections of `inputs` rows to `outputs` rows.
+    fn workspace(&self, _inputs: usize, _outputs: usize) -> Vec<usize> {
+        Vec::new()
+    }
 
-    /// Intersects segments of `x` (`offsets` as in the backend's set operations) into `out`.
+    /// Intersects segments of `x` (`offsets` as in the backend's set operations) into `out`; only of a model that
+    /// [`Model::has_intersection`].
     fn intersect(
         &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        work: &mut Workspace<B>,
-        out: MatMut<B::Buffer>,
-    );
+        _backend: &B,
+        _dense: &[Mat<B::Buffer>],
+        _x: Mat<B::Buffer>,
+        _offsets: &B::Index,
+        _work: &mut Workspace<B>,
+        _out: MatMut<B::Buffer>,
+    ) {
+        unreachable!("{} has no intersection", self.name())
+    }
 
     /// Gradients of [`Model::intersect`] with the workspace that it left: writes `dx`, adds to `ddense`.
     #[allow(clippy::too_many_arguments)]
     fn intersect_backward(
         &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        dout: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        dx: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    );
+        _backend: &B,
+        _dense: &[Mat<B::Buffer>],
+        _x: Mat<B::Buffer>,
+        _offsets: &B::Index,
+        _dout: Mat<B::Buffer>,
+        _work: &mut Workspace<B>,
+        _dx: MatMut<B::Buffer>,
+        _ddense: &mut [B::Buffer],
+    ) {
+        unreachable!("{} has no intersection", self.name())
+    }
 }
 
 /// What the columns of a row are.
@@ -242,6 +272,12 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
             config.name
         )));
     }
+    if config.relation_dim.is_some() && config.name != "tucker" {
+        return Err(Error::invalid(format!(
+            "model.relation_dim is for tucker; rows of relations of {} follow from model.dim: leave it out",
+            config.name
+        )));
+    }
     match config.name.as_str() {
         "gqe" => Ok(Box::new(gqe::Gqe::new(config))),
         "query2box" => Ok(Box::new(query2box::Query2Box::new(config))),
@@ -250,6 +286,8 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
         "distmult" => Ok(Box::new(distmult::DistMult::new(config))),
         "rotate" => Ok(Box::new(rotate::RotatE::new(config))),
         "transe" => Ok(Box::new(transe::TransE::new(config))),
+        "rescal" => Ok(Box::new(rescal::Rescal::new(config))),
+        "tucker" => Ok(Box::new(tucker::TuckEr::new(config))),
         other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
     }
 }
