@@ -3,7 +3,7 @@
 //! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 
-use crate::backend::{Activation, Optimizer, Scoring};
+use crate::backend::{Activation, LossOptions, Optimizer, PoolLoss, Scoring};
 use crate::error::{Error, Result};
 use crate::query::parse::parse_structures;
 use crate::query::structure::Structure;
@@ -269,10 +269,12 @@ pub enum Objective {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
-    /// Softmax over all entities.
+    /// Softmax over all entities, or over the positive and its negatives.
     CrossEntropy,
     /// A sigmoid for each entity.
     Logistic,
+    /// What the margin lacks between the positive and each negative.
+    Margin,
 }
 
 /// How the learning rate changes in a run, after the warm-up.
@@ -309,9 +311,12 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// What is learnt: queries, 1vsall or kvsall.
     pub objective: Objective,
-    /// cross-entropy (default of 1vsall, possible with kvsall) or logistic (default of queries and kvsall).
+    /// cross-entropy (default of 1vsall), logistic (default of queries and kvsall) or margin (queries only). With
+    /// sampled negatives, see [`PoolLoss`](crate::backend::PoolLoss).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+    /// Loss margin: by how much a positive should beat each negative.
+    pub margin: f32,
     /// 1vsall, kvsall: share of the labels' weight that all entities get alike.
     pub label_smoothing: f32,
     /// Queries per step; triples with 1vsall, each in both directions; pairs (head, relation) with kvsall.
@@ -332,7 +337,8 @@ pub struct TrainingConfig {
     pub final_rate: f64,
     /// Steps in which the rate rises linearly from 0 to what the schedule says.
     pub warm_up: u64,
-    /// Self-adversarial softmax(temperature * score) over negatives; 0 weights them uniformly.
+    /// Losses logistic and margin: self-adversarial softmax(temperature * score) over negatives; 0 weights them
+    /// uniformly.
     pub adversarial_temperature: f32,
     /// Weights of queries.
     pub query_weighting: QueryWeighting,
@@ -354,6 +360,7 @@ impl Default for TrainingConfig {
             seed: 0,
             objective: Objective::Queries,
             loss: None,
+            margin: 1.0,
             label_smoothing: 0.0,
             batch_size: 512,
             steps: None,
@@ -383,6 +390,19 @@ impl TrainingConfig {
             Objective::OneVsAll => Loss::CrossEntropy,
             Objective::Queries | Objective::KvsAll => Loss::Logistic,
         })
+    }
+
+    /// The loss of queries with sampled negatives.
+    pub fn pool_loss(&self) -> LossOptions {
+        let temperature = self.adversarial_temperature;
+        LossOptions {
+            loss: match self.loss() {
+                Loss::CrossEntropy => PoolLoss::CrossEntropy,
+                Loss::Logistic => PoolLoss::Logistic,
+                Loss::Margin => PoolLoss::Margin { margin: self.margin },
+            },
+            adversarial_temperature: (temperature > 0.0).then_some(temperature),
+        }
     }
 
     /// Number of steps where an epoch is so many.
@@ -484,12 +504,14 @@ impl Config {
             (
                 matches!(
                     (t.objective, t.loss()),
-                    (Objective::Queries, Loss::Logistic)
+                    (Objective::Queries, _)
                         | (Objective::OneVsAll, Loss::CrossEntropy)
-                        | (Objective::KvsAll, _)
+                        | (Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
                 ),
-                "training.loss must be logistic with training.objective = queries, cross-entropy with 1vsall; kvsall takes both",
+                "training.loss must be cross-entropy with training.objective = 1vsall, and logistic or cross-entropy with \
+                 kvsall; queries takes margin, too",
             ),
+            (t.margin.is_finite(), "training.margin must be a finite number"),
             (
                 (0.0..=1.0).contains(&t.label_smoothing) && (single || t.label_smoothing == 0.0),
                 "training.label_smoothing must be between 0 and 1, and 0 with training.objective = queries",
@@ -802,8 +824,12 @@ mod tests {
     #[test]
     fn objectives_refuse_what_they_do_not_have() {
         for (assignments, expected) in [
-            (&["training.loss=cross-entropy"][..], "training.loss must be logistic"),
-            (&["training.objective=1vsall", "training.loss=logistic"], "cross-entropy with 1vsall"),
+            (
+                &["training.objective=1vsall", "training.loss=logistic"][..],
+                "cross-entropy with training.objective = 1vsall",
+            ),
+            (&["training.objective=kvsall", "training.loss=margin"], "logistic or cross-entropy with kvsall"),
+            (&["training.loss=margin", "training.margin=inf"], "training.margin"),
             (&["training.label_smoothing=0.1"], "training.label_smoothing"),
             (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
             (&["model.dropout_entity=0.1"], "model.dropout_entity"),

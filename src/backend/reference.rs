@@ -559,8 +559,6 @@ impl Backend for Reference {
             }
             let winner = best(&|r| positives.row(0)[r]);
             let p = positives.row(0)[winner];
-            positive_weights.row(0)[winner] = -0.5 * weight * sigmoid(-p);
-            let mut loss = softplus(-p);
             let negatives: Vec<(usize, usize, f64)> = (0..scores.cols)
                 .filter(|&n| mask[q * mask_words + n / 32] >> (n % 32) & 1 == 0)
                 .map(|n| {
@@ -572,11 +570,43 @@ impl Backend for Reference {
             let share =
                 |s: f64| options.adversarial_temperature.map_or(1.0, |t| (f64::from(t) * (s - max)).exp());
             let total: f64 = negatives.iter().map(|x| share(x.2)).sum();
-            for (n, root, s) in negatives {
-                loss += share(s) / total * softplus(s);
-                weights.row(root)[n] = 0.5 * weight * share(s) / total * sigmoid(s);
-            }
-            losses.row(0)[q] = 0.5 * weight * loss;
+            let (loss, dp) = match options.loss {
+                PoolLoss::Logistic => {
+                    let mut loss = 0.5 * softplus(-p);
+                    for (n, root, s) in negatives {
+                        loss += 0.5 * share(s) / total * softplus(s);
+                        weights.row(root)[n] = weight * 0.5 * share(s) / total * sigmoid(s);
+                    }
+                    (loss, -0.5 * sigmoid(-p))
+                }
+                PoolLoss::CrossEntropy => {
+                    // Relative to the greatest of all scores.
+                    let top = max.max(p);
+                    let rest: f64 = negatives.iter().map(|x| (x.2 - top).exp()).sum();
+                    let all = (p - top).exp() + rest;
+                    for &(n, root, s) in &negatives {
+                        weights.row(root)[n] = weight * (s - top).exp() / all;
+                    }
+                    // What the negatives add to a greatest e^p must not be lost.
+                    let loss = if p == top { rest.ln_1p() } else { all.ln() + top - p };
+                    (loss, -rest / all)
+                }
+                PoolLoss::Margin { margin } => {
+                    let (mut loss, mut dp) = (0.0, 0.0);
+                    for (n, root, s) in negatives {
+                        let (gap, w) = (f64::from(margin) + s - p, share(s) / total);
+                        // A gap that is NaN is not left out.
+                        if gap > 0.0 || gap.is_nan() {
+                            loss += w * gap;
+                            dp -= w;
+                            weights.row(root)[n] = weight * w;
+                        }
+                    }
+                    (loss, dp)
+                }
+            };
+            positive_weights.row(0)[winner] = weight * dp;
+            losses.row(0)[q] = weight * if p.is_nan() { p } else { loss };
         }
     }
 

@@ -313,12 +313,17 @@ fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usiz
     let words = pool.div_ceil(32);
     let mask = bench.backend.index(&vec![0; queries * words])?;
     let (mut losses, mut dpositives) = (bench.backend.zeros(queries)?, bench.backend.zeros(queries)?);
-    for (name, adversarial_temperature) in [("loss uniform", None), ("loss adversarial", Some(1.0))] {
+    for (name, loss, adversarial_temperature) in [
+        ("loss uniform", PoolLoss::Logistic, None),
+        ("loss adversarial", PoolLoss::Logistic, Some(1.0)),
+        ("loss cross-entropy", PoolLoss::CrossEntropy, None),
+        ("loss margin", PoolLoss::Margin { margin: 1.0 }, None),
+    ] {
         let bytes = 8.0 * (queries * pool) as f64;
         let size = format!("{} x {}", count(queries as u64), count(pool as u64));
         bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
             b.loss(
-                LossOptions { adversarial_temperature },
+                LossOptions { loss, adversarial_temperature },
                 &roots,
                 Mat::new(&positives, 1, queries),
                 Mat::new(&scores, queries, pool),

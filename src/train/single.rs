@@ -12,7 +12,7 @@ use crate::backend::{
     Scoring,
 };
 use crate::config::{Config, Loss, Objective};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, Weights};
 use crate::pipeline::{Groups, SingleBatch};
 use crate::rng::stream;
@@ -220,6 +220,7 @@ impl<B: Backend> SingleTrainer<B> {
             loss: match config.training.loss() {
                 Loss::CrossEntropy => LabelLoss::CrossEntropy { smoothing },
                 Loss::Logistic => LabelLoss::Logistic { smoothing },
+                Loss::Margin => return Err(Error::invalid("training.loss = margin needs sampled negatives")),
             },
             per_row: config.training.loss() == Loss::CrossEntropy,
             objective: config.training.objective,

@@ -115,7 +115,6 @@ impl<B: Backend> Trainer<B> {
             let empty = || backend.index(&[]);
             Ok(DeviceGroups { ids: empty()?, offsets: empty()?, members: empty()? })
         };
-        let temperature = config.training.adversarial_temperature;
         let buffers = Buffers {
             entity_rows: backend.index(&[])?,
             relation_rows: backend.index(&[])?,
@@ -144,7 +143,7 @@ impl<B: Backend> Trainer<B> {
             weights,
             embedder,
             options: StepOptions {
-                loss: LossOptions { adversarial_temperature: (temperature > 0.0).then_some(temperature) },
+                loss: config.training.pool_loss(),
                 weighting: config.training.query_weighting,
                 n3: config.model.n3,
                 optimizer: config.training.optimizer,
