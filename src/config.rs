@@ -239,11 +239,10 @@ impl Default for SamplingConfig {
 }
 
 /// How the queries of a batch are weighted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueryWeighting {
     /// 1 / sqrt(answers + 1), normalised over the batch.
-    #[default]
     Answers,
     /// All alike.
     Uniform,
@@ -252,17 +251,27 @@ pub enum QueryWeighting {
 /// What is learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Objective {
-    /// Answers of queries of any structure against sampled negatives; with `sampling.structures = "1p"`, single-hop
-    /// training by sampled negatives.
+    /// Answers of queries of any structure against sampled negatives.
     #[default]
     #[serde(rename = "queries")]
     Queries,
+    /// The tail of each training triple, in the directions of `sampling.direction`, against sampled negatives; every
+    /// triple once an epoch (Bordes et al. 2013).
+    #[serde(rename = "negatives")]
+    Negatives,
     /// The tail of each training triple against all entities (Lacroix, Usunier and Obozinski 2018).
     #[serde(rename = "1vsall")]
     OneVsAll,
     /// All tails of each pair (head, relation) against all entities (Dettmers et al. 2018).
     #[serde(rename = "kvsall")]
     KvsAll,
+}
+
+impl Objective {
+    /// Whether answers are trained against sampled negatives instead of all entities.
+    pub fn samples(self) -> bool {
+        matches!(self, Objective::Queries | Objective::Negatives)
+    }
 }
 
 /// How scores are turned into a loss.
@@ -309,22 +318,23 @@ pub enum TableKind {
 pub struct TrainingConfig {
     /// Decides the start, the batches and the query sets.
     pub seed: u64,
-    /// What is learnt: queries, 1vsall or kvsall.
+    /// What is learnt: queries, negatives, 1vsall or kvsall.
     pub objective: Objective,
-    /// cross-entropy (default of 1vsall), logistic (default of queries and kvsall) or margin (queries only). With
-    /// sampled negatives, see [`PoolLoss`](crate::backend::PoolLoss).
+    /// cross-entropy (default of 1vsall), logistic (default of the others) or margin (with sampled negatives only).
+    /// With sampled negatives, see [`PoolLoss`](crate::backend::PoolLoss).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
     /// Loss margin: by how much a positive should beat each negative.
     pub margin: f32,
     /// 1vsall, kvsall: share of the labels' weight that all entities get alike.
     pub label_smoothing: f32,
-    /// Queries per step; triples with 1vsall, each in both directions; pairs (head, relation) with kvsall.
+    /// Queries per step; directed edges with negatives; triples with 1vsall, each in both directions; pairs (head,
+    /// relation) with kvsall.
     pub batch_size: usize,
     /// Steps; excludes `epochs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Epochs; one is as many queries as the training graph has directed edges, with 1vsall and kvsall all of it once.
+    /// Epochs; one is as many queries as the training graph has directed edges, with the other objectives all of it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
     /// adam, adagrad, rowwise-adagrad or sgd.
@@ -340,8 +350,9 @@ pub struct TrainingConfig {
     /// Losses logistic and margin: self-adversarial softmax(temperature * score) over negatives; 0 weights them
     /// uniformly.
     pub adversarial_temperature: f32,
-    /// Weights of queries.
-    pub query_weighting: QueryWeighting,
+    /// Weights of queries: answers (default of queries) or uniform (default of negatives).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_weighting: Option<QueryWeighting>,
     /// Steps between evaluations on valid; 0 evaluates ten times in a run.
     pub valid_every: u64,
     /// Evaluations on valid without a better mean MRR after which training ends early; 0 is never.
@@ -371,7 +382,7 @@ impl Default for TrainingConfig {
             final_rate: 0.1,
             warm_up: 0,
             adversarial_temperature: 1.0,
-            query_weighting: QueryWeighting::Answers,
+            query_weighting: None,
             valid_every: 0,
             patience: 0,
             divergence_factor: 20.0,
@@ -388,7 +399,15 @@ impl TrainingConfig {
     pub fn loss(&self) -> Loss {
         self.loss.unwrap_or(match self.objective {
             Objective::OneVsAll => Loss::CrossEntropy,
-            Objective::Queries | Objective::KvsAll => Loss::Logistic,
+            Objective::Queries | Objective::Negatives | Objective::KvsAll => Loss::Logistic,
+        })
+    }
+
+    /// The weighting of queries: that which is given, or the objective's own.
+    pub fn query_weighting(&self) -> QueryWeighting {
+        self.query_weighting.unwrap_or(match self.objective {
+            Objective::Queries => QueryWeighting::Answers,
+            _ => QueryWeighting::Uniform,
         })
     }
 
@@ -491,6 +510,7 @@ impl Config {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
         config.training.loss = Some(config.training.loss());
+        config.training.query_weighting = Some(config.training.query_weighting());
         config.training.steps = Some(1);
         config.training.epochs = Some(DEFAULT_EPOCHS);
         config.to_toml().parse().expect("written a moment ago")
@@ -499,36 +519,36 @@ impl Config {
     /// Ranges that types cannot express.
     fn check(&self) -> Result<()> {
         let (t, m) = (&self.training, &self.model);
-        let single = t.objective != Objective::Queries;
+        let all_entities = !t.objective.samples();
         let rules = [
             (
                 matches!(
                     (t.objective, t.loss()),
-                    (Objective::Queries, _)
+                    (Objective::Queries | Objective::Negatives, _)
                         | (Objective::OneVsAll, Loss::CrossEntropy)
                         | (Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
                 ),
                 "training.loss must be cross-entropy with training.objective = 1vsall, and logistic or cross-entropy with \
-                 kvsall; queries takes margin, too",
+                 kvsall; queries and negatives take margin, too",
             ),
             (t.margin.is_finite(), "training.margin must be a finite number"),
             (
-                (0.0..=1.0).contains(&t.label_smoothing) && (single || t.label_smoothing == 0.0),
-                "training.label_smoothing must be between 0 and 1, and 0 with training.objective = queries",
+                (0.0..=1.0).contains(&t.label_smoothing) && (all_entities || t.label_smoothing == 0.0),
+                "training.label_smoothing must be between 0 and 1, and 0 with training.objective = queries and negatives",
             ),
             (
                 [m.dropout_entity, m.dropout_relation]
                     .iter()
-                    .all(|p| (0.0..1.0).contains(p) && (single || *p == 0.0)),
+                    .all(|p| (0.0..1.0).contains(p) && (all_entities || *p == 0.0)),
                 "model.dropout_entity and model.dropout_relation must be at least 0 and below 1, and 0 with \
-                 training.objective = queries",
+                 training.objective = queries and negatives",
             ),
             (
                 t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
                 "rows in a file hold Adam's state: use training.optimizer = adam, or training.table = memory",
             ),
             (
-                !single || t.table == TableKind::Memory,
+                !all_entities || t.table == TableKind::Memory,
                 "training.objective = 1vsall and kvsall change every entity's row in every step: use training.table = memory",
             ),
             (
@@ -587,7 +607,10 @@ impl Config {
 
     /// Training structures with their weights.
     pub fn training_mix(&self) -> Result<Vec<(Structure, f64)>> {
-        parse_structures(&self.sampling.structures)
+        parse_structures(match self.training.objective {
+            Objective::Negatives => "1p",
+            _ => &self.sampling.structures,
+        })
     }
 
     /// The same configuration with what depends on the model or is left to a default written out, so that
@@ -596,6 +619,7 @@ impl Config {
         let mut config = self.clone();
         config.model.gamma = Some(self.model.gamma());
         config.training.loss = Some(self.training.loss());
+        config.training.query_weighting = Some(self.training.query_weighting());
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
         }
@@ -841,9 +865,11 @@ mod tests {
             let message = set(assignments).unwrap_err().to_string();
             assert!(message.contains(expected), "{assignments:?}: {message}");
         }
-        let losses = ["queries", "1vsall", "kvsall"]
-            .map(|objective| set(&[&format!("training.objective={objective}")]).unwrap().training.loss());
-        assert_eq!(losses, [Loss::Logistic, Loss::CrossEntropy, Loss::Logistic]);
+        let of = |objective: &str| set(&[&format!("training.objective={objective}")]).unwrap().training;
+        let losses = ["queries", "negatives", "1vsall", "kvsall"].map(|objective| of(objective).loss());
+        assert_eq!(losses, [Loss::Logistic, Loss::Logistic, Loss::CrossEntropy, Loss::Logistic]);
+        let weighting = ["queries", "negatives"].map(|objective| of(objective).query_weighting());
+        assert_eq!(weighting, [QueryWeighting::Answers, QueryWeighting::Uniform]);
     }
 
     #[test]

@@ -84,6 +84,13 @@ fn so_does_single_hop_training_with_dropout() {
     }
 }
 
+#[test]
+fn so_does_training_by_sampled_negatives_over_more_than_an_epoch() {
+    let set =
+        ["objective=negatives", "loss=cross-entropy", "batch_size=900"].map(|s| format!("training.{s}"));
+    check_pieces(&|| Cpu, &short_run("rotate", "memory").with(&set).unwrap(), "rotate", &[]);
+}
+
 fn read(run: &Path, file: &str) -> Vec<u8> {
     std::fs::read(run.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }

@@ -9,7 +9,8 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{Model, Widths, check_expressible, plan};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
-use crate::sampler::{Pooling, SingleOptions};
+use crate::sampler::epoch::EdgeIndex;
+use crate::sampler::{Direction, Pooling, SingleOptions};
 use crate::table::bytes;
 use serde::Serialize;
 
@@ -121,11 +122,11 @@ impl RunPlan {
         config: &Config,
     ) -> Result<Self> {
         let work = match config.training.objective {
-            Objective::Queries => Self::queries(model, config)?,
+            Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
             _ if model.projection().is_none() => {
                 return Err(Error::invalid(format!(
-                    "{} projects by a network, and single-hop training cannot do that: choose another model, or \
-                     training.objective = \"queries\" with --structures 1p",
+                    "{} projects by a network, and training against all entities cannot do that: choose another model, or \
+                     training.objective = \"negatives\"",
                     model.name()
                 )));
             }
@@ -153,6 +154,11 @@ impl RunPlan {
         let state =
             |rows: usize, cols: usize| rows * config.training.optimizer.state(cols).iter().sum::<usize>();
         let steps = match &work {
+            // An epoch has every edge of its direction.
+            Work::Queries { .. } if config.training.objective == Objective::Negatives => {
+                let both = config.sampling.direction == Direction::Both;
+                config.training.num_steps(if both { num_edges } else { num_edges / 2 })
+            }
             Work::Queries { .. } => config.training.num_steps(num_edges),
             Work::Single(options) => {
                 let units = options.units(graph.split(Split::Train));
@@ -163,7 +169,11 @@ impl RunPlan {
             .map(|e| usize::from(e != 0.0));
         let buffer_bytes = match &work {
             Work::Queries { compiled, .. } => {
-                query_bytes(compiled, widths, &dense, config, backend.on_host())
+                let edges = match config.training.objective {
+                    Objective::Negatives => EdgeIndex::bytes(graph.num_entities()),
+                    _ => 0,
+                };
+                query_bytes(compiled, widths, &dense, config, backend.on_host()) + edges
             }
             Work::Single(options) => {
                 let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);

@@ -22,7 +22,7 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::model;
 use crate::process::{self, PageFaults};
 use crate::query::Structure;
-use crate::sampler::SamplerOptions;
+use crate::sampler::{SamplerOptions, Source};
 use crate::storage::mmap::Access;
 use crate::table::count;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,10 @@ const LOG_LINES: u64 = 200;
 pub fn sampler_options(config: &Config) -> SamplerOptions {
     SamplerOptions {
         seed: config.training.seed,
+        source: match config.training.objective {
+            Objective::Negatives => Source::Edges,
+            _ => Source::Answers,
+        },
         negatives: config.sampling.negatives,
         pool: config.sampling.pool,
         direction: config.sampling.direction,

@@ -144,7 +144,7 @@ impl<B: Backend> Trainer<B> {
             embedder,
             options: StepOptions {
                 loss: config.training.pool_loss(),
-                weighting: config.training.query_weighting,
+                weighting: config.training.query_weighting(),
                 n3: config.model.n3,
                 optimizer: config.training.optimizer,
             },
