@@ -6,7 +6,7 @@ use crate::config::{Config, Objective, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Model, Widths, check_expressible, plan};
+use crate::model::{Embedder, Model, check_expressible, plan};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
 use crate::sampler::epoch::EdgeIndex;
@@ -123,13 +123,6 @@ impl RunPlan {
     ) -> Result<Self> {
         let work = match config.training.objective {
             Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
-            _ if model.projection().is_none() => {
-                return Err(Error::invalid(format!(
-                    "{} projects by a network, and training against all entities cannot do that: choose another model, or \
-                     training.objective = \"negatives\"",
-                    model.name()
-                )));
-            }
             _ => Work::Single(single::options(config)),
         };
         let evaluated_structures = evaluated(model, config)?;
@@ -173,7 +166,7 @@ impl RunPlan {
                     Objective::Negatives => EdgeIndex::bytes(graph.num_entities()),
                     _ => 0,
                 };
-                query_bytes(compiled, widths, &dense, config, backend.on_host()) + edges
+                query_bytes(model, compiled, &dense, config, backend.on_host()) + edges
             }
             Work::Single(options) => {
                 let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);
@@ -255,13 +248,21 @@ impl RunPlan {
 }
 
 /// Bytes of the buffers of a step on queries and of the batches that wait.
-fn query_bytes(compiled: &Plan, widths: Widths, dense: &[usize], config: &Config, on_host: bool) -> usize {
+fn query_bytes<B: Backend>(
+    model: &dyn Model<B>,
+    compiled: &Plan,
+    dense: &[usize],
+    config: &Config,
+    on_host: bool,
+) -> usize {
+    let widths = model.widths();
     let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
     let negatives = config.sampling.num_negatives(compiled.num_queries);
     let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
     let step = 2 * rows * widths.entity
         + 2 * compiled.relation_uses.len() * widths.relation
-        + 2 * (roots + compiled.num_slots) * widths.query
+        + 2 * roots * widths.query
+        + Embedder::numbers(model, compiled, true)
         + 2 * roots * pool
         + dense.iter().sum::<usize>();
     // Of each row: its number, its place in a group, and at worst a group of its own.
