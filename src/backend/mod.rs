@@ -590,6 +590,21 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         grads: MatMut<Self::Buffer>,
         penalties: MatMut<Self::Buffer>,
     );
+    /// `squares[0, g]` = the sum of the squares of the numbers of a row: the sum of the rows `groups.members` of `from`,
+    /// added in that order.
+    fn group_squares(
+        &self,
+        groups: &DeviceGroups<Self>,
+        from: Mat<Self::Buffer>,
+        squares: MatMut<Self::Buffer>,
+    );
+    /// `squares[0, i]` = the sum of the squares of row `i`.
+    fn row_squares(&self, from: Mat<Self::Buffer>, squares: MatMut<Self::Buffer>);
+    /// `factor[0, 0] = min(1, bound / sqrt(sum of squares))`, so that what has these squares and is scaled by it has a
+    /// norm of at most `bound`; 1 where the sum is NaN.
+    fn clip_factor(&self, bound: f32, squares: Mat<Self::Buffer>, factor: MatMut<Self::Buffer>);
+    /// `x *= factor[0, 0]`; what is NaN stays NaN.
+    fn scale(&self, factor: Mat<Self::Buffer>, x: MatMut<Self::Buffer>);
     /// A step on the rows `groups.ids` of a table, whose state is the step's; a row's gradient is the sum of the rows
     /// `groups.members` of `grads`, added in that order. Other rows and their state stay.
     fn optimize_rows(

@@ -675,6 +675,31 @@ impl Backend for Reference {
         }
     }
 
+    fn group_squares(&self, groups: &DeviceGroups<Self>, from: Mat<Buffer>, mut squares: MatMut<Buffer>) {
+        for g in 0..groups.ids.len() {
+            let members = &groups.members[segment(&groups.offsets, g)];
+            let sum = |k: usize| members.iter().map(|&m| from.row(m as usize)[k]).sum::<f64>();
+            squares.row(0)[g] = (0..from.cols).map(|k| sum(k).powi(2)).sum();
+        }
+    }
+
+    fn row_squares(&self, from: Mat<Buffer>, mut squares: MatMut<Buffer>) {
+        for i in 0..from.rows {
+            squares.row(0)[i] = from.row(i).iter().map(|x| x * x).sum();
+        }
+    }
+
+    fn clip_factor(&self, bound: f32, squares: Mat<Buffer>, mut factor: MatMut<Buffer>) {
+        let norm = squares.row(0).iter().sum::<f64>().sqrt();
+        // Not `min`, which would take 1 for what is NaN as well, but by chance.
+        factor.row(0)[0] = if norm > f64::from(bound) { f64::from(bound) / norm } else { 1.0 };
+    }
+
+    fn scale(&self, factor: Mat<Buffer>, mut x: MatMut<Buffer>) {
+        let factor = factor.row(0)[0];
+        (0..x.rows).for_each(|i| x.row(i).iter_mut().for_each(|x| *x *= factor));
+    }
+
     fn optimize_rows(
         &self,
         step: OptimizerStep,

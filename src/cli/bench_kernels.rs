@@ -460,6 +460,24 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
     bench.time("add groups", size.clone(), cost(3.0), |b| {
         b.add_groups(&groups, Mat::new(&part, touched, d), MatMut::new(&mut table.values, table_rows, d));
     })?;
+    let mut squares = bench.backend.zeros(touched)?;
+    bench.time("group squares", size.clone(), cost(1.0), |b| {
+        b.group_squares(&groups, Mat::new(&part, touched, d), MatMut::new(&mut squares, 1, touched));
+    })?;
+    let rows_size = format!("{} rows x {d}", count(touched as u64));
+    bench.time("row squares", rows_size.clone(), cost(1.0), |b| {
+        b.row_squares(Mat::new(&part, touched, d), MatMut::new(&mut squares, 1, touched));
+    })?;
+    let mut factor = bench.backend.zeros(1)?;
+    let bytes = 4.0 * touched as f64;
+    bench.time("clip factor", count(touched as u64), Cost { bytes, ..Cost::default() }, |b| {
+        b.clip_factor(1e-9, Mat::new(&squares, 1, touched), MatMut::new(&mut factor, 1, 1));
+    })?;
+    // Near 1, so that the numbers stay.
+    bench.backend.upload(&[B::scalar(0.999_999)], &mut factor, 0)?;
+    bench.time("scale", rows_size, cost(2.0), |b| {
+        b.scale(Mat::new(&factor, 1, 1), MatMut::new(&mut part, touched, d));
+    })?;
     bench.time("dropout", format!("{} rows x {d}", count(touched as u64)), cost(2.0), |b| {
         b.dropout(Dropout::new(1e-6, 7), MatMut::new(&mut part, touched, d));
     })?;
