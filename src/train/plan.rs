@@ -131,6 +131,7 @@ impl RunPlan {
             }
             _ => Work::Single(single::options(config)),
         };
+        crate::model::penalty(model, config.regulariser())?;
         let evaluated_structures = evaluated(model, config)?;
         let num_edges = graph.split(Split::Train).num_edges();
         if num_edges == 0 {

@@ -219,7 +219,7 @@ impl<B: Backend> SingleTrainer<B> {
             seed: config.training.seed,
             loss: match config.training.loss() {
                 Loss::CrossEntropy => LabelLoss::CrossEntropy { smoothing },
-                Loss::Logistic => LabelLoss::Logistic { smoothing },
+                Loss::Logistic => LabelLoss::Logistic { smoothing, per_label: false },
             },
             per_row: config.training.loss() == Loss::CrossEntropy,
             objective: config.training.objective,

@@ -16,6 +16,7 @@ pub mod loss;
 pub mod math;
 pub mod memory;
 pub mod optimizer;
+pub mod penalty;
 pub mod project;
 pub mod rank;
 pub mod rows;
@@ -243,8 +244,8 @@ impl Backend for Cpu {
         label_loss::label_loss(loss, labels, row_weights, scores, losses);
     }
 
-    fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
-        rows::n3(complex, scale, x, grads, penalties);
+    fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {
+        penalty::penalise(penalty, row_weights, x, grads, penalties);
     }
 
     fn optimize_rows(

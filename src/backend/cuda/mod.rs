@@ -21,6 +21,7 @@ pub mod memory;
 #[cfg(unix)]
 pub mod nvidia;
 pub mod optimizer;
+pub mod penalty;
 pub mod project;
 pub mod rank;
 pub mod rows;
@@ -323,8 +324,8 @@ impl Backend for Cuda {
         label_loss::label_loss(self, loss, labels, row_weights, scores, losses);
     }
 
-    fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
-        rows::n3(self, complex, scale, x, grads, penalties);
+    fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {
+        penalty::penalise(self, penalty, row_weights, x, grads, penalties);
     }
 
     fn optimize_rows(

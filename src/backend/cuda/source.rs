@@ -12,6 +12,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
+    ("penalty.cu", include_str!("../../../kernels/penalty.cu")),
     ("project.cu", include_str!("../../../kernels/project.cu")),
     ("rank.cu", include_str!("../../../kernels/rank.cu")),
     ("rows.cu", include_str!("../../../kernels/rows.cu")),
