@@ -20,7 +20,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Options that change the arithmetic.
-const CASES: [&[&str]; 6] = [
+const CASES: [&[&str]; 7] = [
     &["model.name=complex", "training.objective=1vsall"],
     &["model.name=complex", "training.objective=1vsall", "training.label_smoothing=0.2"],
     &[
@@ -50,6 +50,8 @@ const CASES: [&[&str]; 6] = [
         "sampling.direction=forward",
         "training.optimizer=sgd",
     ],
+    // A network projects, and another one, of sets, has no part.
+    &["model.name=betae", "model.hidden=7", "training.objective=1vsall", "training.optimizer=adagrad"],
 ];
 
 fn config(case: &[&str], dim: usize) -> Config {
@@ -102,9 +104,10 @@ fn gradients_are_the_slopes_of_the_loss() {
                 for (k, &gradient) in gradient.iter().enumerate() {
                     let mut loss_at = |shift: f64| {
                         let add = |shift: f64, trainer: &mut SingleTrainer<Reference>| {
-                            let Weights { entities, relations, .. } = &mut trainer.weights;
-                            let table = if t == 0 { entities } else { relations };
-                            table.values.as_mut_slice()[k] += shift;
+                            let used = trainer.model().projection_dense();
+                            let Weights { entities, relations, dense } = &mut trainer.weights;
+                            let mut tables = [entities, relations].into_iter().chain(&mut dense[used]);
+                            tables.nth(t).unwrap().values.as_mut_slice()[k] += shift;
                         };
                         add(shift, &mut trainer);
                         trainer.gradients(&batch, 9).unwrap();

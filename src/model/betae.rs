@@ -9,7 +9,7 @@ use super::network::{mlp, xavier};
 use super::{DenseShape, Model, Widths, Workspace};
 use crate::backend::{Activation, Backend, Elementwise, Mat, MatMut, ProjectStep, Scoring};
 use crate::config::{ModelConfig, UnionForm};
-use crate::error::Result;
+use std::ops::Range;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
@@ -92,9 +92,13 @@ impl<B: Backend> Model<B> for BetaE {
         backend.elementwise_backward(Elementwise::BetaParameter, slots, dslots, drows);
     }
 
+    fn projection_dense(&self) -> Range<usize> {
+        ATTENTION..ATTENTION + 2 * (self.hidden_layers + 1)
+    }
+
     /// Of the input, each hidden layer and the output: the values, and their gradients where it is trained.
-    fn project_workspace(&self, backend: &B, count: usize, trained: bool) -> Result<Workspace<B>> {
-        mlp::workspace(backend, &self.layers(), count, trained)
+    fn project_workspace(&self, count: usize, trained: bool) -> Vec<usize> {
+        mlp::workspace(&self.layers(), count, trained)
     }
 
     fn project(
@@ -148,8 +152,8 @@ impl<B: Backend> Model<B> for BetaE {
     }
 
     /// Hidden layer, logits, weights of alpha and beta, and the gradients of hidden layer and input.
-    fn workspace(&self, backend: &B, inputs: usize, _outputs: usize) -> Result<Workspace<B>> {
-        [2, 1, 2, 2, 2].into_iter().map(|parts| backend.zeros(inputs * parts * self.dim)).collect()
+    fn workspace(&self, inputs: usize, _outputs: usize) -> Vec<usize> {
+        [2, 1, 2, 2, 2].map(|parts| inputs * parts * self.dim).to_vec()
     }
 
     fn intersect(

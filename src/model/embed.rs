@@ -1,6 +1,6 @@
 //! Runs a batch plan on a backend: forward from leaf rows to query embeddings, backward in reverse.
 
-use super::{Model, Workspace};
+use super::{Model, Workspace, allocate};
 use crate::backend::{Backend, Mat, MatMut, ProjectStep};
 use crate::error::{Error, Result};
 use crate::query::Plan;
@@ -63,7 +63,7 @@ impl<B: Backend> Embedder<B> {
                     inputs: backend.index(inputs)?,
                     output: *output as usize,
                     first_use: *first_use as usize,
-                    work: model.project_workspace(backend, inputs.len(), trained)?,
+                    work: allocate(backend, &model.project_workspace(inputs.len(), trained))?,
                 },
                 Step::Intersect { .. } if !model.has_intersection() => {
                     return Err(Error::invalid(format!("{} has no intersection", model.name())));
@@ -78,7 +78,7 @@ impl<B: Backend> Embedder<B> {
                         num_outputs,
                         x: backend.zeros(num_inputs * width)?,
                         dx: backend.zeros(if trained { num_inputs * width } else { 0 })?,
-                        work: model.workspace(backend, num_inputs, num_outputs)?,
+                        work: allocate(backend, &model.workspace(num_inputs, num_outputs))?,
                     }
                 }
                 Step::Negate { .. } if !model.has_negation() => {
@@ -103,6 +103,20 @@ impl<B: Backend> Embedder<B> {
             slots: backend.zeros(plan.num_slots * width)?,
             grads: backend.zeros(if trained { plan.num_slots * width } else { 0 })?,
         })
+    }
+
+    /// Numbers of the buffers of [`Embedder::new`].
+    pub fn numbers(model: &dyn Model<B>, plan: &Plan, trained: bool) -> usize {
+        let (width, with_gradients) = (model.widths().query, 1 + usize::from(trained));
+        let of_step = |step: &Step| match step {
+            Step::Project { inputs, .. } => model.project_workspace(inputs.len(), trained).iter().sum(),
+            Step::Negate { inputs, .. } => inputs.len() * width,
+            Step::Intersect { inputs, offsets, .. } => {
+                with_gradients * inputs.len() * width
+                    + model.workspace(inputs.len(), offsets.len() - 1).iter().sum::<usize>()
+            }
+        };
+        with_gradients * plan.num_slots * width + plan.steps.iter().map(of_step).sum::<usize>()
     }
 
     /// Query embeddings (`roots x query width`) from leaf rows (`leaves x entity width`) and relation
@@ -202,5 +216,45 @@ impl<B: Backend> Embedder<B> {
         }
         let dslots = Mat::new(&*grads, num_slots, width).rows(0, self.num_leaves);
         model.leaves_backward(backend, slots.rows(0, self.num_leaves), dslots, dleaves);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Reference;
+    use crate::config::Config;
+    use crate::model::{self, NAMES};
+    use crate::query::{Mix, parse_structures};
+
+    #[test]
+    fn the_numbers_that_a_plan_foresees_are_those_that_are_allocated() {
+        for name in NAMES {
+            let config =
+                Config::resolve(None, &[format!("model.name={name}"), "model.dim=6".into()]).unwrap();
+            let model = model::create::<Reference>(&config.model).unwrap();
+            let all = [(model.has_intersection(), "2i.pi"), (model.has_negation(), "2in"), (true, "1p.3p")];
+            let texts: Vec<&str> = all.iter().filter(|(can, _)| *can).map(|(_, text)| *text).collect();
+            let mix = Mix::new(&parse_structures(&texts.join(".")).unwrap(), 60).unwrap();
+            let plan = model::plan(&*model, &mix).unwrap();
+            for trained in [false, true] {
+                let embedder = Embedder::new(&Reference, &*model, &plan, trained).unwrap();
+                let of_step = |step: &DeviceStep<Reference>| match step {
+                    DeviceStep::Project { work, .. } => work.iter().map(Vec::len).sum(),
+                    DeviceStep::Negate { x, .. } => x.len(),
+                    DeviceStep::Intersect { x, dx, work, .. } => {
+                        x.len() + dx.len() + work.iter().map(Vec::len).sum::<usize>()
+                    }
+                };
+                let allocated = embedder.slots.len()
+                    + embedder.grads.len()
+                    + embedder.steps.iter().map(of_step).sum::<usize>();
+                assert_eq!(
+                    Embedder::numbers(&*model, &plan, trained),
+                    allocated,
+                    "{name}, trained: {trained}"
+                );
+            }
+        }
     }
 }

@@ -7,7 +7,6 @@ use super::network::attention;
 use super::{DenseShape, Model, Widths, Workspace, network};
 use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
 use crate::config::{ModelConfig, Norm};
-use crate::error::Result;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
@@ -50,10 +49,10 @@ impl<B: Backend> Model<B> for Gqe {
         network::layers("attention", self.dim, 2)
     }
 
-    fn workspace(&self, backend: &B, inputs: usize, _outputs: usize) -> Result<Workspace<B>> {
-        let mut work = attention::workspace(backend, self.dim, inputs)?;
-        work.push(backend.zeros(inputs * self.dim)?);
-        Ok(work)
+    fn workspace(&self, inputs: usize, _outputs: usize) -> Vec<usize> {
+        let mut work = attention::workspace(self.dim, inputs);
+        work.push(inputs * self.dim);
+        work
     }
 
     fn intersect(

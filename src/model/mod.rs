@@ -27,6 +27,7 @@ use crate::config::{ModelConfig, Regulariser, UnionForm};
 use crate::error::{Error, Result};
 use crate::query::{Mix, Plan, Structure};
 use crate::rng::Rng;
+use std::ops::Range;
 
 /// Names that [`create`] knows.
 pub const NAMES: [&str; 7] = ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe"];
@@ -57,6 +58,11 @@ pub struct DenseShape {
 
 /// Buffers that a step needs between forward and backward.
 pub type Workspace<B> = Vec<<B as Backend>::Buffer>;
+
+/// Buffers of these lengths.
+pub fn allocate<B: Backend>(backend: &B, lengths: &[usize]) -> Result<Workspace<B>> {
+    lengths.iter().map(|&len| backend.zeros(len)).collect()
+}
 
 /// Of a model without a network for it.
 const PROJECTS: &str = "a model has a projection, or a `project` of its own";
@@ -111,7 +117,9 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
     }
 
     /// The dense parameters, in the order in which the other methods receive them.
-    fn dense(&self) -> Vec<DenseShape>;
+    fn dense(&self) -> Vec<DenseShape> {
+        Vec::new()
+    }
 
     /// Turns entity rows into query embeddings: a copy, and zeros where a query row is wider.
     fn leaves(&self, backend: &B, rows: Mat<B::Buffer>, slots: MatMut<B::Buffer>) {
@@ -134,9 +142,14 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         backend.copy(dslots.columns(0, self.widths().entity), drows);
     }
 
-    /// Buffers for projections of `count` rows; those of gradients only where the model is `trained`.
-    fn project_workspace(&self, _backend: &B, _count: usize, _trained: bool) -> Result<Workspace<B>> {
-        Ok(Vec::new())
+    /// Which of [`Model::dense`] a projection uses: all that is trained in single-hop training.
+    fn projection_dense(&self) -> Range<usize> {
+        0..0
+    }
+
+    /// Lengths of the buffers for projections of up to `count` rows; those of gradients only where the model is `trained`.
+    fn project_workspace(&self, _count: usize, _trained: bool) -> Vec<usize> {
+        Vec::new()
     }
 
     /// Moves `slots[step.inputs]` along relations to `slots[step.output..]`.
@@ -193,33 +206,40 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         unreachable!("{} has no negation", self.name())
     }
 
-    /// Buffers for intersections of `inputs` rows to `outputs` rows.
-    fn workspace(&self, backend: &B, inputs: usize, outputs: usize) -> Result<Workspace<B>>;
+    /// Lengths of the buffers for intersections of `inputs` rows to `outputs` rows.
+    fn workspace(&self, _inputs: usize, _outputs: usize) -> Vec<usize> {
+        Vec::new()
+    }
 
-    /// Intersects segments of `x` (`offsets` as in the backend's set operations) into `out`.
+    /// Intersects segments of `x` (`offsets` as in the backend's set operations) into `out`; only of a model that
+    /// [`Model::has_intersection`].
     fn intersect(
         &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        work: &mut Workspace<B>,
-        out: MatMut<B::Buffer>,
-    );
+        _backend: &B,
+        _dense: &[Mat<B::Buffer>],
+        _x: Mat<B::Buffer>,
+        _offsets: &B::Index,
+        _work: &mut Workspace<B>,
+        _out: MatMut<B::Buffer>,
+    ) {
+        unreachable!("{} has no intersection", self.name())
+    }
 
     /// Gradients of [`Model::intersect`] with the workspace that it left: writes `dx`, adds to `ddense`.
     #[allow(clippy::too_many_arguments)]
     fn intersect_backward(
         &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        dout: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        dx: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    );
+        _backend: &B,
+        _dense: &[Mat<B::Buffer>],
+        _x: Mat<B::Buffer>,
+        _offsets: &B::Index,
+        _dout: Mat<B::Buffer>,
+        _work: &mut Workspace<B>,
+        _dx: MatMut<B::Buffer>,
+        _ddense: &mut [B::Buffer],
+    ) {
+        unreachable!("{} has no intersection", self.name())
+    }
 }
 
 /// What the columns of a row are.

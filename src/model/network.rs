@@ -6,7 +6,6 @@
 
 use super::DenseShape;
 use crate::backend::{Activation, Backend, Mat, MatMut};
-use crate::error::Result;
 
 /// Shapes of `layers` linear layers d -> d, named `prefix.w1`, `prefix.b1`, ...; Xavier uniform.
 pub fn layers(prefix: &str, d: usize, layers: usize) -> Vec<DenseShape> {
@@ -34,10 +33,6 @@ pub fn xavier(prefix: &str, widths: &[usize]) -> Vec<DenseShape> {
     widths.windows(2).enumerate().flat_map(layer).collect()
 }
 
-fn buffers<B: Backend>(backend: &B, d: usize, rows: &[usize]) -> Result<Vec<B::Buffer>> {
-    rows.iter().map(|rows| backend.zeros(rows * d)).collect()
-}
-
 /// Splits a workspace into its buffers.
 macro_rules! split {
     ($work:expr, [$($name:ident),*]) => {
@@ -56,8 +51,8 @@ pub mod attention {
     pub const BUFFERS: usize = 3;
 
     /// hidden, weights, gradient of hidden: each n x d.
-    pub fn workspace<B: Backend>(backend: &B, d: usize, n: usize) -> Result<Vec<B::Buffer>> {
-        buffers(backend, d, &[n, n, n])
+    pub fn workspace(d: usize, n: usize) -> Vec<usize> {
+        vec![n * d; 3]
     }
 
     /// Combines segments of `x` into `out`.
@@ -130,14 +125,9 @@ pub mod deep_set {
                 crate::model::network::layers("set", Model::<B>::widths(self).query, 4)
             }
 
-            fn workspace(
-                &self,
-                backend: &B,
-                inputs: usize,
-                outputs: usize,
-            ) -> crate::error::Result<crate::model::Workspace<B>> {
+            fn workspace(&self, inputs: usize, outputs: usize) -> Vec<usize> {
                 let width = Model::<B>::widths(self).query;
-                crate::model::network::deep_set::workspace(backend, width, inputs, outputs)
+                crate::model::network::deep_set::workspace(width, inputs, outputs)
             }
 
             fn intersect(
@@ -170,8 +160,8 @@ pub mod deep_set {
     pub(crate) use methods;
 
     /// hidden 1, hidden 2, mean, hidden 3, and the gradients of hidden 1, hidden 2, mean, hidden 3, out.
-    pub fn workspace<B: Backend>(backend: &B, d: usize, n: usize, s: usize) -> Result<Vec<B::Buffer>> {
-        buffers(backend, d, &[n, n, s, s, n, n, s, s, s])
+    pub fn workspace(d: usize, n: usize, s: usize) -> Vec<usize> {
+        [n, n, s, s, n, n, s, s, s].map(|rows| rows * d).to_vec()
     }
 
     /// Combines segments of `x` into `out`.
@@ -231,8 +221,8 @@ pub mod gated_min {
     use super::*;
 
     /// hidden (n), mean (s), gate (s), and the gradients of hidden (n) and mean (s).
-    pub fn workspace<B: Backend>(backend: &B, d: usize, n: usize, s: usize) -> Result<Vec<B::Buffer>> {
-        buffers(backend, d, &[n, s, s, n, s])
+    pub fn workspace(d: usize, n: usize, s: usize) -> Vec<usize> {
+        [n, s, s, n, s].map(|rows| rows * d).to_vec()
     }
 
     /// Combines segments of `x` into `out`.
@@ -301,14 +291,9 @@ pub mod mlp {
     use super::*;
 
     /// The input, the hidden layers and the output, n x width each; then their gradients where it is trained.
-    pub fn workspace<B: Backend>(
-        backend: &B,
-        widths: &[usize],
-        n: usize,
-        trained: bool,
-    ) -> Result<Vec<B::Buffer>> {
+    pub fn workspace(widths: &[usize], n: usize, trained: bool) -> Vec<usize> {
         let all = if trained { [widths, widths].concat() } else { widths.to_vec() };
-        all.into_iter().map(|width| backend.zeros(n * width)).collect()
+        all.into_iter().map(|width| n * width).collect()
     }
 
     /// The output for the input that stands in the first buffer.

@@ -9,7 +9,6 @@ use super::network::{attention, gated_min};
 use super::{DenseShape, Model, Widths, Workspace, network, uniform};
 use crate::backend::{Activation, Backend, Mat, MatMut, Projection, Scoring};
 use crate::config::ModelConfig;
-use crate::error::Result;
 use crate::rng::Rng;
 
 /// The model; see the module's page.
@@ -68,11 +67,11 @@ impl<B: Backend> Model<B> for Query2Box {
         dense
     }
 
-    fn workspace(&self, backend: &B, inputs: usize, outputs: usize) -> Result<Workspace<B>> {
-        let mut work = attention::workspace(backend, self.dim, inputs)?;
-        work.extend(gated_min::workspace(backend, self.dim, inputs, outputs)?);
-        work.push(backend.zeros(inputs * self.dim)?);
-        Ok(work)
+    fn workspace(&self, inputs: usize, outputs: usize) -> Vec<usize> {
+        let mut work = attention::workspace(self.dim, inputs);
+        work.extend(gated_min::workspace(self.dim, inputs, outputs));
+        work.push(inputs * self.dim);
+        work
     }
 
     fn intersect(

@@ -4,10 +4,9 @@
 //! L1 or L2. There is no network and so no intersection: chains and unions are what it can express.
 //! With one it is [`Gqe`](super::gqe::Gqe).
 
-use super::{DenseShape, Model, Widths, Workspace};
-use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
+use super::{Model, Widths};
+use crate::backend::{Backend, Projection, Scoring};
 use crate::config::{ModelConfig, Norm};
-use crate::error::Result;
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
@@ -24,9 +23,6 @@ impl TransE {
         TransE { dim: config.dim, gamma: config.gamma(), range: config.range(), norm: config.norm }
     }
 }
-
-/// What an intersection would be a bug of: [`Embedder::new`](super::Embedder::new) refuses its plan.
-const NO_INTERSECTION: &str = "a plan with an intersection is refused before it runs";
 
 impl<B: Backend> Model<B> for TransE {
     fn name(&self) -> &'static str {
@@ -51,39 +47,5 @@ impl<B: Backend> Model<B> for TransE {
 
     fn range(&self) -> f32 {
         self.range
-    }
-
-    fn dense(&self) -> Vec<DenseShape> {
-        vec![]
-    }
-
-    fn workspace(&self, _backend: &B, _inputs: usize, _outputs: usize) -> Result<Workspace<B>> {
-        unreachable!("{NO_INTERSECTION}")
-    }
-
-    fn intersect(
-        &self,
-        _backend: &B,
-        _dense: &[Mat<B::Buffer>],
-        _x: Mat<B::Buffer>,
-        _offsets: &B::Index,
-        _work: &mut Workspace<B>,
-        _out: MatMut<B::Buffer>,
-    ) {
-        unreachable!("{NO_INTERSECTION}")
-    }
-
-    fn intersect_backward(
-        &self,
-        _backend: &B,
-        _dense: &[Mat<B::Buffer>],
-        _x: Mat<B::Buffer>,
-        _offsets: &B::Index,
-        _dout: Mat<B::Buffer>,
-        _work: &mut Workspace<B>,
-        _dx: MatMut<B::Buffer>,
-        _ddense: &mut [B::Buffer],
-    ) {
-        unreachable!("{NO_INTERSECTION}")
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{Config, Objective, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Model, Widths, check_expressible, plan};
+use crate::model::{Embedder, Model, check_expressible, plan};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
 use crate::sampler::{Pooling, SingleOptions};
@@ -122,13 +122,6 @@ impl RunPlan {
     ) -> Result<Self> {
         let work = match config.training.objective {
             Objective::Queries => Self::queries(model, config)?,
-            _ if model.projection().is_none() => {
-                return Err(Error::invalid(format!(
-                    "{} projects by a network, and single-hop training cannot do that: choose another model, or \
-                     training.objective = \"queries\" with --structures 1p",
-                    model.name()
-                )));
-            }
             _ => Work::Single(single::options(config)),
         };
         crate::model::penalty(model, config.regulariser())?;
@@ -163,9 +156,7 @@ impl RunPlan {
         let drawn_by_degree = [config.sampling.answer_exponent, config.sampling.negative_exponent]
             .map(|e| usize::from(e != 0.0));
         let buffer_bytes = match &work {
-            Work::Queries { compiled, .. } => {
-                query_bytes(compiled, widths, &dense, config, backend.on_host())
-            }
+            Work::Queries { compiled, .. } => query_bytes(model, compiled, &dense, config, backend.on_host()),
             Work::Single(options) => {
                 let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);
                 // Of each unit: what it is, its place in the permutation; of each row, in the batches that wait, its
@@ -246,13 +237,21 @@ impl RunPlan {
 }
 
 /// Bytes of the buffers of a step on queries and of the batches that wait.
-fn query_bytes(compiled: &Plan, widths: Widths, dense: &[usize], config: &Config, on_host: bool) -> usize {
+fn query_bytes<B: Backend>(
+    model: &dyn Model<B>,
+    compiled: &Plan,
+    dense: &[usize],
+    config: &Config,
+    on_host: bool,
+) -> usize {
+    let widths = model.widths();
     let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
     let negatives = config.sampling.num_negatives(compiled.num_queries);
     let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
     let step = 2 * rows * widths.entity
         + 2 * compiled.relation_uses.len() * widths.relation
-        + 2 * (roots + compiled.num_slots) * widths.query
+        + 2 * roots * widths.query
+        + Embedder::numbers(model, compiled, true)
         + 2 * roots * pool
         + dense.iter().sum::<usize>();
     // Of each row: its number, its place in a group, and at worst a group of its own.

@@ -5,22 +5,26 @@
 //!
 //! Scores are worked on in tiles of rows, so that their memory is bounded whatever the number of entities; a batch whose
 //! scores fit is one tile.
+//!
+//! [`shape`] has the sizes of the buffers, `buffers` the buffers.
+
+mod buffers;
+pub mod shape;
+
+pub use shape::Shape;
 
 use super::step::WINDOW;
 use crate::backend::{
-    Backend, DeviceGroups, Dropout, LabelLoss, LabelRows, Mat, MatMut, Optimizer, OptimizerStep, ProjectStep,
-    Scoring,
+    Backend, Dropout, LabelLoss, LabelRows, Mat, MatMut, Optimizer, OptimizerStep, ProjectStep, Scoring,
 };
 use crate::config::{Config, Loss, Objective};
 use crate::error::Result;
 use crate::model::{Model, Weights};
-use crate::pipeline::{Groups, SingleBatch};
+use crate::pipeline::SingleBatch;
 use crate::rng::stream;
 use crate::sampler::SingleOptions;
+use buffers::Buffers;
 use rand::Rng as _;
-
-/// Bytes of the scores of a tile, at most, where one row is not more already.
-const TILE_BYTES: usize = 256 << 20;
 
 /// What a configuration asks of the batches.
 pub fn options(config: &Config) -> SingleOptions {
@@ -29,74 +33,6 @@ pub fn options(config: &Config) -> SingleOptions {
         objective: config.training.objective,
         batch_size: config.training.batch_size,
         direction: config.sampling.direction,
-    }
-}
-
-/// Sizes of the buffers of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows of a batch at most.
-    pub rows: usize,
-    /// Entities: columns of the scores.
-    pub entities: usize,
-    /// Directed relations.
-    pub relations: usize,
-    /// Rows whose scores are in memory at once.
-    pub tile: usize,
-    /// Whether a batch can have more than one tile.
-    tiled: bool,
-    /// Whether the backward pass needs the scores beside their derivatives.
-    keeps_scores: bool,
-    /// Whether entity rows are dropped out, for which the table is copied.
-    copies_table: bool,
-    entity: usize,
-    relation: usize,
-    query: usize,
-}
-
-impl Shape {
-    /// Of a model on a graph of so many entities and directed relations.
-    pub fn new<B: Backend>(model: &dyn Model<B>, entities: usize, relations: usize, config: &Config) -> Self {
-        Self::with_tile(model, entities, relations, config, TILE_BYTES / (4 * entities.max(1)))
-    }
-
-    fn with_tile<B: Backend>(
-        model: &dyn Model<B>,
-        entities: usize,
-        relations: usize,
-        config: &Config,
-        tile: usize,
-    ) -> Self {
-        let (rows, widths) = (options(config).max_rows(), model.widths());
-        let tile = tile.clamp(1, rows);
-        Shape {
-            rows,
-            entities,
-            relations,
-            tile,
-            tiled: tile < rows,
-            keeps_scores: model.scoring() != Scoring::Dot,
-            copies_table: config.model.dropout_entity > 0.0,
-            entity: widths.entity,
-            relation: widths.relation,
-            query: widths.query,
-        }
-    }
-
-    /// Numbers of all buffers.
-    pub fn len(&self) -> usize {
-        let table = self.entities * self.entity;
-        table * (1 + usize::from(self.copies_table) + usize::from(self.tiled))
-            + self.relations * self.relation
-            + 2 * self.rows * (self.entity + self.relation + 2 * self.query)
-            + self.tile * self.entities * (1 + usize::from(self.keeps_scores))
-            + self.entities
-            + (WINDOW + 1) * self.rows
-    }
-
-    /// Whether there is nothing to train.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -110,7 +46,6 @@ pub struct SingleTrainer<B: Backend> {
     options: StepOptions,
     buffers: Buffers<B>,
     row_weights: Vec<B::Scalar>,
-    inputs: Vec<u32>,
     /// Steps whose losses have not been asked for.
     unread: usize,
 }
@@ -126,35 +61,6 @@ struct StepOptions {
     dropout_entity: f32,
     dropout_relation: f32,
     optimizer: Optimizer,
-}
-
-struct Buffers<B: Backend> {
-    head_rows: B::Index,
-    relation_rows: B::Index,
-    head_groups: DeviceGroups<B>,
-    relation_groups: DeviceGroups<B>,
-    inputs: B::Index,
-    label_offsets: B::Index,
-    labels: B::Index,
-    heads: B::Buffer,
-    dheads: B::Buffer,
-    relations: B::Buffer,
-    drelations: B::Buffer,
-    /// Heads as query embeddings, then the queries.
-    slots: B::Buffer,
-    dslots: B::Buffer,
-    /// Entity rows with dropout.
-    table: B::Buffer,
-    dtable: B::Buffer,
-    /// The entities' gradient from one tile, to be added.
-    dtile: B::Buffer,
-    drelation_table: B::Buffer,
-    scores: B::Buffer,
-    kept_scores: B::Buffer,
-    zeros: B::Buffer,
-    row_weights: B::Buffer,
-    /// A row per step: the loss of each row of its batch, zeros where there are fewer.
-    losses: B::Buffer,
 }
 
 impl<B: Backend> SingleTrainer<B> {
@@ -183,37 +89,7 @@ impl<B: Backend> SingleTrainer<B> {
         config: &Config,
         shape: Shape,
     ) -> Result<Self> {
-        let Shape { rows, entities, relations, tile, .. } = shape;
-        let (entity, relation, query) = (shape.entity, shape.relation, shape.query);
-        let groups = || -> Result<DeviceGroups<B>> {
-            let empty = || backend.index(&[]);
-            Ok(DeviceGroups { ids: empty()?, offsets: empty()?, members: empty()? })
-        };
-        let only = |needed: bool, len: usize| backend.zeros(if needed { len } else { 0 });
-        let buffers = Buffers {
-            head_rows: backend.index(&[])?,
-            relation_rows: backend.index(&[])?,
-            head_groups: groups()?,
-            relation_groups: groups()?,
-            inputs: backend.index(&[])?,
-            label_offsets: backend.index(&[])?,
-            labels: backend.index(&[])?,
-            heads: backend.zeros(rows * entity)?,
-            dheads: backend.zeros(rows * entity)?,
-            relations: backend.zeros(rows * relation)?,
-            drelations: backend.zeros(rows * relation)?,
-            slots: backend.zeros(2 * rows * query)?,
-            dslots: backend.zeros(2 * rows * query)?,
-            table: only(shape.copies_table, entities * entity)?,
-            dtable: backend.zeros(entities * entity)?,
-            dtile: only(shape.tiled, entities * entity)?,
-            drelation_table: backend.zeros(relations * relation)?,
-            scores: backend.zeros(tile * entities)?,
-            kept_scores: only(shape.keeps_scores, tile * entities)?,
-            zeros: backend.zeros(entities)?,
-            row_weights: backend.zeros(rows)?,
-            losses: backend.zeros(WINDOW * rows)?,
-        };
+        let buffers = Buffers::new(&backend, &*model, &shape)?;
         let smoothing = config.training.label_smoothing;
         let options = StepOptions {
             seed: config.training.seed,
@@ -235,7 +111,6 @@ impl<B: Backend> SingleTrainer<B> {
             options,
             buffers,
             row_weights: Vec::new(),
-            inputs: Vec::new(),
             unread: 0,
         })
     }
@@ -287,8 +162,7 @@ impl<B: Backend> SingleTrainer<B> {
         let this = self.unread;
         self.unread += 1;
         let SingleTrainer { backend, model, weights, shape, options, buffers: b, .. } = self;
-        let (model, scoring, projection, n) = (&**model, model.scoring(), model.projection(), batch.rows());
-        let projection = projection.expect("the plan refuses other models");
+        let (model, scoring, n, dense) = (&**model, model.scoring(), batch.rows(), weights.dense_mats());
         let Shape { entities, entity, relation, query, .. } = *shape;
         let key = |what: &str| stream(options.seed, what, step).next_u64();
         let drop =
@@ -309,7 +183,8 @@ impl<B: Backend> SingleTrainer<B> {
         let relations = Mat::new(&b.relations, n, relation);
         model.leaves(backend, Mat::new(&b.heads, n, entity), MatMut::new(&mut b.slots, n, query));
         let project = || ProjectStep { inputs: &b.inputs, output: n, count: n };
-        backend.project(projection, project(), relations, MatMut::new(&mut b.slots, 2 * n, query));
+        let slots = MatMut::new(&mut b.slots, 2 * n, query);
+        model.project(backend, &dense, project(), relations, &mut b.work, slots);
         let slots = Mat::new(&b.slots, 2 * n, query);
 
         // Tails.
@@ -364,7 +239,21 @@ impl<B: Backend> SingleTrainer<B> {
         // Back to heads and relations.
         let drelations = MatMut::new(&mut b.drelations, n, relation);
         let dslots = MatMut::new(&mut b.dslots, 2 * n, query);
-        backend.project_backward(projection, project(), slots, relations, dslots, drelations);
+        for i in model.projection_dense() {
+            backend.fill(0.0, MatMut::new(&mut b.ddense[i], dense[i].rows, dense[i].cols));
+        }
+        let (work, ddense) = (&mut b.work, &mut b.ddense);
+        model.project_backward(
+            backend,
+            &dense,
+            project(),
+            slots,
+            relations,
+            work,
+            dslots,
+            drelations,
+            ddense,
+        );
         let dheads = MatMut::new(&mut b.dheads, n, entity);
         model.leaves_backward(backend, slots.rows(0, n), Mat::new(&b.dslots, n, query), dheads);
         if let Some(dropout) = drop_heads {
@@ -383,22 +272,8 @@ impl<B: Backend> SingleTrainer<B> {
 
     /// Copies what the batch brings to the device.
     fn upload(&mut self, batch: &SingleBatch) -> Result<()> {
-        let SingleTrainer { backend, buffers: b, row_weights, inputs, options, .. } = self;
-        backend.set_index(&batch.heads, &mut b.head_rows)?;
-        backend.set_index(&batch.relations, &mut b.relation_rows)?;
-        for (from, to) in
-            [(&batch.head_groups, &mut b.head_groups), (&batch.relation_groups, &mut b.relation_groups)]
-        {
-            let Groups { ids, offsets, members } = from;
-            backend.set_index(ids, &mut to.ids)?;
-            backend.set_index(offsets, &mut to.offsets)?;
-            backend.set_index(members, &mut to.members)?;
-        }
-        inputs.clear();
-        inputs.extend(0..batch.rows() as u32);
-        backend.set_index(inputs, &mut b.inputs)?;
-        backend.set_index(&batch.label_offsets, &mut b.label_offsets)?;
-        backend.set_index(&batch.labels, &mut b.labels)?;
+        let SingleTrainer { backend, buffers, row_weights, options, .. } = self;
+        buffers.set(backend, batch)?;
         row_weights.clear();
         row_weights.extend(batch.label_offsets.windows(2).map(|bounds| {
             let labels = f64::from(bounds[1] - bounds[0]);
@@ -408,28 +283,38 @@ impl<B: Backend> SingleTrainer<B> {
                 _ => 1.0 / batch.labels.len() as f64,
             })
         }));
-        backend.upload(row_weights, &mut b.row_weights, 0)
+        backend.upload(row_weights, &mut buffers.row_weights, 0)
     }
 
-    /// One step of the optimizer from the gradients in the buffers. Networks have no part in single-hop scores and stay.
+    /// One step of the optimizer from the gradients in the buffers. Networks that have no part in a projection stay.
     fn update(&mut self, step: OptimizerStep) {
-        let SingleTrainer { backend, weights, shape, buffers: b, .. } = self;
+        let SingleTrainer { backend, model, weights, shape, buffers: b, .. } = self;
         let grads = Mat::new(&b.dtable, shape.entities, shape.entity);
         backend.optimize(step, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelation_table, shape.relations, shape.relation);
         backend.optimize(step, grads, &mut weights.relations);
+        for i in model.projection_dense() {
+            let table = &mut weights.dense[i];
+            let grads = Mat::new(&b.ddense[i], table.rows, table.cols);
+            backend.optimize(step, grads, table);
+        }
     }
 
-    /// Gradients that the last batch left: of the entity table and of the relation table. For tests.
-    pub fn last_gradients(&self) -> Result<[Vec<B::Scalar>; 2]> {
+    /// Gradients that the last batch left: of the entity table, of the relation table, and of the dense parameters of the
+    /// projection. For tests.
+    pub fn last_gradients(&self) -> Result<Vec<Vec<B::Scalar>>> {
         let Shape { entities, entity, relations, relation, .. } = self.shape;
-        let read = |buffer: &B::Buffer, len: usize| {
+        let tables = [(&self.buffers.dtable, entities * entity)]
+            .into_iter()
+            .chain([(&self.buffers.drelation_table, relations * relation)])
+            .chain(self.model.projection_dense().map(|i| {
+                let table = &self.weights.dense[i];
+                (&self.buffers.ddense[i], table.rows * table.cols)
+            }));
+        let read = |(buffer, len): (&B::Buffer, usize)| {
             let mut host = vec![B::Scalar::default(); len];
             self.backend.download(buffer, 0, &mut host).map(|()| host)
         };
-        Ok([
-            read(&self.buffers.dtable, entities * entity)?,
-            read(&self.buffers.drelation_table, relations * relation)?,
-        ])
+        tables.map(read).collect()
     }
 }

@@ -1,0 +1,86 @@
+//! Sizes of the buffers of a step of single-hop training: known before anything is allocated.
+
+use super::{WINDOW, options};
+use crate::backend::{Backend, Scoring};
+use crate::config::Config;
+use crate::model::Model;
+
+/// Bytes of the scores of a tile, at most, where one row is not more already.
+const TILE_BYTES: usize = 256 << 20;
+
+/// Sizes of the buffers of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of a batch at most.
+    pub rows: usize,
+    /// Entities: columns of the scores.
+    pub entities: usize,
+    /// Directed relations.
+    pub relations: usize,
+    /// Rows whose scores are in memory at once.
+    pub tile: usize,
+    /// Whether a batch can have more than one tile.
+    pub(super) tiled: bool,
+    /// Whether the backward pass needs the scores beside their derivatives.
+    pub(super) keeps_scores: bool,
+    /// Whether entity rows are dropped out, for which the table is copied.
+    pub(super) copies_table: bool,
+    pub(super) entity: usize,
+    pub(super) relation: usize,
+    pub(super) query: usize,
+    /// Numbers of the projection's workspace.
+    workspace: usize,
+    /// Numbers of the gradients of the projection's network.
+    dense: usize,
+}
+
+impl Shape {
+    /// Of a model on a graph of so many entities and directed relations.
+    pub fn new<B: Backend>(model: &dyn Model<B>, entities: usize, relations: usize, config: &Config) -> Self {
+        Self::with_tile(model, entities, relations, config, TILE_BYTES / (4 * entities.max(1)))
+    }
+
+    /// With the scores of at most `tile` rows in memory at once.
+    pub(super) fn with_tile<B: Backend>(
+        model: &dyn Model<B>,
+        entities: usize,
+        relations: usize,
+        config: &Config,
+        tile: usize,
+    ) -> Self {
+        let (rows, widths) = (options(config).max_rows(), model.widths());
+        let tile = tile.clamp(1, rows);
+        Shape {
+            rows,
+            entities,
+            relations,
+            tile,
+            tiled: tile < rows,
+            keeps_scores: model.scoring() != Scoring::Dot,
+            copies_table: config.model.dropout_entity > 0.0,
+            entity: widths.entity,
+            relation: widths.relation,
+            query: widths.query,
+            workspace: model.project_workspace(rows, true).iter().sum(),
+            dense: model.dense()[model.projection_dense()].iter().map(|s| s.rows * s.cols).sum(),
+        }
+    }
+
+    /// Numbers of all buffers.
+    pub fn len(&self) -> usize {
+        let table = self.entities * self.entity;
+        table * (1 + usize::from(self.copies_table) + usize::from(self.tiled))
+            + self.relations * self.relation
+            + 2 * self.rows * (self.entity + self.relation + 2 * self.query)
+            + self.workspace
+            + self.dense
+            + self.tile * self.entities * (1 + usize::from(self.keeps_scores))
+            + self.entities
+            + (WINDOW + 1) * self.rows
+    }
+
+    /// Whether there is nothing to train.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
