@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 26] = [
+const MODELS: [&[&str]; 29] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -44,6 +44,9 @@ const MODELS: [&[&str]; 26] = [
     &["model.name=transe", "sampling.pool=own"],
     &["model.name=rotate"],
     &["model.name=rotate", "sampling.pool=own"],
+    &["model.name=rescal"],
+    &["model.name=tucker"],
+    &["model.name=tucker", "model.relation_dim=3"],
 ];
 
 /// All structures without negation, and a tree that has no name.
