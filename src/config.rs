@@ -350,11 +350,14 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// What is learnt: queries, 1vsall or kvsall.
     pub objective: Objective,
-    /// cross-entropy (default of 1vsall, possible with kvsall) or logistic (default of queries and kvsall).
+    /// cross-entropy (default of 1vsall) or logistic (default of the others); queries take no cross-entropy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
     /// 1vsall, kvsall: share of the labels' weight that all entities get alike.
     pub label_smoothing: f32,
+    /// 1vsall, kvsall: weight of the relations' cross-entropy as a second objective, in which each edge's relation is
+    /// predicted from its head and tail (Chen, Minervini, Riedel and Stenetorp 2021); 0 is without.
+    pub relation_prediction: f32,
     /// Queries per step; triples with 1vsall, each in both directions; pairs (head, relation) with kvsall.
     pub batch_size: usize,
     /// Steps; excludes `epochs`.
@@ -396,6 +399,7 @@ impl Default for TrainingConfig {
             objective: Objective::Queries,
             loss: None,
             label_smoothing: 0.0,
+            relation_prediction: 0.0,
             batch_size: 512,
             steps: None,
             epochs: None,
@@ -537,10 +541,15 @@ impl Config {
                 matches!(
                     (t.objective, t.loss()),
                     (Objective::Queries, Loss::Logistic)
-                        | (Objective::OneVsAll, Loss::CrossEntropy)
-                        | (Objective::KvsAll, _)
+                        | (Objective::OneVsAll | Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
                 ),
-                "training.loss must be logistic with training.objective = queries, cross-entropy with 1vsall; kvsall takes both",
+                "training.loss must be logistic with training.objective = queries; 1vsall and kvsall take cross-entropy, too",
+            ),
+            (
+                t.relation_prediction.is_finite()
+                    && t.relation_prediction >= 0.0
+                    && (single || t.relation_prediction == 0.0),
+                "training.relation_prediction must be 0 or more, and 0 with training.objective = queries",
             ),
             (
                 (0.0..=1.0).contains(&t.label_smoothing) && (single || t.label_smoothing == 0.0),
@@ -879,7 +888,11 @@ mod tests {
     fn objectives_refuse_what_they_do_not_have() {
         for (assignments, expected) in [
             (&["training.loss=cross-entropy"][..], "training.loss must be logistic"),
-            (&["training.objective=1vsall", "training.loss=logistic"], "cross-entropy with 1vsall"),
+            (&["training.relation_prediction=0.1"], "training.relation_prediction"),
+            (
+                &["training.objective=1vsall", "training.relation_prediction=-1"],
+                "training.relation_prediction",
+            ),
             (&["training.label_smoothing=0.1"], "training.label_smoothing"),
             (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
             (&["model.dropout_entity=0.1"], "model.dropout_entity"),

@@ -106,6 +106,12 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Whether its score is linear in the head, in the relation and in the tail, the others fixed.
+    fn is_multilinear(&self) -> bool {
+        let products = [Projection::Product, Projection::ComplexProduct, Projection::Matrix].map(Some);
+        self.scoring() == Scoring::Dot && products.contains(&self.projection())
+    }
+
     /// [`ModelConfig::range`]: how far from 0 rows start.
     fn range(&self) -> f32;
 
