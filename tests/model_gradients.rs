@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 25] = [
+const MODELS: [&[&str]; 26] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -43,6 +43,7 @@ const MODELS: [&[&str]; 25] = [
     &["model.name=rescal"],
     &["model.name=tucker"],
     &["model.name=tucker", "model.relation_dim=3"],
+    &["model.name=conve", "model.filters=2"],
 ];
 
 /// All structures without negation, and a tree that has no name.
@@ -61,7 +62,10 @@ const CHAINS: &str = "1p.2p.3p.2u.up.((('e',('r',)),('e',('r','r')),('e',('r',))
 fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
     let negation = if has_negation(model) { WITH_NEGATION } else { "" };
     let mut assignments: Vec<String> = model.iter().map(|s| s.to_string()).collect();
-    let structures = if model[0] == "model.name=transe" { CHAINS } else { STRUCTURES };
+    let chains = ["model.name=transe", "model.name=conve"].contains(&model[0]);
+    let structures = if chains { CHAINS } else { STRUCTURES };
+    // Images need two rows of three numbers.
+    let dim = if model[0] == "model.name=conve" { dim.next_multiple_of(6) } else { dim };
     assignments.extend([
         format!("model.dim={dim}"),
         "model.gamma=3".into(),

@@ -8,6 +8,7 @@
 //! functor per score), [`score`] (their shared launcher), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 
 pub mod beta;
+pub mod convolution;
 pub mod elementwise;
 pub mod geometry;
 pub mod label_loss;
@@ -101,6 +102,14 @@ impl Backend for Cpu {
 
     fn fill(&self, value: f32, out: ViewMut) {
         rows::fill(value, out);
+    }
+
+    fn unfold(&self, window: Window, images: View, out: ViewMut) {
+        convolution::unfold(window, images, out);
+    }
+
+    fn fold(&self, window: Window, windows: View, out: ViewMut) {
+        convolution::fold(window, windows, out);
     }
 
     fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {

@@ -169,6 +169,7 @@ impl<B: Backend> SingleTrainer<B> {
         let key = |what: &str| stream(options.seed, what, step).next_u64();
         let drop =
             |probability: f32, what: &str| (probability > 0.0).then(|| Dropout::new(probability, key(what)));
+        let inside = key("dropout inside the network");
         let drop_table = drop(options.dropout_entity, "dropout of tails");
         let drop_heads = drop(options.dropout_entity, "dropout of heads");
         let drop_relations = drop(options.dropout_relation, "dropout of relations");
@@ -188,7 +189,13 @@ impl<B: Backend> SingleTrainer<B> {
         }
         let relations = Mat::new(&b.relations, uses, relation);
         model.leaves(backend, Mat::new(&b.heads, n, entity), MatMut::new(&mut b.slots, n, query));
-        let project = || ProjectStep { inputs: &b.inputs, output: n, count: n, groups: b.shared.as_ref() };
+        let project = || ProjectStep {
+            inputs: &b.inputs,
+            output: n,
+            count: n,
+            groups: b.shared.as_ref(),
+            key: Some(inside),
+        };
         let slots = MatMut::new(&mut b.slots, 2 * n, query);
         model.project(backend, &dense, project(), relations, &mut b.work, slots);
         let slots = Mat::new(&b.slots, 2 * n, query);
