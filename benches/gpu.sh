@@ -71,7 +71,7 @@ kernels() { "$here/smore" bench kernels --device cuda | tee "$out/table.txt" && 
 
 train() {
     local model
-    for model in gqe query2box complex distmult rotate; do
+    for model in gqe query2box complex distmult rotate rescal; do
         record bench train "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
             --device cuda --seconds 10 --runs 3 || return
     done
@@ -79,7 +79,7 @@ train() {
 
 eval_() {
     local model
-    for model in gqe query2box complex distmult rotate; do
+    for model in gqe query2box complex distmult rotate rescal; do
         record bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
             --structures 2i --device cuda --seconds 3 --runs 3 --warm-up 1 || return
     done

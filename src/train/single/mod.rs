@@ -95,8 +95,12 @@ impl<B: Backend> Copy for At<'_, B> {}
 impl<B: Backend> At<'_, B> {
     /// The numbers of a matrix that are dropped; `what` names the matrix.
     fn drop(&self, probability: f32, what: &str) -> Option<Dropout> {
-        let key = || stream(self.options.seed, what, self.step).next_u64();
-        (probability > 0.0).then(|| Dropout::new(probability, key()))
+        (probability > 0.0).then(|| Dropout::new(probability, self.key(what)))
+    }
+
+    /// What decides that.
+    fn key(&self, what: &str) -> u64 {
+        stream(self.options.seed, what, self.step).next_u64()
     }
 }
 
@@ -241,6 +245,8 @@ impl<B: Backend> SingleTrainer<B> {
         let drop_heads = at.drop(options.dropout_entity, "dropout of heads");
         let drop_relations = at.drop(options.dropout_relation, "dropout of relations");
 
+        let inside = at.key("dropout inside the network");
+
         // Queries.
         backend.gather(weights.entities.mat(), &b.head_rows, MatMut::new(&mut b.heads, n, entity));
         backend.gather(
@@ -256,7 +262,13 @@ impl<B: Backend> SingleTrainer<B> {
         }
         let relations = Mat::new(&b.relations, uses, relation);
         model.leaves(backend, Mat::new(&b.heads, n, entity), MatMut::new(&mut b.slots, n, query));
-        let project = || ProjectStep { inputs: &b.inputs, output: n, count: n, groups: b.shared.as_ref() };
+        let project = || ProjectStep {
+            inputs: &b.inputs,
+            output: n,
+            count: n,
+            groups: b.shared.as_ref(),
+            key: Some(inside),
+        };
         let slots = MatMut::new(&mut b.slots, 2 * n, query);
         model.project(backend, &dense, project(), relations, &mut b.work, slots);
         let slots = Mat::new(&b.slots, 2 * n, query);
