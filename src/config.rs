@@ -95,6 +95,9 @@ pub struct ModelConfig {
     pub name: String,
     /// Embedding dimension d; complex numbers for `complex` and `rotate`.
     pub dim: usize,
+    /// TuckER: width of a relation's row; like `dim` where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relation_dim: Option<usize>,
     /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default by model: see [`Self::gamma`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f32>,
@@ -126,6 +129,7 @@ impl Default for ModelConfig {
         ModelConfig {
             name: "query2box".into(),
             dim: 200,
+            relation_dim: None,
             gamma: None,
             norm: Norm::L1,
             inside: 0.02,
@@ -144,7 +148,7 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// The margin: 9 for distances, 6 for `rotate`, 60 for the divergences of `betae`, as its paper has it. For `complex` it only
     /// sets the start, and is dim / 6: rows then start within about a sixth of 0, so that their products are large enough to
-    /// learn from. So for `distmult`, with dim / 20.
+    /// learn from. So for `distmult`, `rescal` and `tucker`, with dim / 20.
     ///
     /// SMORE's published runs use 24, with hundreds of thousands of steps; a smaller margin gets to the same
     /// place in far fewer (on CoDEx-S, GQE after 3,000 steps: 1p MRR .26 with 24, .29 with 12, .33 with 9).
@@ -154,7 +158,7 @@ impl ModelConfig {
         self.gamma.unwrap_or(match self.name.as_str() {
             "complex" => self.dim as f32 / 6.0,
             "betae" => 60.0,
-            "distmult" => self.dim as f32 / 20.0,
+            "distmult" | "rescal" | "tucker" => self.dim as f32 / 20.0,
             "rotate" => 6.0,
             _ => 9.0,
         })
@@ -522,6 +526,7 @@ impl Config {
     fn with_every_key() -> Table {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
+        config.model.relation_dim = Some(config.model.dim);
         config.training.loss = Some(config.training.loss());
         config.training.query_weighting = Some(config.training.query_weighting());
         config.training.steps = Some(1);
@@ -642,6 +647,9 @@ impl Config {
         let mut config = self.clone();
         config.model.gamma = Some(self.model.gamma());
         config.training.loss = Some(self.training.loss());
+        if config.model.name == "tucker" {
+            config.model.relation_dim.get_or_insert(config.model.dim);
+        }
         config.training.query_weighting = Some(self.training.query_weighting());
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);

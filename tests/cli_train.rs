@@ -422,12 +422,13 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     let chain = "('e',('r','r','q'))";
     std::fs::write(folder.path().join("key.toml"), "[model]\ndimn = 3\n").unwrap();
     std::fs::write(folder.path().join("syntax.toml"), "[model\ndim = 3\n").unwrap();
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 23] = [
         (
             &["--model=gpe"],
-            "unknown model 'gpe': choose from gqe, query2box, betae, complex, distmult, rotate, transe",
+            "unknown model 'gpe': choose from gqe, query2box, betae, complex, distmult, rotate, transe, rescal, tucker",
         ),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
+        (&["--set", "model.relation_dim=3"], "model.relation_dim is for tucker"),
         (&["--set", "model.dim"], "expected key.path=value"),
         (&["--set", "model.dim=x"], "model.dim"),
         (&["--config=key.toml"], "key.toml: unknown key model.dimn (did you mean model.dim?)"),

@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 26] = [
+const MODELS: [&[&str]; 29] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -40,6 +40,9 @@ const MODELS: [&[&str]; 26] = [
     &["model.name=transe", "sampling.pool=own"],
     &["model.name=rotate"],
     &["model.name=rotate", "sampling.pool=own"],
+    &["model.name=rescal"],
+    &["model.name=tucker"],
+    &["model.name=tucker", "model.relation_dim=3"],
     &["model.name=distmult", "model.n3=0", "training.loss=cross-entropy"],
     &["model.name=rotate", "training.loss=cross-entropy", "sampling.pool=own"],
     &["model.name=transe", "training.loss=margin", "training.margin=3"],

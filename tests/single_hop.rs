@@ -20,7 +20,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Options that change the arithmetic.
-const CASES: [&[&str]; 7] = [
+const CASES: [&[&str]; 10] = [
     &["model.name=complex", "training.objective=1vsall"],
     &["model.name=complex", "training.objective=1vsall", "training.label_smoothing=0.2"],
     &[
@@ -52,6 +52,15 @@ const CASES: [&[&str]; 7] = [
     ],
     // A network projects, and another one, of sets, has no part.
     &["model.name=betae", "model.hidden=7", "training.objective=1vsall", "training.optimizer=adagrad"],
+    // Rows of a batch share the matrices of relations.
+    &["model.name=rescal", "training.objective=1vsall"],
+    &[
+        "model.name=rescal",
+        "training.objective=kvsall",
+        "model.dropout_relation=0.3",
+        "training.optimizer=adagrad",
+    ],
+    &["model.name=tucker", "training.objective=1vsall", "model.relation_dim=3", "model.dropout_relation=0.3"],
 ];
 
 fn config(case: &[&str], dim: usize) -> Config {

@@ -187,12 +187,19 @@ pub enum Projection {
         /// Radians per unit of a relation row.
         scale: f32,
     },
+    /// `q R`; query rows of d, relation rows of d^2: the matrix R, row by row. Uses may share a matrix
+    /// ([`ProjectStep::groups`]), which is then read once for all of them.
+    Matrix,
 }
 
 impl Projection {
     /// Columns of a relation row for query rows of `query_width`.
     pub fn relation_width(self, query_width: usize) -> usize {
-        if matches!(self, Projection::Rotate { .. }) { query_width / 2 } else { query_width }
+        match self {
+            Projection::Rotate { .. } => query_width / 2,
+            Projection::Matrix => query_width * query_width,
+            _ => query_width,
+        }
     }
 }
 
@@ -313,6 +320,9 @@ pub struct ProjectStep<'a, B: Backend> {
     pub output: usize,
     /// Number of slots written.
     pub count: usize,
+    /// Uses that share a relation, of [`Projection::Matrix`]: row `ids[g]` of the relations is that of the uses
+    /// `members` of group `g`, each use in one group. Without, each use has a row of its own.
+    pub groups: Option<&'a DeviceGroups<B>>,
 }
 
 /// What to rank: thresholds per query, in the order of the queries.
@@ -407,7 +417,7 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         relations: Mat<Self::Buffer>,
         slots: MatMut<Self::Buffer>,
     );
-    /// Writes `grads[inputs[i]]` and `relation_grads[i]` from `grads[output + i]`.
+    /// Writes `grads[inputs[i]]` and `relation_grads[i]` from `grads[output + i]`; of groups, the rows `ids`.
     fn project_backward(
         &self,
         kind: Projection,

@@ -78,6 +78,18 @@ fn segment(offsets: &[u32], s: usize) -> std::ops::Range<usize> {
     offsets[s] as usize..offsets[s + 1] as usize
 }
 
+/// The row of the relations that each use has.
+fn relation_of_uses(step: &ProjectStep<Reference>) -> Vec<usize> {
+    let mut relations: Vec<usize> = (0..step.count).collect();
+    for g in 0..step.groups.map_or(0, |groups| groups.ids.len()) {
+        let DeviceGroups { ids, offsets, members } = step.groups.expect("it has members");
+        for &use_ in &members[segment(offsets, g)] {
+            relations[use_ as usize] = ids[g] as usize;
+        }
+    }
+    relations
+}
+
 /// Score of a query row with an entity row.
 fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
     let d = e.len();
@@ -253,12 +265,13 @@ impl Backend for Reference {
         relations: Mat<Buffer>,
         mut slots: MatMut<Buffer>,
     ) {
-        for i in 0..step.count {
+        for (i, relation) in relation_of_uses(&step).into_iter().enumerate() {
             let q = slots.row(step.inputs[i] as usize).to_vec();
-            let (r, out) = (relations.row(i), slots.row(step.output + i));
+            let (r, out) = (relations.row(relation), slots.row(step.output + i));
             let d = q.len() / 2;
             for k in 0..q.len() {
                 out[k] = match kind {
+                    Projection::Matrix => (0..q.len()).map(|j| q[j] * r[j * q.len() + k]).sum(),
                     Projection::Translate => q[k] + r[k],
                     Projection::Box { .. } if k < d => q[k] + r[k],
                     Projection::Box { offset } => q[k] + activate(offset, r[k]),
@@ -283,12 +296,24 @@ impl Backend for Reference {
         mut grads: MatMut<Buffer>,
         mut relation_grads: MatMut<Buffer>,
     ) {
-        for i in 0..step.count {
+        let uses = relation_of_uses(&step);
+        if kind == Projection::Matrix {
+            uses.iter().for_each(|&relation| relation_grads.row(relation).fill(0.0));
+        }
+        for (i, relation) in uses.into_iter().enumerate() {
             let input = step.inputs[i] as usize;
             let dout = grads.row(step.output + i).to_vec();
-            let (q, r) = (slots.row(input), relations.row(i));
-            let (dq, dr) = (grads.row(input), relation_grads.row(i));
+            let (q, r) = (slots.row(input), relations.row(relation));
+            let (dq, dr) = (grads.row(input), relation_grads.row(relation));
             let d = q.len() / 2;
+            if kind == Projection::Matrix {
+                let d = q.len();
+                for j in 0..d {
+                    dq[j] = (0..d).map(|k| dout[k] * r[j * d + k]).sum();
+                    (0..d).for_each(|k| dr[j * d + k] += q[j] * dout[k]);
+                }
+                continue;
+            }
             if let Projection::Rotate { scale } = kind {
                 for k in 0..d {
                     let scale = f64::from(scale);
@@ -306,7 +331,7 @@ impl Backend for Reference {
                     Projection::Box { .. } if k < d => (dout[k], dout[k]),
                     Projection::Box { offset } => (dout[k], dout[k] * derivative(offset, r[k])),
                     Projection::Product => (dout[k] * r[k], dout[k] * q[k]),
-                    Projection::Rotate { .. } => unreachable!("done above"),
+                    Projection::Rotate { .. } | Projection::Matrix => unreachable!("done above"),
                     Projection::ComplexProduct if k < d => {
                         (dout[k] * r[k] + dout[d + k] * r[d + k], dout[k] * q[k] + dout[d + k] * q[d + k])
                     }

@@ -97,7 +97,7 @@ impl<B: Backend> Model<B> for BetaE {
     }
 
     /// Of the input, each hidden layer and the output: the values, and their gradients where it is trained.
-    fn project_workspace(&self, count: usize, trained: bool) -> Vec<usize> {
+    fn project_workspace(&self, count: usize, _relations: usize, trained: bool) -> Vec<usize> {
         mlp::workspace(&self.layers(), count, trained)
     }
 

@@ -63,7 +63,7 @@ impl<B: Backend> Embedder<B> {
                     inputs: backend.index(inputs)?,
                     output: *output as usize,
                     first_use: *first_use as usize,
-                    work: allocate(backend, &model.project_workspace(inputs.len(), trained))?,
+                    work: allocate(backend, &model.project_workspace(inputs.len(), inputs.len(), trained))?,
                 },
                 Step::Intersect { .. } if !model.has_intersection() => {
                     return Err(Error::invalid(format!("{} has no intersection", model.name())));
@@ -109,7 +109,9 @@ impl<B: Backend> Embedder<B> {
     pub fn numbers(model: &dyn Model<B>, plan: &Plan, trained: bool) -> usize {
         let (width, with_gradients) = (model.widths().query, 1 + usize::from(trained));
         let of_step = |step: &Step| match step {
-            Step::Project { inputs, .. } => model.project_workspace(inputs.len(), trained).iter().sum(),
+            Step::Project { inputs, .. } => {
+                model.project_workspace(inputs.len(), inputs.len(), trained).iter().sum()
+            }
             Step::Negate { inputs, .. } => inputs.len() * width,
             Step::Intersect { inputs, offsets, .. } => {
                 with_gradients * inputs.len() * width
@@ -139,7 +141,7 @@ impl<B: Backend> Embedder<B> {
                 DeviceStep::Project { inputs, output, first_use, count, work } => model.project(
                     backend,
                     dense,
-                    ProjectStep { inputs, output: *output, count: *count },
+                    ProjectStep { inputs, output: *output, count: *count, groups: None },
                     relations.rows(*first_use, *count),
                     work,
                     MatMut::new(slots, num_slots, width),
@@ -189,7 +191,7 @@ impl<B: Backend> Embedder<B> {
                 DeviceStep::Project { inputs, output, first_use, count, work } => model.project_backward(
                     backend,
                     dense,
-                    ProjectStep { inputs, output: *output, count: *count },
+                    ProjectStep { inputs, output: *output, count: *count, groups: None },
                     slots,
                     relations.rows(*first_use, *count),
                     work,

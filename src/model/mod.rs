@@ -1,7 +1,7 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
 //! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
+//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
 //! and their start),
 //! [`embed`] (runs a batch plan forward and backward).
 //!
@@ -15,8 +15,10 @@ pub mod embed;
 pub mod gqe;
 pub mod network;
 pub mod query2box;
+pub mod rescal;
 pub mod rotate;
 pub mod transe;
+pub mod tucker;
 pub mod weights;
 
 pub use embed::Embedder;
@@ -30,7 +32,8 @@ use crate::rng::Rng;
 use std::ops::Range;
 
 /// Names that [`create`] knows.
-pub const NAMES: [&str; 7] = ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe"];
+pub const NAMES: [&str; 9] =
+    ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe", "rescal", "tucker"];
 
 /// Scalars per row. `d` is the embedding dimension of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +150,15 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         0..0
     }
 
-    /// Lengths of the buffers for projections of up to `count` rows; those of gradients only where the model is `trained`.
-    fn project_workspace(&self, _count: usize, _trained: bool) -> Vec<usize> {
+    /// Whether a projection can take each relation of its uses once ([`ProjectStep::groups`]): where relations are, or
+    /// become, matrices.
+    fn shares_relations(&self) -> bool {
+        self.projection() == Some(Projection::Matrix)
+    }
+
+    /// Lengths of the buffers for projections of up to `count` rows with up to `relations` rows of relations; those of
+    /// gradients only where the model is `trained`.
+    fn project_workspace(&self, _count: usize, _relations: usize, _trained: bool) -> Vec<usize> {
         Vec::new()
     }
 
@@ -262,6 +272,12 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
             config.name
         )));
     }
+    if config.relation_dim.is_some() && config.name != "tucker" {
+        return Err(Error::invalid(format!(
+            "model.relation_dim is for tucker; rows of relations of {} follow from model.dim: leave it out",
+            config.name
+        )));
+    }
     match config.name.as_str() {
         "gqe" => Ok(Box::new(gqe::Gqe::new(config))),
         "query2box" => Ok(Box::new(query2box::Query2Box::new(config))),
@@ -270,6 +286,8 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
         "distmult" => Ok(Box::new(distmult::DistMult::new(config))),
         "rotate" => Ok(Box::new(rotate::RotatE::new(config))),
         "transe" => Ok(Box::new(transe::TransE::new(config))),
+        "rescal" => Ok(Box::new(rescal::Rescal::new(config))),
+        "tucker" => Ok(Box::new(tucker::TuckEr::new(config))),
         other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
     }
 }

@@ -118,13 +118,21 @@ pub mod attention {
 pub mod deep_set {
     use super::*;
 
-    /// The methods of a [`Model`](crate::model::Model) whose sets of query rows are combined by this network.
+    /// The methods of a [`Model`](crate::model::Model) whose only network combines sets of query rows.
     macro_rules! methods {
         () => {
             fn dense(&self) -> Vec<crate::model::DenseShape> {
                 crate::model::network::layers("set", Model::<B>::widths(self).query, 4)
             }
 
+            crate::model::network::deep_set::set_methods!();
+        };
+    }
+    pub(crate) use methods;
+
+    /// Those of a model with more dense parameters, of which this network's come first.
+    macro_rules! set_methods {
+        () => {
             fn workspace(&self, inputs: usize, outputs: usize) -> Vec<usize> {
                 let width = Model::<B>::widths(self).query;
                 crate::model::network::deep_set::workspace(width, inputs, outputs)
@@ -139,7 +147,8 @@ pub mod deep_set {
                 work: &mut crate::model::Workspace<B>,
                 out: crate::backend::MatMut<B::Buffer>,
             ) {
-                crate::model::network::deep_set::forward(backend, dense, x, offsets, work, out);
+                use crate::model::network::deep_set;
+                deep_set::forward(backend, dense, x, offsets, work, out);
             }
 
             fn intersect_backward(
@@ -153,11 +162,16 @@ pub mod deep_set {
                 dx: crate::backend::MatMut<B::Buffer>,
                 ddense: &mut [B::Buffer],
             ) {
-                crate::model::network::deep_set::backward(backend, dense, x, offsets, dout, work, dx, ddense);
+                use crate::model::network::deep_set::{self, PARAMETERS};
+                let ddense = &mut ddense[..PARAMETERS];
+                deep_set::backward(backend, dense, x, offsets, dout, work, dx, ddense);
             }
         };
     }
-    pub(crate) use methods;
+    pub(crate) use set_methods;
+
+    /// Number of dense parameters.
+    pub const PARAMETERS: usize = 8;
 
     /// hidden 1, hidden 2, mean, hidden 3, and the gradients of hidden 1, hidden 2, mean, hidden 3, out.
     pub fn workspace(d: usize, n: usize, s: usize) -> Vec<usize> {

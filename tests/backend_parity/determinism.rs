@@ -81,12 +81,18 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let (count, below, d) = (300, 400, 58);
     let inputs = &backend.index(&distinct(&mut rng, count, below)).unwrap();
     let relations = Array::new(count, d, |_, _| full(&mut rng));
+    let matrices = Array::new(count, d * d, |_, _| full(&mut rng));
     let start = Array::new(below + count, d, |_, _| full(&mut rng));
     let mut results = Vec::new();
-    for kind in crate::project::KINDS {
-        let step = || ProjectStep { inputs, output: below, count };
+    let mut shared = smore::pipeline::Groups::default();
+    shared.assign(&(0..count as u32).map(|i| i * i % 7).collect::<Vec<_>>());
+    let shared = crate::project::device_groups(backend, &shared);
+    let kinds = crate::project::KINDS.into_iter().map(|kind| (kind, None));
+    for (kind, groups) in kinds.chain([(Projection::Matrix, Some(&shared))]) {
+        let step = || ProjectStep { inputs, output: below, count, groups };
         let width = kind.relation_width(d);
-        let relations = Array::new(count, width, |i, k| relations.at(i, k)).on(backend);
+        let from = if kind == Projection::Matrix { &matrices } else { &relations };
+        let relations = Array::new(count, width, |i, k| from.at(i, k)).on(backend);
         let [mut slots, mut grads] = [&start, &start].map(|a| a.on(backend));
         let mut relation_grads = Array::junk(count, width).on(backend);
         backend.project(kind, step(), relations.mat(), slots.mat_mut());

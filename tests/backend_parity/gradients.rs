@@ -49,7 +49,7 @@ fn project_backward_is_the_derivative_of_project() {
     for kind in crate::project::KINDS {
         // Slots 1 and 3 are read, 4 and 5 written.
         let inputs = vec![3, 1];
-        let step = || ProjectStep { inputs: &inputs, output: 4, count: 2 };
+        let step = || ProjectStep { inputs: &inputs, output: 4, count: 2, groups: None };
         let slots = Array::new(6, 6, |_, _| odd(&mut rng));
         let relations = Array::new(2, kind.relation_width(6), |_, _| odd(&mut rng));
         let coefficients = Array::new(6, 6, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
@@ -70,6 +70,31 @@ fn project_backward_is_the_derivative_of_project() {
         check(&format!("{kind:?}"), &given, 0, &grads, &forward);
         check(&format!("{kind:?}"), &given, 1, &relation_grads.read(), &forward);
     }
+}
+
+#[test]
+fn the_gradient_of_a_shared_matrix_is_that_of_all_its_uses() {
+    let mut rng = stream(20, "matrices", 0);
+    // Relations 0 and 2 of three are used, by uses 1, and 0 and 2.
+    let groups =
+        DeviceGroups::<Reference> { ids: vec![0, 2], offsets: vec![0, 1, 3], members: vec![1, 0, 2] };
+    let inputs = vec![3, 1, 0];
+    let step = || ProjectStep { inputs: &inputs, output: 4, count: 3, groups: Some(&groups) };
+    let given = [Array::new(7, 5, |_, _| odd(&mut rng)), Array::new(3, 25, |_, _| odd(&mut rng))];
+    let coefficients = Array::new(7, 5, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
+    let forward = |x: &[Array]| {
+        let mut slots = x[0].on(&Reference);
+        Reference.project(Projection::Matrix, step(), x[1].on(&Reference).mat(), slots.mat_mut());
+        slots.read().dot(&coefficients)
+    };
+    let [slots, matrices] = [0, 1].map(|i| given[i].on(&Reference));
+    let (mut grads, mut dmatrices) = (coefficients.on(&Reference), Array::zeros(3, 25).on(&Reference));
+    let (d, dm) = (grads.mat_mut(), dmatrices.mat_mut());
+    Reference.project_backward(Projection::Matrix, step(), slots.mat(), matrices.mat(), d, dm);
+    let mut grads = grads.read();
+    (4..7).for_each(|i| (0..5).for_each(|k| grads.set(i, k, 0.0)));
+    check("matrices", &given, 0, &grads, &forward);
+    check("matrices", &given, 1, &dmatrices.read(), &forward);
 }
 
 #[test]

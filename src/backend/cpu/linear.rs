@@ -24,6 +24,24 @@ impl<'a> Operand<'a> {
         Operand { data, rows: m.rows, cols: m.cols, row_stride: m.stride, col_stride: 1 }
     }
 
+    /// Rows of `cols` numbers, one after the other.
+    pub fn slice(data: &'a [f32], cols: usize) -> Self {
+        Operand { data, rows: data.len() / cols, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// Rows `first..first + rows`.
+    pub fn rows(self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows);
+        Operand { data: &self.data[first * self.row_stride..], rows, ..self }
+    }
+
+    /// Whether all its elements are in its slice.
+    fn fits(self) -> bool {
+        self.rows == 0
+            || self.cols == 0
+            || (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride < self.data.len()
+    }
+
     /// Its transpose.
     pub fn transposed(self) -> Self {
         Operand {
@@ -50,8 +68,7 @@ pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
         }
         return;
     }
-    let fits = |o: Operand| (o.rows - 1) * o.row_stride + (o.cols - 1) * o.col_stride < o.data.len();
-    assert!(fits(a) && fits(b));
+    assert!(a.fits() && b.fits());
     let (out, tiles) = (Shared::new(out), n.div_ceil(TILE));
     (0..m.div_ceil(TILE) * tiles).into_par_iter().for_each(|i| {
         let (row, col) = (i / tiles * TILE, i % tiles * TILE);
@@ -83,6 +100,40 @@ pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
             );
         }
     });
+}
+
+/// `out = a b` on this thread; rows of `out` lie one after the other.
+pub fn matmul_into(a: Operand, b: Operand, out: &mut [f32]) {
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    assert_eq!((k, m * n), (b.rows, out.len()));
+    assert!(a.fits() && b.fits());
+    if k == 0 {
+        return out.fill(0.0);
+    }
+    // SAFETY: the strides of a and b stay inside their slices, and `out` has m rows of n (all asserted above).
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
 }
 
 /// See [`Backend::linear`](crate::backend::Backend::linear).

@@ -15,6 +15,7 @@ pub mod label_loss;
 pub mod linear;
 pub mod loss;
 pub mod math;
+pub mod matrix;
 pub mod memory;
 pub mod optimizer;
 pub mod project;

@@ -34,6 +34,10 @@ fn activate_derivative(f: Activation, x: f32) -> f32 {
 
 /// See [`Backend::project`](crate::backend::Backend::project).
 pub fn project(kind: Projection, step: ProjectStep<Cpu>, relations: View, slots: ViewMut) {
+    if kind == Projection::Matrix {
+        return super::matrix::project(step, relations, slots);
+    }
+    assert!(step.groups.is_none(), "only matrices are shared");
     assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
     assert_eq!(relations.cols, kind.relation_width(slots.cols));
     assert!(step.output + step.count <= slots.rows);
@@ -99,6 +103,7 @@ fn project_row(kind: Projection, q: &[f32], r: &[f32], out: &mut [f32]) {
                 im[k] = a[k] * sin + b[k] * cos;
             }
         }
+        Projection::Matrix => unreachable!("it has a file of its own"),
     }
 }
 
@@ -111,6 +116,10 @@ pub fn project_backward(
     grads: ViewMut,
     relation_grads: ViewMut,
 ) {
+    if kind == Projection::Matrix {
+        return super::matrix::project_backward(step, slots, relations, grads, relation_grads);
+    }
+    assert!(step.groups.is_none(), "only matrices are shared");
     assert_eq!(
         (step.inputs.len(), relations.rows, relation_grads.rows),
         (step.count, step.count, step.count)
@@ -183,6 +192,7 @@ fn project_row_backward(
                 dr[k] = scale * (a[k] * db[k] - b[k] * da[k]);
             }
         }
+        Projection::Matrix => unreachable!("it has a file of its own"),
         Projection::ComplexProduct => {
             let d = dout.len() / 2;
             let ((a, b), (c, e)) = (q.split_at(d), r.split_at(d));

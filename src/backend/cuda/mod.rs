@@ -7,7 +7,7 @@
 //! call that returns a `Result` says it.
 //!
 //! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
-//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`score`], [`beta`], [`loss`],
+//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`matrix`], [`linear`], [`segment`], [`score`], [`beta`], [`loss`],
 //! [`label_loss`], [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
 pub mod beta;
@@ -18,6 +18,7 @@ pub mod elementwise;
 pub mod label_loss;
 pub mod linear;
 pub mod loss;
+pub mod matrix;
 pub mod memory;
 #[cfg(unix)]
 pub mod nvidia;

@@ -54,6 +54,7 @@ impl Kernels {
                     2,
                 )
             },
+            Projection::Matrix => unreachable!("it has a file of its own"),
         }
     }
 
@@ -71,6 +72,10 @@ impl Kernels {
 
 /// See [`Backend::project`](crate::backend::Backend::project).
 pub fn project(cuda: &Cuda, kind: Projection, step: ProjectStep<Cuda>, relations: View, mut slots: ViewMut) {
+    if kind == Projection::Matrix {
+        return super::matrix::project(cuda, step, relations, slots);
+    }
+    assert!(step.groups.is_none(), "only matrices are shared");
     assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
     assert_eq!(relations.cols, kind.relation_width(slots.cols));
     let kernels = Kernels::of(kind);
@@ -91,6 +96,10 @@ pub fn project_backward(
     mut grads: ViewMut,
     mut relation_grads: ViewMut,
 ) {
+    if kind == Projection::Matrix {
+        return super::matrix::project_backward(cuda, step, slots, relations, grads, relation_grads);
+    }
+    assert!(step.groups.is_none(), "only matrices are shared");
     assert_eq!(
         (step.inputs.len(), relations.rows, relation_grads.rows),
         (step.count, step.count, step.count)

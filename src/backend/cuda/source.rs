@@ -12,6 +12,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("label_loss.cu", include_str!("../../../kernels/label_loss.cu")),
     ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
+    ("matrix.cu", include_str!("../../../kernels/matrix.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
     ("project.cu", include_str!("../../../kernels/project.cu")),
     ("rank.cu", include_str!("../../../kernels/rank.cu")),

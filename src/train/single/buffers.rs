@@ -8,9 +8,12 @@ use crate::pipeline::{Groups, SingleBatch};
 
 pub(super) struct Buffers<B: Backend> {
     pub head_rows: B::Index,
+    /// The relation of each row; where rows share them, each relation once.
     pub relation_rows: B::Index,
     pub head_groups: DeviceGroups<B>,
     pub relation_groups: DeviceGroups<B>,
+    /// Where rows share relations, `relation_groups` with the places of relations in `relation_rows`.
+    pub shared: Option<DeviceGroups<B>>,
     /// The heads' slots: 0, 1, ..
     pub inputs: B::Index,
     pub label_offsets: B::Index,
@@ -56,16 +59,17 @@ impl<B: Backend> Buffers<B> {
             relation_rows: backend.index(&[])?,
             head_groups: groups()?,
             relation_groups: groups()?,
+            shared: shape.shares_relations.then(groups).transpose()?,
             inputs: backend.index(&[])?,
             label_offsets: backend.index(&[])?,
             labels: backend.index(&[])?,
             heads: backend.zeros(rows * entity)?,
             dheads: backend.zeros(rows * entity)?,
-            relations: backend.zeros(rows * relation)?,
-            drelations: backend.zeros(rows * relation)?,
+            relations: backend.zeros(shape.relation_rows * relation)?,
+            drelations: backend.zeros(shape.relation_rows * relation)?,
             slots: backend.zeros(2 * rows * query)?,
             dslots: backend.zeros(2 * rows * query)?,
-            work: allocate(backend, &model.project_workspace(rows, true))?,
+            work: allocate(backend, &model.project_workspace(rows, shape.relation_rows, true))?,
             ddense: dense.map(|(i, s)| only(used.contains(&i), s.rows * s.cols)).collect::<Result<_>>()?,
             table: only(shape.copies_table, entities * entity)?,
             dtable: backend.zeros(entities * entity)?,
@@ -82,7 +86,15 @@ impl<B: Backend> Buffers<B> {
     /// Copies the ids of a batch to the device.
     pub fn set(&mut self, backend: &B, batch: &SingleBatch) -> Result<()> {
         backend.set_index(&batch.heads, &mut self.head_rows)?;
-        backend.set_index(&batch.relations, &mut self.relation_rows)?;
+        let Groups { ids, offsets, members } = &batch.relation_groups;
+        if let Some(shared) = &mut self.shared {
+            backend.set_index(ids, &mut self.relation_rows)?;
+            backend.set_index(&(0..ids.len() as u32).collect::<Vec<_>>(), &mut shared.ids)?;
+            backend.set_index(offsets, &mut shared.offsets)?;
+            backend.set_index(members, &mut shared.members)?;
+        } else {
+            backend.set_index(&batch.relations, &mut self.relation_rows)?;
+        }
         for (from, to) in
             [(&batch.head_groups, &mut self.head_groups), (&batch.relation_groups, &mut self.relation_groups)]
         {

@@ -170,6 +170,8 @@ impl<B: Backend> SingleTrainer<B> {
         let SingleTrainer { backend, model, weights, shape, options, buffers: b, .. } = self;
         let (model, scoring, n, dense) = (&**model, model.scoring(), batch.rows(), weights.dense_mats());
         let Shape { entities, entity, relation, query, .. } = *shape;
+        // Rows of relations in this batch.
+        let uses = if shape.shares_relations { batch.relation_groups.ids.len() } else { n };
         let key = |what: &str| stream(options.seed, what, step).next_u64();
         let drop =
             |probability: f32, what: &str| (probability > 0.0).then(|| Dropout::new(probability, key(what)));
@@ -179,16 +181,20 @@ impl<B: Backend> SingleTrainer<B> {
 
         // Queries.
         backend.gather(weights.entities.mat(), &b.head_rows, MatMut::new(&mut b.heads, n, entity));
-        backend.gather(weights.relations.mat(), &b.relation_rows, MatMut::new(&mut b.relations, n, relation));
+        backend.gather(
+            weights.relations.mat(),
+            &b.relation_rows,
+            MatMut::new(&mut b.relations, uses, relation),
+        );
         if let Some(dropout) = drop_heads {
             backend.dropout(dropout, MatMut::new(&mut b.heads, n, entity));
         }
         if let Some(dropout) = drop_relations {
-            backend.dropout(dropout, MatMut::new(&mut b.relations, n, relation));
+            backend.dropout(dropout, MatMut::new(&mut b.relations, uses, relation));
         }
-        let relations = Mat::new(&b.relations, n, relation);
+        let relations = Mat::new(&b.relations, uses, relation);
         model.leaves(backend, Mat::new(&b.heads, n, entity), MatMut::new(&mut b.slots, n, query));
-        let project = || ProjectStep { inputs: &b.inputs, output: n, count: n };
+        let project = || ProjectStep { inputs: &b.inputs, output: n, count: n, groups: b.shared.as_ref() };
         let slots = MatMut::new(&mut b.slots, 2 * n, query);
         model.project(backend, &dense, project(), relations, &mut b.work, slots);
         let slots = Mat::new(&b.slots, 2 * n, query);
@@ -243,7 +249,7 @@ impl<B: Backend> SingleTrainer<B> {
         }
 
         // Back to heads and relations.
-        let drelations = MatMut::new(&mut b.drelations, n, relation);
+        let drelations = MatMut::new(&mut b.drelations, uses, relation);
         let dslots = MatMut::new(&mut b.dslots, 2 * n, query);
         for i in model.projection_dense() {
             backend.fill(0.0, MatMut::new(&mut b.ddense[i], dense[i].rows, dense[i].cols));
@@ -266,13 +272,18 @@ impl<B: Backend> SingleTrainer<B> {
             backend.dropout(dropout, MatMut::new(&mut b.dheads, n, entity));
         }
         if let Some(dropout) = drop_relations {
-            backend.dropout(dropout, MatMut::new(&mut b.drelations, n, relation));
+            backend.dropout(dropout, MatMut::new(&mut b.drelations, uses, relation));
         }
         let whole = MatMut::new(&mut b.dtable, entities, entity);
         backend.add_groups(&b.head_groups, Mat::new(&b.dheads, n, entity), whole);
         backend.fill(0.0, MatMut::new(&mut b.drelation_table, shape.relations, relation));
         let whole = MatMut::new(&mut b.drelation_table, shape.relations, relation);
-        backend.add_groups(&b.relation_groups, Mat::new(&b.drelations, n, relation), whole);
+        let drelations = Mat::new(&b.drelations, uses, relation);
+        if shape.shares_relations {
+            backend.scatter(drelations, &b.relation_groups.ids, whole);
+        } else {
+            backend.add_groups(&b.relation_groups, drelations, whole);
+        }
         Ok(())
     }
 

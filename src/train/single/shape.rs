@@ -28,6 +28,10 @@ pub struct Shape {
     pub(super) entity: usize,
     pub(super) relation: usize,
     pub(super) query: usize,
+    /// Whether rows that share a relation share its row.
+    pub(super) shares_relations: bool,
+    /// Rows of relations in a batch at most.
+    pub(super) relation_rows: usize,
     /// Numbers of the projection's workspace.
     workspace: usize,
     /// Numbers of the gradients of the projection's network.
@@ -50,6 +54,8 @@ impl Shape {
     ) -> Self {
         let (rows, widths) = (options(config).max_rows(), model.widths());
         let tile = tile.clamp(1, rows);
+        let shares_relations = model.shares_relations();
+        let relation_rows = if shares_relations { rows.min(relations) } else { rows };
         Shape {
             rows,
             entities,
@@ -61,7 +67,9 @@ impl Shape {
             entity: widths.entity,
             relation: widths.relation,
             query: widths.query,
-            workspace: model.project_workspace(rows, true).iter().sum(),
+            shares_relations,
+            relation_rows,
+            workspace: model.project_workspace(rows, relation_rows, true).iter().sum(),
             dense: model.dense()[model.projection_dense()].iter().map(|s| s.rows * s.cols).sum(),
         }
     }
@@ -71,7 +79,8 @@ impl Shape {
         let table = self.entities * self.entity;
         table * (1 + usize::from(self.copies_table) + usize::from(self.tiled))
             + self.relations * self.relation
-            + 2 * self.rows * (self.entity + self.relation + 2 * self.query)
+            + 2 * self.rows * (self.entity + 2 * self.query)
+            + 2 * self.relation_rows * self.relation
             + self.workspace
             + self.dense
             + self.tile * self.entities * (1 + usize::from(self.keeps_scores))
