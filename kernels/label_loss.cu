@@ -6,10 +6,10 @@
 ///
 /// The row is read twice: for the softmax (the greatest score and the sum relative to it, together) or the sum of
 /// the losses, then to be replaced. What the first reading brings to the cache serves the second. Floor: 8 bytes
-/// a score.
+/// a score. The cross-entropy, and what is `per_label`, counts all scores once for each label.
 template <bool CROSS_ENTROPY>
-__device__ __forceinline__ void label_loss(float smoothing, const u32* offsets, const u32* labels, Mat row_weights,
-                                           MatMut scores, MatMut losses) {
+__device__ __forceinline__ void label_loss(float smoothing, u32 per_label, const u32* offsets, const u32* labels,
+                                           Mat row_weights, MatMut scores, MatMut losses) {
     u32 i = blockIdx.x, cols = scores.cols, begin = offsets[i], end = offsets[i + 1];
     float *x = scores.row(i), weight = row_weights.row(0)[i], n = (float)(end - begin);
     auto add = [](float a, float b) { return a + b; };
@@ -32,24 +32,23 @@ __device__ __forceinline__ void label_loss(float smoothing, const u32* offsets, 
     smooth = smoothing > 0.0f ? block_reduce(smooth, add) * smoothing / (float)cols : 0.0f;
     hits = block_reduce(hits, add) * (1.0f - smoothing);
 
-    float mass = CROSS_ENTROPY ? n : 1.0f, scale = weight * n / total;
+    float mass = per_label ? n : 1.0f, scale = weight * (CROSS_ENTROPY ? n / total : mass);
     float lowered = weight * smoothing * mass / (float)cols;
     for (u32 e = threadIdx.x; e < cols; e += 256) {
         float score = x[e];
-        x[e] = (CROSS_ENTROPY ? scale * expf(score - max) : weight * sigmoid(score)) - lowered;
+        x[e] = scale * (CROSS_ENTROPY ? expf(score - max) : sigmoid(score)) - lowered;
     }
     __syncthreads();
     for (u32 l = begin + threadIdx.x; l < end; l += 256) x[labels[l]] -= weight * (1.0f - smoothing);
     if (threadIdx.x == 0) {
-        float loss = CROSS_ENTROPY ? n * logf(total) : total;
-        losses.row(0)[i] = weight * (loss + hits + smooth * mass);
+        losses.row(0)[i] = weight * (mass * ((CROSS_ENTROPY ? logf(total) : total) + smooth) + hits);
     }
 }
-KERNEL(256, label_loss_cross_entropy, (float smoothing, const u32* offsets, const u32* labels, Mat row_weights,
-                                       MatMut scores, MatMut losses)) {
-    label_loss<true>(smoothing, offsets, labels, row_weights, scores, losses);
+KERNEL(256, label_loss_cross_entropy, (float smoothing, u32 per_label, const u32* offsets, const u32* labels,
+                                       Mat row_weights, MatMut scores, MatMut losses)) {
+    label_loss<true>(smoothing, per_label, offsets, labels, row_weights, scores, losses);
 }
-KERNEL(256, label_loss_logistic, (float smoothing, const u32* offsets, const u32* labels, Mat row_weights,
-                                  MatMut scores, MatMut losses)) {
-    label_loss<false>(smoothing, offsets, labels, row_weights, scores, losses);
+KERNEL(256, label_loss_logistic, (float smoothing, u32 per_label, const u32* offsets, const u32* labels,
+                                  Mat row_weights, MatMut scores, MatMut losses)) {
+    label_loss<false>(smoothing, per_label, offsets, labels, row_weights, scores, losses);
 }

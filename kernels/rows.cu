@@ -1,4 +1,4 @@
-// Moving and adding rows; dropout; N3. CPU twin: src/backend/cpu/rows.rs; launchers: src/backend/cuda/rows.rs.
+// Moving and adding rows; dropout. CPU twin: src/backend/cpu/rows.rs; launchers: src/backend/cuda/rows.rs.
 //
 // Each kernel that moves rows comes in two widths: one float a thread, and four (`..4`), for which every row
 // must start at a multiple of 16 bytes and have a multiple of four columns.
@@ -93,31 +93,4 @@ KERNEL(256, dropout, (Dropout d, MatMut x)) {
     u32 hash = mix(mix(d.key0 ^ mix(c.row + d.key1)) + c.col * 0x9e3779b9u);
     float* at = x.row(c.row) + c.col;
     *at = hash >= d.threshold ? *at * d.scale : 0.0f;
-}
-
-/// grads[i] += scale * 3 |z| z and penalties[0, i] = scale * sum |z|^3, a warp a row. Complex rows are
-/// [real, imaginary].
-template <bool COMPLEX>
-__device__ __forceinline__ void n3(float scale, Mat x, MatMut grads, MatMut penalties) {
-    u32 i = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
-    if (i >= x.rows) return;
-    u32 d = COMPLEX ? x.cols / 2 : x.cols;
-    const float* z = x.row(i);
-    float *dz = grads.row(i), sum = 0.0f;
-    for (u32 k = lane; k < d; k += 32) {
-        float re = z[k], im = COMPLEX ? z[d + k] : 0.0f;
-        float dre = dz[k], dim = COMPLEX ? dz[d + k] : 0.0f;
-        float square = re * re + im * im, modulus = COMPLEX ? sqrtf(square) : fabsf(re);
-        sum += square * modulus;
-        dz[k] = dre + 3.0f * scale * modulus * re;
-        if (COMPLEX) dz[d + k] = dim + 3.0f * scale * modulus * im;
-    }
-    sum = warp_sum(sum);
-    if (lane == 0) penalties.row(0)[i] = scale * sum;
-}
-KERNEL(256, n3_real, (float scale, Mat x, MatMut grads, MatMut penalties)) {
-    n3<false>(scale, x, grads, penalties);
-}
-KERNEL(256, n3_complex, (float scale, Mat x, MatMut grads, MatMut penalties)) {
-    n3<true>(scale, x, grads, penalties);
 }

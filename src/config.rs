@@ -74,6 +74,33 @@ pub enum UnionForm {
     DeMorgan,
 }
 
+/// What is added to the loss so that rows stay small. Sums are those of the formula: not halved, not divided by the power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Regulariser {
+    /// Nothing.
+    None,
+    /// Cubed moduli of complex numbers or, in a model of real rows, of those (Lacroix, Usunier and Obozinski 2018); for models
+    /// that are tensor decompositions.
+    N3,
+    /// Squares.
+    L2,
+    /// Cubed absolute values of the real numbers of a row, whatever they stand for.
+    L3,
+}
+
+/// How often a row is regularised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegulariseBy {
+    /// A mean over the batch: each query brings its anchors, relations and positive, each edge of single-hop training its
+    /// head, relation and tail.
+    #[default]
+    Frequency,
+    /// Every row of the table once in each step, whatever the batch; a sum.
+    Table,
+}
+
 /// How rows of entities and relations start. The networks of a model have a start of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,8 +141,15 @@ pub struct ModelConfig {
     /// What becomes of unions: several disjuncts, of which an entity's best counts, or, in a model with negation,
     /// not (not a and not b).
     pub union: UnionForm,
-    /// ComplEx and DistMult: weight of N3 over anchors, relations and positives.
-    pub n3: f32,
+    /// What is added to the loss so that rows stay small: none, n3, l2 or l3. Default by model: see [`Config::regulariser`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regulariser: Option<Regulariser>,
+    /// The regulariser's weight for rows of entities.
+    pub regularise_entities: f32,
+    /// The same for rows of relations.
+    pub regularise_relations: f32,
+    /// Which rows it counts in a step: by frequency in the batch, or the whole table.
+    pub regularise_by: RegulariseBy,
     /// How rows start: uniform, xavier-normal or xavier-uniform.
     pub start: Start,
     /// Single-hop training: probability with which a number of an entity's row is dropped, of heads and of all tails.
@@ -137,7 +171,10 @@ impl Default for ModelConfig {
             hidden: 1600,
             hidden_layers: 2,
             union: UnionForm::Dnf,
-            n3: 1e-5,
+            regulariser: None,
+            regularise_entities: 1e-5,
+            regularise_relations: 1e-5,
+            regularise_by: RegulariseBy::Frequency,
             start: Start::Uniform,
             dropout_entity: 0.0,
             dropout_relation: 0.0,
@@ -334,6 +371,9 @@ pub struct TrainingConfig {
     pub margin: f32,
     /// 1vsall, kvsall: share of the labels' weight that all entities get alike.
     pub label_smoothing: f32,
+    /// 1vsall, kvsall: weight of the relations' cross-entropy as a second objective, in which each edge's relation is
+    /// predicted from its head and tail (Chen, Minervini, Riedel and Stenetorp 2021); 0 is without.
+    pub relation_prediction: f32,
     /// Queries per step; directed edges with negatives; triples with 1vsall, each in both directions; pairs (head,
     /// relation) with kvsall.
     pub batch_size: usize,
@@ -386,6 +426,7 @@ impl Default for TrainingConfig {
             loss: None,
             margin: 1.0,
             label_smoothing: 0.0,
+            relation_prediction: 0.0,
             batch_size: 512,
             steps: None,
             epochs: None,
@@ -522,10 +563,20 @@ impl Config {
         apply(self.to_toml().parse().expect("written a moment ago"), assignments)
     }
 
+    /// The regulariser: that which is given, or N3 where `complex` and `distmult` learn from queries, as SMORE has it.
+    pub fn regulariser(&self) -> Regulariser {
+        let decomposition = ["complex", "distmult"].contains(&self.model.name.as_str());
+        self.model.regulariser.unwrap_or(match self.training.objective {
+            Objective::Queries if decomposition => Regulariser::N3,
+            _ => Regulariser::None,
+        })
+    }
+
     /// A document with every key, to know them by.
     fn with_every_key() -> Table {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
+        config.model.regulariser = Some(config.regulariser());
         config.model.relation_dim = Some(config.model.dim);
         config.training.loss = Some(config.training.loss());
         config.training.query_weighting = Some(config.training.query_weighting());
@@ -543,11 +594,16 @@ impl Config {
                 matches!(
                     (t.objective, t.loss()),
                     (Objective::Queries | Objective::Negatives, _)
-                        | (Objective::OneVsAll, Loss::CrossEntropy)
-                        | (Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
+                        | (Objective::OneVsAll | Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
                 ),
-                "training.loss must be cross-entropy with training.objective = 1vsall, and logistic or cross-entropy with \
-                 kvsall; queries and negatives take margin, too",
+                "training.loss must be cross-entropy or logistic with training.objective = 1vsall and kvsall; queries and \
+                 negatives take margin, too",
+            ),
+            (
+                t.relation_prediction.is_finite()
+                    && t.relation_prediction >= 0.0
+                    && (all_entities || t.relation_prediction == 0.0),
+                "training.relation_prediction must be 0 or more, and 0 with training.objective = queries and negatives",
             ),
             (t.margin.is_finite(), "training.margin must be a finite number"),
             (
@@ -560,6 +616,16 @@ impl Config {
                     .all(|p| (0.0..1.0).contains(p) && (all_entities || *p == 0.0)),
                 "model.dropout_entity and model.dropout_relation must be at least 0 and below 1, and 0 with \
                  training.objective = queries and negatives",
+            ),
+            (
+                [m.regularise_entities, m.regularise_relations].iter().all(|w| w.is_finite() && *w >= 0.0),
+                "model.regularise_entities and model.regularise_relations must be 0 or more",
+            ),
+            (
+                all_entities
+                    || m.regularise_by == RegulariseBy::Frequency
+                    || self.regulariser() == Regulariser::None,
+                "training.objective = queries and negatives change the rows of a batch alone: use model.regularise_by = frequency",
             ),
             (
                 t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
@@ -646,6 +712,7 @@ impl Config {
     pub fn explicit(&self) -> Self {
         let mut config = self.clone();
         config.model.gamma = Some(self.model.gamma());
+        config.model.regulariser = Some(self.regulariser());
         config.training.loss = Some(self.training.loss());
         if config.model.name == "tucker" {
             config.model.relation_dim.get_or_insert(config.model.dim);
@@ -719,6 +786,13 @@ fn parse(table: Table) -> Result<Config, String> {
     for (section, value) in &table {
         let fields = known.get(section).and_then(Value::as_table);
         match (fields, value) {
+            (Some(_), Value::Table(given)) if section == "model" && given.contains_key("n3") => {
+                return Err(
+                    "model.n3 has become model.regulariser = \"n3\" with the weights model.regularise_entities and \
+                     model.regularise_relations"
+                        .into(),
+                );
+            }
             (Some(fields), Value::Table(given)) => {
                 if let Some(key) = given.keys().find(|key| !fields.contains_key(*key)) {
                     return Err(unknown(&format!("{section}.{key}"), &known));
@@ -812,6 +886,9 @@ mod tests {
             ("training.dim=8", "did you mean model.dim?"),
             ("training.stepps=8", "did you mean training.steps?"),
             ("zzz.qqq=8", "unknown key zzz.qqq: "),
+            ("model.n3=0.1", "model.n3 has become model.regulariser"),
+            ("model.regularise_entities=-1", "model.regularise_entities"),
+            ("model.regulariser=n4", "model.regulariser"),
             ("model=gqe", "model is a table"),
             ("model.dim=many", "expected usize in `model.dim`"),
             ("model.dim=10000000", "at most"),
@@ -901,11 +978,16 @@ mod tests {
     fn objectives_refuse_what_they_do_not_have() {
         for (assignments, expected) in [
             (
-                &["training.objective=1vsall", "training.loss=logistic"][..],
-                "cross-entropy with training.objective = 1vsall",
+                &["training.objective=1vsall", "training.loss=margin"][..],
+                "cross-entropy or logistic with training.objective = 1vsall",
             ),
-            (&["training.objective=kvsall", "training.loss=margin"], "logistic or cross-entropy with kvsall"),
+            (&["training.objective=kvsall", "training.loss=margin"], "cross-entropy or logistic"),
             (&["training.loss=margin", "training.margin=inf"], "training.margin"),
+            (&["training.relation_prediction=0.1"], "training.relation_prediction"),
+            (
+                &["training.objective=1vsall", "training.relation_prediction=-1"],
+                "training.relation_prediction",
+            ),
             (&["training.label_smoothing=0.1"], "training.label_smoothing"),
             (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
             (&["model.dropout_entity=0.1"], "model.dropout_entity"),
@@ -916,6 +998,7 @@ mod tests {
             (&["training.schedule=plateau", "training.plateau_factor=1"], "training.plateau_factor"),
             (&["training.schedule=plateau", "training.plateau_patience=0"], "training.plateau_patience"),
             (&["training.clip_norm=-1"], "training.clip_norm"),
+            (&["model.regulariser=l2", "model.regularise_by=table"], "model.regularise_by = frequency"),
         ] {
             let message = set(assignments).unwrap_err().to_string();
             assert!(message.contains(expected), "{assignments:?}: {message}");
@@ -925,6 +1008,13 @@ mod tests {
         assert_eq!(losses, [Loss::Logistic, Loss::Logistic, Loss::CrossEntropy, Loss::Logistic]);
         let weighting = ["queries", "negatives"].map(|objective| of(objective).query_weighting());
         assert_eq!(weighting, [QueryWeighting::Answers, QueryWeighting::Uniform]);
+        let regulariser = |assignments: &[&str]| set(assignments).unwrap().explicit().model.regulariser;
+        assert_eq!(regulariser(&["model.name=complex"]), Some(Regulariser::N3));
+        assert_eq!(regulariser(&["model.name=gqe"]), Some(Regulariser::None));
+        assert_eq!(
+            regulariser(&["model.name=complex", "training.objective=1vsall"]),
+            Some(Regulariser::None)
+        );
     }
 
     #[test]

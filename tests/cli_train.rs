@@ -778,7 +778,7 @@ fn training_by_sampled_negatives_predicts_links_better_than_the_baseline_with_ev
             "training.clip_norm=1",
             "training.schedule=plateau",
             "training.epochs=10",
-            "model.n3=0",
+            "model.regulariser=none",
             "evaluation.queries=40",
         ];
         let output = single(&folder, loss, &set).arg("--json").assert().success();

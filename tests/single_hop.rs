@@ -20,7 +20,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Options that change the arithmetic.
-const CASES: [&[&str]; 10] = [
+const CASES: [&[&str]; 16] = [
     &["model.name=complex", "training.objective=1vsall"],
     &["model.name=complex", "training.objective=1vsall", "training.label_smoothing=0.2"],
     &[
@@ -61,6 +61,45 @@ const CASES: [&[&str]; 10] = [
         "training.optimizer=adagrad",
     ],
     &["model.name=tucker", "training.objective=1vsall", "model.relation_dim=3", "model.dropout_relation=0.3"],
+    &[
+        "model.name=distmult",
+        "training.objective=1vsall",
+        "training.loss=logistic",
+        "training.label_smoothing=0.1",
+    ],
+    &[
+        "model.name=complex",
+        "training.objective=1vsall",
+        "training.relation_prediction=0.5",
+        "model.regulariser=n3",
+        "model.regularise_entities=0.2",
+        "model.regularise_relations=0.4",
+        "training.optimizer=adagrad",
+    ],
+    &[
+        "model.name=distmult",
+        "training.objective=kvsall",
+        "training.relation_prediction=2",
+        "model.dropout_entity=0.2",
+        "model.dropout_relation=0.3",
+        "model.regulariser=l3",
+        "model.regularise_entities=0.1",
+        "model.regularise_by=table",
+    ],
+    &[
+        "model.name=rescal",
+        "training.objective=1vsall",
+        "training.relation_prediction=1",
+        "model.regulariser=l2",
+    ],
+    &["model.name=tucker", "training.objective=1vsall", "training.relation_prediction=1"],
+    &[
+        "model.name=rotate",
+        "training.objective=kvsall",
+        "model.regulariser=l2",
+        "model.regularise_relations=0.1",
+        "model.regularise_by=table",
+    ],
 ];
 
 fn config(case: &[&str], dim: usize) -> Config {
@@ -158,7 +197,14 @@ fn a_step_moves_all_tables_together_by_no_more_than_the_clipped_norm() {
 
 #[test]
 fn a_shared_row_of_scores_stands_for_one_row_per_triple() {
-    let config = config(CASES[0], 5);
+    let of_edges = |case: &&&[&str]| case.contains(&"training.objective=1vsall");
+    for case in CASES.iter().filter(of_edges).filter(|case| !case.join(" ").contains("dropout")) {
+        check_shared_rows(case);
+    }
+}
+
+fn check_shared_rows(case: &[&str]) {
+    let config = config(case, 5);
     let together = batch(&config, 0);
     let labels = together.labels.len();
     assert!(together.rows() < labels, "some triples share a pair");
@@ -166,7 +212,7 @@ fn a_shared_row_of_scores_stands_for_one_row_per_triple() {
     whole.gradients(&together, 1).unwrap();
     let loss = whole.losses().unwrap()[0];
     let want = whole.last_gradients().unwrap();
-    let mut sums = [vec![0.0; want[0].len()], vec![0.0; want[1].len()]];
+    let mut sums: Vec<Vec<f64>> = want.iter().map(|want| vec![0.0; want.len()]).collect();
     let mut losses = 0.0;
     for row in 0..together.rows() {
         for l in together.label_offsets[row]..together.label_offsets[row + 1] {
@@ -184,15 +230,109 @@ fn a_shared_row_of_scores_stands_for_one_row_per_triple() {
             }
         }
     }
-    assert!((losses / labels as f64 - loss).abs() < 1e-12, "loss {loss}, not {}", losses / labels as f64);
+    let mean = losses / labels as f64;
+    assert!((mean - loss).abs() < 1e-12 * (1.0 + loss), "{case:?}: loss {loss}, not {mean}");
     for (want, sums) in want.iter().zip(&sums) {
         for (want, sum) in want.iter().zip(sums) {
             assert!(
                 (sum / labels as f64 - want).abs() < 1e-12,
-                "gradient {want}, not {}",
+                "{case:?}: gradient {want}, not {}",
                 sum / labels as f64
             );
         }
+    }
+}
+
+#[test]
+fn relations_are_predicted_from_head_and_tail_by_their_scores() {
+    let dim = 5;
+    type Score = fn(&[f64], &[f64], &[f64]) -> f64;
+    let product: Score = |h, r, t| (0..5).map(|k| h[k] * r[k] * t[k]).sum();
+    // Re <h r, conj(t)>.
+    let complex: Score = |h, r, t| {
+        let term = |k: usize| {
+            let (re, im) = (h[k] * r[k] - h[5 + k] * r[5 + k], h[k] * r[5 + k] + h[5 + k] * r[k]);
+            re * t[k] + im * t[5 + k]
+        };
+        (0..5).map(term).sum()
+    };
+    let matrix: Score = |h, r, t| (0..25).map(|ij| h[ij / 5] * r[ij] * t[ij % 5]).sum();
+    for (model, score) in [("distmult", product), ("complex", complex), ("rescal", matrix)] {
+        for objective in ["1vsall", "kvsall"] {
+            let loss = |weight: f64| {
+                let model = format!("model.name={model}");
+                let objective = format!("training.objective={objective}");
+                let weight = format!("training.relation_prediction={weight}");
+                let config = config(&[&model, &objective, &weight], dim);
+                let batch = batch(&config, 0);
+                let mut trainer = trainer(Reference, &config, 7);
+                trainer.gradients(&batch, 1).unwrap();
+                (trainer.losses().unwrap()[0], trainer, batch)
+            };
+            let ((without, trainer, batch), (with, ..)) = (loss(0.0), loss(0.25));
+            let row = |table: &smore::backend::Parameters<Reference>, i: u32| {
+                table.values.as_slice()[i as usize * table.cols..][..table.cols].to_vec()
+            };
+            let Weights { entities, relations, .. } = &trainer.weights;
+            let mut sum = 0.0;
+            for i in 0..batch.rows() {
+                for l in batch.label_offsets[i]..batch.label_offsets[i + 1] {
+                    let (h, t) = (row(entities, batch.heads[i]), row(entities, batch.labels[l as usize]));
+                    let scores: Vec<f64> =
+                        (0..RELATIONS as u32).map(|r| score(&h, &row(relations, r), &t)).collect();
+                    let total: f64 = scores.iter().map(|s| s.exp()).sum();
+                    sum += total.ln() - scores[batch.relations[i] as usize];
+                }
+            }
+            let want = without + 0.25 * sum / batch.labels.len() as f64;
+            assert!((with - want).abs() < 1e-12 * want, "{model}, {objective}: {with}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn a_regulariser_adds_the_rows_of_each_edge_or_the_whole_table() {
+    for (by, regulariser) in [("frequency", "l2"), ("frequency", "l3"), ("table", "l2"), ("table", "n3")] {
+        let loss = |regulariser: &str| {
+            let set = [
+                format!("model.regulariser={regulariser}"),
+                format!("model.regularise_by={by}"),
+                "model.regularise_entities=0.5".into(),
+                "model.regularise_relations=2".into(),
+            ];
+            let mut case = vec!["model.name=complex", "training.objective=kvsall"];
+            case.extend(set.iter().map(String::as_str));
+            let config = config(&case, 5);
+            let batch = batch(&config, 0);
+            let mut trainer = trainer(Reference, &config, 7);
+            trainer.gradients(&batch, 1).unwrap();
+            (trainer.losses().unwrap()[0], trainer, batch)
+        };
+        let ((without, trainer, batch), (with, ..)) = (loss("none"), loss(regulariser));
+        let penalty = |row: &[f64]| -> f64 {
+            match regulariser {
+                "l2" => row.iter().map(|x| x * x).sum(),
+                "l3" => row.iter().map(|x| x.abs().powi(3)).sum(),
+                _ => (0..5).map(|k| row[k].hypot(row[5 + k]).powi(3)).sum(),
+            }
+        };
+        let of = |table: &smore::backend::Parameters<Reference>| -> Vec<f64> {
+            table.values.as_slice().chunks(table.cols).map(penalty).collect()
+        };
+        let (entities, relations) = (of(&trainer.weights.entities), of(&trainer.weights.relations));
+        let mut want = 0.5 * entities.iter().sum::<f64>() + 2.0 * relations.iter().sum::<f64>();
+        if by == "frequency" {
+            want = 0.0;
+            for i in 0..batch.rows() {
+                for l in batch.label_offsets[i]..batch.label_offsets[i + 1] {
+                    let ends = [batch.heads[i], batch.labels[l as usize]].map(|e| entities[e as usize]);
+                    want += 0.5 * (ends[0] + ends[1]) + 2.0 * relations[batch.relations[i] as usize];
+                }
+            }
+            want /= batch.labels.len() as f64;
+        }
+        assert!((with - without - want).abs() < 1e-12 * with, "{by}, {regulariser}: {}", with - without);
+        assert!(want > 0.1, "it matters: {want}");
     }
 }
 

@@ -1,7 +1,7 @@
 """smore and eager PyTorch in turn, on the same machine: the same training steps, a table, and JSON lines.
 
 A round runs PyTorch's plain form, its tuned form and smore, one after the other; medians of the rounds are compared. See
-README.md beside the results for what the rows are.
+benches/README.md for what the rows are.
 """
 
 import argparse
@@ -103,6 +103,14 @@ def show(table):
             print("─" * (sum(widths) + 2 * len(widths) - 2))
 
 
+def record(path, document, mode):
+    """A line of the results as soon as it is there: a run of all rows takes long."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode) as file:
+            file.write(json.dumps(document) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", help=f"check, {', '.join(ROWS)} [default: all]")
@@ -127,21 +135,19 @@ def main():
         return
     args.work.mkdir(parents=True, exist_ok=True)
     table = [["queries a second", "PyTorch, plain", "tuned", "smore", "ratio", "per CPU second"]]
-    lines = []
     load = os.getloadavg()[0]
+    head = {"benchmark": "peers", "date": date.today().isoformat(), "cores": os.cpu_count(), "load_before": load}
+    record(args.out, head, "w")
     for i, (name, row) in enumerate(rows, 1):
         print(f"{i} of {len(rows)}: {name}", file=sys.stderr, flush=True)
         rounds, rates, cpu_rates = compare(row, args, args.work)
         cells = [f"{rates[side]:,.0f}" if side in rates else "-" for side in ("plain", "tuned", "smore")]
         table.append([row.what, *cells, f"{ratio(rates):.1f}", f"{ratio(cpu_rates):.1f}"])
         document = {"benchmark": "peers", "row": name, "what": row.what, "device": args.device, "medians": rates}
-        lines.append({**document, "cpu_medians": cpu_rates, "rounds": rounds})
+        record(args.out, {**document, "cpu_medians": cpu_rates, "rounds": rounds}, "a")
     show(table)
-    print(f"ratio: smore over the faster form; medians of {args.rounds} rounds of {args.seconds:g} s; load before: {load:.1f}")
+    print(f"ratio: smore over the faster form; medians of {args.rounds} rounds of {args.seconds:g} s; load before and after: {load:.1f}, {os.getloadavg()[0]:.1f}")
     if args.out:
-        head = {"benchmark": "peers", "date": date.today().isoformat(), "cores": os.cpu_count(), "load_before": load}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text("".join(json.dumps(line) + "\n" for line in [head, *lines]))
         print(f"written to {args.out}", file=sys.stderr)
 
 

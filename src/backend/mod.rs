@@ -246,6 +246,17 @@ impl Scoring {
     }
 }
 
+/// What large numbers of a row cost: see [`Backend::penalise`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Penalty {
+    /// `sum x^2`.
+    Squares,
+    /// `sum |x|^3`.
+    Cubes,
+    /// `sum |z|^3` over complex numbers z; rows are [real d, imaginary d].
+    ComplexCubes,
+}
+
 /// How the scores of a query become its loss: `p` is the positive's, `s_n` those of the unmasked negatives, and the
 /// weights `w` of [`LossOptions`] sum to 1 over these.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -590,12 +601,12 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         scores: MatMut<Self::Buffer>,
         losses: MatMut<Self::Buffer>,
     );
-    /// N3: adds `scale * d(sum |z|^3)` to `grads` and writes each row's `scale * sum |z|^3` to
-    /// `penalties[0, i]`. Rows are [real, imaginary] halves where `complex`, else real numbers.
-    fn n3(
+    /// Adds `row_weights[0, i] * penalty'(x[i])` to `grads[i]` and writes `penalties[0, i] = row_weights[0, i] *
+    /// penalty(x[i])`. A row whose weight is 0 is not read, and its gradient stays.
+    fn penalise(
         &self,
-        complex: bool,
-        scale: f32,
+        penalty: Penalty,
+        row_weights: Mat<Self::Buffer>,
         x: Mat<Self::Buffer>,
         grads: MatMut<Self::Buffer>,
         penalties: MatMut<Self::Buffer>,

@@ -661,42 +661,46 @@ impl Backend for Reference {
                         *to = weight * (n * (x[e] - max).exp() / sum - target(e));
                     }
                 }
-                LabelLoss::Logistic { smoothing } => {
-                    let s = f64::from(smoothing);
-                    let target = |e: usize| (1.0 - s) * is_label(e) + s / entities;
-                    let each = (0..x.len()).map(|e| softplus(x[e]) - target(e) * x[e]);
+                LabelLoss::Logistic { smoothing, per_label } => {
+                    let (s, mass) = (f64::from(smoothing), if per_label { n } else { 1.0 });
+                    let target = |e: usize| (1.0 - s) * is_label(e) + s * mass / entities;
+                    let each = (0..x.len()).map(|e| mass * softplus(x[e]) - target(e) * x[e]);
                     losses.row(0)[i] = weight * each.sum::<f64>();
                     for (e, to) in scores.row(i).iter_mut().enumerate() {
-                        *to = weight * (sigmoid(x[e]) - target(e));
+                        *to = weight * (mass * sigmoid(x[e]) - target(e));
                     }
                 }
             }
         }
     }
 
-    fn n3(
+    fn penalise(
         &self,
-        complex: bool,
-        scale: f32,
+        penalty: Penalty,
+        row_weights: Mat<Buffer>,
         x: Mat<Buffer>,
         mut grads: MatMut<Buffer>,
         mut penalties: MatMut<Buffer>,
     ) {
-        let scale = f64::from(scale);
         for i in 0..x.rows {
-            let row = x.row(i);
-            let d = if complex { row.len() / 2 } else { row.len() };
+            let (weight, x, grads) = (row_weights.row(0)[i], x.row(i), grads.row(i));
+            let modulus = |k: usize| match penalty {
+                Penalty::ComplexCubes => x[k].hypot(x[(k + x.len() / 2) % x.len()]),
+                _ => x[k].abs(),
+            };
             let mut sum = 0.0;
-            for k in 0..d {
-                let imaginary = if complex { row[d + k] } else { 0.0 };
-                let modulus = row[k].hypot(imaginary);
-                sum += modulus.powi(3);
-                grads.row(i)[k] += 3.0 * scale * modulus * row[k];
-                if complex {
-                    grads.row(i)[d + k] += 3.0 * scale * modulus * imaginary;
-                }
+            for k in (0..x.len()).filter(|_| weight != 0.0) {
+                // Both parts of a complex number bring its modulus, times their share of its square: x^2 in all.
+                sum += match penalty {
+                    Penalty::Squares => x[k] * x[k],
+                    Penalty::Cubes | Penalty::ComplexCubes => modulus(k) * x[k] * x[k],
+                };
+                grads[k] += match penalty {
+                    Penalty::Squares => 2.0 * weight * x[k],
+                    Penalty::Cubes | Penalty::ComplexCubes => 3.0 * weight * modulus(k) * x[k],
+                };
             }
-            penalties.row(0)[i] = scale * sum;
+            penalties.row(0)[i] = weight * sum;
         }
     }
 

@@ -13,11 +13,14 @@ pub enum LabelLoss {
         /// s, from 0 to 1.
         smoothing: f32,
     },
-    /// `sum_e (softplus(x_e) - t_e x_e)` with `t_e = (1 - s) [e is a label] + s / E`: a binary cross-entropy for each
-    /// entity.
+    /// `m sum_e softplus(x_e) - (1 - s) sum_y x_y - s m mean(x)`: a binary cross-entropy for each entity, whose target is
+    /// `(1 - s) [e is a label] + s / E`. `m` is 1; where `per_label` it is n: the loss of n rows, each with one of the
+    /// labels.
     Logistic {
         /// s, from 0 to 1.
         smoothing: f32,
+        /// Whether each label has a row of its own.
+        per_label: bool,
     },
 }
 

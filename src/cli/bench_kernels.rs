@@ -345,7 +345,7 @@ fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usiz
     let mut rows = bench.random(queries * pool.max(3), 20.0)?;
     let losses_of = [
         ("label loss cross-entropy", LabelLoss::CrossEntropy { smoothing: 0.0 }),
-        ("label loss logistic", LabelLoss::Logistic { smoothing: 0.1 }),
+        ("label loss logistic", LabelLoss::Logistic { smoothing: 0.1, per_label: false }),
     ];
     for (name, kind) in losses_of {
         let pool = pool.max(3);
@@ -482,6 +482,27 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
     bench.time("dropout", format!("{} rows x {d}", count(touched as u64)), cost(2.0), |b| {
         b.dropout(Dropout::new(1e-6, 7), MatMut::new(&mut part, touched, d));
     })?;
+    let ones = vec![B::scalar(1e-9); touched];
+    let mut weights = bench.backend.zeros(touched)?;
+    bench.backend.upload(&ones, &mut weights, 0)?;
+    let mut penalties = bench.backend.zeros(touched)?;
+    let penalised = [
+        ("penalise squares", Penalty::Squares),
+        ("penalise cubes", Penalty::Cubes),
+        ("penalise complex cubes", Penalty::ComplexCubes),
+    ];
+    for (name, penalty) in penalised {
+        // Its first rows are as good as any.
+        bench.time(name, format!("{} rows x {d}", count(touched as u64)), cost(3.0), |b| {
+            b.penalise(
+                penalty,
+                Mat::new(&weights, 1, touched),
+                table.mat().rows(0, touched),
+                MatMut::new(&mut part, touched, d),
+                MatMut::new(&mut penalties, 1, touched),
+            );
+        })?;
+    }
     bench.time("gather", size.clone(), cost(2.0), |b| {
         b.gather(table.mat(), &index, MatMut::new(&mut part, touched, d));
     })?;

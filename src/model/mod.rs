@@ -24,8 +24,8 @@ pub mod weights;
 pub use embed::Embedder;
 pub use weights::Weights;
 
-use crate::backend::{Backend, Mat, MatMut, ProjectStep, Projection, Scoring};
-use crate::config::{ModelConfig, UnionForm};
+use crate::backend::{Backend, Mat, MatMut, Penalty, ProjectStep, Projection, Scoring};
+use crate::config::{ModelConfig, Regulariser, UnionForm};
 use crate::error::{Error, Result};
 use crate::query::{Mix, Plan, Structure};
 use crate::rng::Rng;
@@ -101,9 +101,15 @@ pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
         true
     }
 
-    /// Whether N3 applies, and to complex rows (real half, imaginary half) or real ones.
+    /// Whether it is a tensor decomposition, so that N3 applies: to complex rows (real half, imaginary half) or real ones.
     fn regularised(&self) -> Option<Halves> {
         None
+    }
+
+    /// Whether its score is linear in the head, in the relation and in the tail, the others fixed.
+    fn is_multilinear(&self) -> bool {
+        let products = [Projection::Product, Projection::ComplexProduct, Projection::Matrix].map(Some);
+        self.scoring() == Scoring::Dot && products.contains(&self.projection())
     }
 
     /// [`ModelConfig::range`]: how far from 0 rows start.
@@ -319,6 +325,20 @@ pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure
         )));
     }
     Ok(())
+}
+
+/// What a regulariser adds up over a model's rows; `None` for none. The error names model and regulariser.
+pub fn penalty<B: Backend>(model: &dyn Model<B>, regulariser: Regulariser) -> Result<Option<Penalty>> {
+    match (regulariser, model.regularised()) {
+        (Regulariser::None, _) => Ok(None),
+        (Regulariser::L2, _) => Ok(Some(Penalty::Squares)),
+        (Regulariser::L3, _) | (Regulariser::N3, Some(Halves::Real)) => Ok(Some(Penalty::Cubes)),
+        (Regulariser::N3, Some(Halves::Complex)) => Ok(Some(Penalty::ComplexCubes)),
+        (Regulariser::N3, None) => Err(Error::invalid(format!(
+            "N3 is a norm of tensor decompositions, and {} is none: use model.regulariser = l2 or l3",
+            model.name()
+        ))),
+    }
 }
 
 /// Fills a row uniformly in `low..high`.

@@ -67,6 +67,10 @@ impl<B: Backend> Model<B> for TuckEr {
         true
     }
 
+    fn is_multilinear(&self) -> bool {
+        true
+    }
+
     fn dense(&self) -> Vec<DenseShape> {
         let mut shapes = network::layers("set", self.dim, 4);
         let (rows, cols) = (self.dim * self.dim, self.relation_dim);

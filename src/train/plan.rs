@@ -125,6 +125,14 @@ impl RunPlan {
             Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
             _ => Work::Single(single::options(config)),
         };
+        crate::model::penalty(model, config.regulariser())?;
+        if config.training.relation_prediction > 0.0 && !model.is_multilinear() {
+            return Err(Error::invalid(format!(
+                "relations are predicted by models whose score is linear in head, relation and tail, and that of {} is \
+                 not: use complex, distmult, rescal or tucker, or training.relation_prediction = 0",
+                model.name()
+            )));
+        }
         let evaluated_structures = evaluated(model, config)?;
         let num_edges = graph.split(Split::Train).num_edges();
         if num_edges == 0 {

@@ -1,10 +1,10 @@
 //! One training step: everything that happens to a batch on the device.
 
 use super::clip::Clip;
-use crate::backend::{Backend, DeviceGroups, LossOptions, Mat, MatMut, Optimizer, OptimizerStep};
+use crate::backend::{Backend, DeviceGroups, LossOptions, Mat, MatMut, Optimizer, OptimizerStep, Penalty};
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
-use crate::model::{Embedder, Halves, Model, Weights};
+use crate::model::{Embedder, Model, Weights, penalty};
 use crate::pipeline::{Batch, Groups};
 use crate::query::Plan;
 use crate::sampler::Pooling;
@@ -42,7 +42,7 @@ pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);
 struct StepOptions {
     loss: LossOptions,
     weighting: QueryWeighting,
-    n3: f32,
+    penalty: Option<Penalty>,
     optimizer: Optimizer,
 }
 
@@ -89,6 +89,8 @@ struct Buffers<B: Backend> {
     losses: B::Buffer,
     /// A row per step: the penalty of each regularised entity, then of each relation use.
     penalties: B::Buffer,
+    /// The weight of each of them: the regulariser's over the number of queries.
+    penalty_weights: B::Buffer,
     dense: Vec<B::Buffer>,
 }
 
@@ -119,6 +121,16 @@ impl<B: Backend> Trainer<B> {
             let empty = || backend.index(&[]);
             Ok(DeviceGroups { ids: empty()?, offsets: empty()?, members: empty()? })
         };
+        let penalty = penalty(&*model, config.regulariser())?;
+        let mut penalty_weights = backend.zeros(shape.penalties())?;
+        let entity_uses = shape.leaves + shape.queries;
+        for (first, count, weight) in [
+            (0, entity_uses, config.model.regularise_entities),
+            (entity_uses, shape.uses, config.model.regularise_relations),
+        ] {
+            let weight = B::scalar(f64::from(weight) / shape.queries as f64);
+            backend.upload(&vec![weight; count], &mut penalty_weights, first)?;
+        }
         let buffers = Buffers {
             entity_rows: backend.index(&[])?,
             relation_rows: backend.index(&[])?,
@@ -139,6 +151,7 @@ impl<B: Backend> Trainer<B> {
             query_weights: backend.zeros(shape.queries)?,
             losses: backend.zeros(WINDOW * shape.queries)?,
             penalties: backend.zeros(WINDOW * shape.penalties())?,
+            penalty_weights,
             dense: model.dense().iter().map(|s| backend.zeros(s.rows * s.cols)).collect::<Result<_>>()?,
         };
         let dense: usize = model.dense().iter().map(|s| s.rows).sum();
@@ -151,7 +164,7 @@ impl<B: Backend> Trainer<B> {
             options: StepOptions {
                 loss: config.training.pool_loss(),
                 weighting: config.training.query_weighting(),
-                n3: config.model.n3,
+                penalty,
                 optimizer: config.training.optimizer,
             },
             shape,
@@ -193,7 +206,7 @@ impl<B: Backend> Trainer<B> {
 
     /// The losses of the batches since the last call, in order; waits for the device.
     ///
-    /// A loss is the weighted mean over the batch's queries (see [`Backend::loss`]) plus N3 where the model has it.
+    /// A loss is the weighted mean over the batch's queries (see [`Backend::loss`]) plus what the regulariser adds.
     pub fn losses(&mut self) -> Result<Vec<f64>> {
         let Trainer { backend, shape, buffers: b, unread, .. } = self;
         let sums = |buffer: &B::Buffer, cols: usize| -> Result<Vec<f64>> {
@@ -308,21 +321,27 @@ impl<B: Backend> Trainer<B> {
             &mut b.dense,
         );
 
-        if let Some(halves) = model.regularised().filter(|_| options.n3 > 0.0) {
-            let (complex, scale) = (halves == Halves::Complex, options.n3 / queries as f32);
+        if let Some(penalty) = options.penalty {
+            let penalty_weights = Mat::new(&b.penalty_weights, 1, shape.penalties());
             // Anchors and positives stand before the pool.
             let grads = MatMut::new(&mut b.dentities, rows, widths.entity).rows(0, first_negative);
             let penalties = MatMut::new(&mut b.penalties, WINDOW, shape.penalties()).rows(this, 1);
-            backend.n3(
-                complex,
-                scale,
+            backend.penalise(
+                penalty,
+                penalty_weights.columns(0, first_negative),
                 entities.rows(0, first_negative),
                 grads,
                 penalties.columns(0, first_negative),
             );
             let grads = MatMut::new(&mut b.drelations, uses, widths.relation);
             let penalties = MatMut::new(&mut b.penalties, WINDOW, shape.penalties()).rows(this, 1);
-            backend.n3(complex, scale, relations, grads, penalties.columns(first_negative, uses));
+            backend.penalise(
+                penalty,
+                penalty_weights.columns(first_negative, uses),
+                relations,
+                grads,
+                penalties.columns(first_negative, uses),
+            );
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! order of threads and blocks.
 
 use crate::array::*;
+use crate::penalty::PENALTIES;
 use crate::score::{KINDS, entities, entity_width, queries};
 use smore::backend::*;
 use smore::rng::{below, stream};
@@ -185,21 +186,19 @@ fn set_operations_do_not_depend_on_the_order_of_threads() {
     check_cuda("sets", sets);
 }
 
-fn n3<B: Backend>(backend: &B) -> Vec<f64> {
-    let mut rng = stream(30, "n3", 0);
-    let x = Array::new(203, 234, |_, _| full(&mut rng)).on(backend);
-    let mut grads = Array::new(203, 234, |_, _| full(&mut rng)).on(backend);
-    let mut penalties = [(); 2].map(|()| Array::junk(1, 203).on(backend));
-    for (complex, penalties) in [false, true].into_iter().zip(&mut penalties) {
-        backend.n3(complex, 0.3, x.mat(), grads.mat_mut(), penalties.mat_mut());
-    }
-    penalties.iter().chain([&grads]).flat_map(|out| all(&out.read())).collect()
+fn penalties<B: Backend>(backend: &B) -> Vec<f64> {
+    let mut rng = stream(30, "penalties", 0);
+    let x = Array::new(203, 234, |_, _| full(&mut rng));
+    let weights = Array::new(1, 203, |_, _| full(&mut rng));
+    let start = Array::new(203, 234, |_, _| full(&mut rng));
+    let outs = PENALTIES.map(|penalty| crate::penalty::run(backend, penalty, &weights, &x, &start));
+    outs.iter().flatten().flat_map(all).collect()
 }
 
 #[test]
 fn penalties_do_not_depend_on_the_order_of_threads() {
-    check("n3", || n3(&Cpu));
-    check_cuda("n3", n3);
+    check("penalties", || penalties(&Cpu));
+    check_cuda("penalties", penalties);
 }
 
 fn adam<B: Backend>(backend: &B) -> Vec<f64> {

@@ -324,17 +324,26 @@ fn loss_weights_are_the_derivatives_of_the_loss_at_fixed_adversarial_weights() {
 }
 
 #[test]
-fn n3_gradients_are_the_derivatives_of_its_penalties() {
-    let mut rng = stream(20, "n3", 0);
-    for complex in [false, true] {
-        let run = |x: &Array| {
-            let (mut grads, mut penalties) =
-                (Array::zeros(3, 6).on(&Reference), Array::junk(1, 3).on(&Reference));
-            Reference.n3(complex, 0.25, x.on(&Reference).mat(), grads.mat_mut(), penalties.mat_mut());
-            (grads.read(), penalties.read().row(0).iter().sum::<f64>())
-        };
+fn gradients_of_penalties_are_their_derivatives() {
+    let mut rng = stream(20, "penalties", 0);
+    for penalty in crate::penalty::PENALTIES {
+        let weights = Array::new(1, 3, |_, i| [0.25, 1.5, 0.75][i]);
+        let run = |x: &Array| crate::penalty::run(&Reference, penalty, &weights, x, &Array::zeros(3, 6));
         let x = Array::new(3, 6, |_, _| odd(&mut rng));
-        check(&format!("complex {complex}"), std::slice::from_ref(&x), 0, &run(&x).0, &|x| run(&x[0]).1);
+        let [grads, penalties] = run(&x);
+        // Written from the definition.
+        let root = |i: usize, k: usize| x.at(i, k).hypot(x.at(i, k + 3));
+        for i in 0..3 {
+            let sum: f64 = match penalty {
+                Penalty::Squares => x.row(i).iter().map(|x| x * x).sum(),
+                Penalty::Cubes => x.row(i).iter().map(|x| x.abs().powi(3)).sum(),
+                Penalty::ComplexCubes => (0..3).map(|k| root(i, k).powi(3)).sum(),
+            };
+            let (got, want) = (penalties.at(0, i), weights.at(0, i) * sum);
+            assert!((got - want).abs() < 1e-12, "{penalty:?}: {got}, not {want}");
+        }
+        let total = |x: &[Array]| run(&x[0])[1].row(0).iter().sum::<f64>();
+        check(&format!("{penalty:?}"), std::slice::from_ref(&x), 0, &grads, &total);
     }
 }
 

@@ -55,11 +55,13 @@ impl Case {
     }
 }
 
-pub const LOSSES: [LabelLoss; 4] = [
+pub const LOSSES: [LabelLoss; 6] = [
     LabelLoss::CrossEntropy { smoothing: 0.0 },
     LabelLoss::CrossEntropy { smoothing: 0.25 },
-    LabelLoss::Logistic { smoothing: 0.0 },
-    LabelLoss::Logistic { smoothing: 0.25 },
+    LabelLoss::Logistic { smoothing: 0.0, per_label: false },
+    LabelLoss::Logistic { smoothing: 0.25, per_label: false },
+    LabelLoss::Logistic { smoothing: 0.0, per_label: true },
+    LabelLoss::Logistic { smoothing: 0.25, per_label: true },
 ];
 
 pub fn check_label_loss<B: Backend>(backend: &B) {
@@ -75,14 +77,18 @@ pub fn check_label_loss<B: Backend>(backend: &B) {
             let ([losses, got], [want_losses, want]) = (case.run(backend), case.run(&Reference));
             let weight = |i: usize| case.row_weights.at(0, i);
             let mass = |i: usize| match loss {
-                LabelLoss::CrossEntropy { .. } => case.num_labels(i),
+                LabelLoss::CrossEntropy { .. } | LabelLoss::Logistic { per_label: true, .. } => {
+                    case.num_labels(i)
+                }
                 LabelLoss::Logistic { .. } => 1.0,
             };
             // What is added up: for each label its distance from the maximum, or all losses.
             assert_close(&format!("{what}, losses"), &losses, &want_losses, |_, i| {
                 let terms = match loss {
                     LabelLoss::CrossEntropy { .. } => mass(i) * (2.0 * scale + (entities as f64).ln()),
-                    LabelLoss::Logistic { .. } => (entities as f64 + case.num_labels(i)) * (scale + 1.0),
+                    LabelLoss::Logistic { .. } => {
+                        (mass(i) * entities as f64 + case.num_labels(i)) * (scale + 1.0)
+                    }
                 };
                 rounding(entities, weight(i) * terms)
             });
@@ -90,7 +96,7 @@ pub fn check_label_loss<B: Backend>(backend: &B) {
             // and so is every one where labels are smoothed.
             let smoothed = matches!(
                 loss,
-                LabelLoss::CrossEntropy { smoothing: 0.25 } | LabelLoss::Logistic { smoothing: 0.25 }
+                LabelLoss::CrossEntropy { smoothing: 0.25 } | LabelLoss::Logistic { smoothing: 0.25, .. }
             );
             assert_close(&format!("{what}, derivatives"), &got, &want, |i, e| {
                 let of_label = if case.is_label(i, e) { 1.0 } else { 0.0 };

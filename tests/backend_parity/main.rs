@@ -2,7 +2,7 @@
 //!
 //! - One generic check per operation runs it on [`Reference`] (plain loops in float64) and on the backend
 //!   under test, on the same inputs, and compares: [`rows`], [`elementwise`], [`project`], [`linear`],
-//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`clip`], [`optimizer`], [`rank`].
+//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`penalty`], [`clip`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
@@ -24,6 +24,7 @@ mod label_loss;
 mod linear;
 mod loss;
 mod optimizer;
+mod penalty;
 mod project;
 mod rank;
 mod rows;
@@ -82,9 +83,9 @@ macro_rules! parity {
                 }
             }
             #[test]
-            fn n3_adds_gradients_and_writes_penalties() {
+            fn penalties_of_rows_and_their_gradients_agree() {
                 if let Some(backend) = $backend {
-                    rows::check_n3(&backend);
+                    penalty::check_penalise(&backend);
                 }
             }
             #[test]

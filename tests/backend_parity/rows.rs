@@ -1,4 +1,4 @@
-//! Memory, moving and adding rows, dropout, N3.
+//! Memory, moving and adding rows, dropout.
 
 use crate::array::*;
 use smore::backend::{Backend, DeviceGroups, Dropout, Reference};
@@ -155,36 +155,6 @@ pub fn check_dropout<B: Backend>(backend: &B) {
                     let share = dropped as f64 / (count * d) as f64;
                     assert!((share - f64::from(probability)).abs() < 0.02, "{what}: {share} is dropped");
                 }
-            }
-        }
-    }
-}
-
-pub fn check_n3<B: Backend>(backend: &B) {
-    const SCALE: f32 = 0.3;
-    fn run<B: Backend>(backend: &B, complex: bool, x: &Array, grads: &Array) -> [Array; 2] {
-        let mut grads = grads.on(backend);
-        let mut penalties = Array::junk(1, x.rows).on(backend);
-        backend.n3(complex, SCALE, x.on(backend).mat(), grads.mat_mut(), penalties.mat_mut());
-        [grads.read(), penalties.read()]
-    }
-    let mut rng = stream(1, "n3", 0);
-    for complex in [false, true] {
-        for d in DIMENSIONS {
-            for count in COUNTS {
-                let cols = if complex { 2 * d } else { d };
-                let mut x = Array::random(&mut rng, count, cols, 2.0);
-                if count > 2 {
-                    (0..cols).for_each(|k| x.set(1, k, 0.0));
-                }
-                let start = Array::random(&mut rng, count, cols, 1.0);
-                let what = format!("n3 {count} x {d}, complex {complex}");
-                let [grads, penalties] = run(backend, complex, &x, &start);
-                let [want_grads, want_penalties] = run(&Reference, complex, &x, &start);
-                assert_close(&what, &grads, &want_grads, |i, k| {
-                    rounding(2, start.at(i, k).abs() + (want_grads.at(i, k) - start.at(i, k)).abs())
-                });
-                assert_close(&what, &penalties, &want_penalties, |_, i| rounding(d, want_penalties.at(0, i)));
             }
         }
     }

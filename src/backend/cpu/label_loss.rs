@@ -34,7 +34,10 @@ pub fn label_loss(
                 #[inline(always)]
                 || match loss {
                     LabelLoss::CrossEntropy { smoothing } => cross_entropy(smoothing, labels, weight, x),
-                    LabelLoss::Logistic { smoothing } => logistic(smoothing, labels, weight, x),
+                    LabelLoss::Logistic { smoothing, per_label } => {
+                        let mass = if per_label { labels.len() as f32 } else { 1.0 };
+                        logistic(smoothing, mass, labels, weight, x)
+                    }
                 },
             );
             // SAFETY: each row's loss is written by the one task that owns the row.
@@ -76,22 +79,23 @@ fn cross_entropy(smoothing: f32, labels: &[u32], weight: f32, x: &mut [f32]) -> 
 }
 
 #[inline(always)]
-fn logistic(smoothing: f32, labels: &[u32], weight: f32, x: &mut [f32]) -> f32 {
+fn logistic(smoothing: f32, mass: f32, labels: &[u32], weight: f32, x: &mut [f32]) -> f32 {
     let cols = x.len() as f32;
     let mut loss = -labels.iter().map(|&label| x[label as usize]).sum::<f32>() * (1.0 - smoothing);
     if smoothing > 0.0 {
-        loss -= x.chunks(BLOCK).map(sum).sum::<f32>() * smoothing / cols;
+        loss -= x.chunks(BLOCK).map(sum).sum::<f32>() * smoothing * mass / cols;
     }
-    let (mut softplus, lowered) = ([0f32; BLOCK], weight * smoothing / cols);
+    let (mut softplus, scale, lowered) = ([0f32; BLOCK], weight * mass, weight * smoothing * mass / cols);
+    let mut total = 0.0;
     for block in x.chunks_mut(BLOCK) {
         let softplus = &mut softplus[..block.len()];
         for (x, to) in block.iter_mut().zip(&mut *softplus) {
             let (value, sigmoid) = softplus_and_sigmoid(*x);
             *to = value;
-            *x = weight * sigmoid - lowered;
+            *x = scale * sigmoid - lowered;
         }
-        loss += sum(softplus);
+        total += sum(softplus);
     }
     labels.iter().for_each(|&label| x[label as usize] -= weight * (1.0 - smoothing));
-    loss
+    loss + mass * total
 }

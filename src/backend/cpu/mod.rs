@@ -18,6 +18,7 @@ pub mod math;
 pub mod matrix;
 pub mod memory;
 pub mod optimizer;
+pub mod penalty;
 pub mod project;
 pub mod rank;
 pub mod rows;
@@ -261,8 +262,8 @@ impl Backend for Cpu {
         clip::scale(factor, x);
     }
 
-    fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
-        rows::n3(complex, scale, x, grads, penalties);
+    fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {
+        penalty::penalise(penalty, row_weights, x, grads, penalties);
     }
 
     fn optimize_rows(

@@ -1,4 +1,4 @@
-//! Moving and adding rows; dropout; N3.
+//! Moving and adding rows; dropout.
 
 use super::memory::{CHUNK, Shared, assert_distinct, par_rows};
 use super::{View, ViewMut};
@@ -100,42 +100,5 @@ pub fn dropout(dropout: Dropout, x: ViewMut) {
                 }
             },
         );
-    });
-}
-
-/// See [`Backend::n3`](crate::backend::Backend::n3).
-pub fn n3(complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
-    assert_eq!((x.rows, x.cols, penalties.cols), (grads.rows, grads.cols, x.rows));
-    let penalties = Shared::new(penalties);
-    let half = x.cols / 2;
-    par_rows(grads, CHUNK, |mut grads| {
-        for i in 0..grads.count {
-            let row = grads.first + i;
-            let (from, to) = (x.row(row), grads.row(i));
-            let mut sum = 0f32;
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    if complex {
-                        let (re, im) = from.split_at(half);
-                        let (dre, dim) = to.split_at_mut(half);
-                        for k in 0..half {
-                            let square = re[k] * re[k] + im[k] * im[k];
-                            let modulus = square.sqrt();
-                            sum += square * modulus;
-                            dre[k] += 3.0 * scale * modulus * re[k];
-                            dim[k] += 3.0 * scale * modulus * im[k];
-                        }
-                    } else {
-                        for (z, d) in from.iter().zip(to) {
-                            sum += z * z * z.abs();
-                            *d += 3.0 * scale * z.abs() * z;
-                        }
-                    }
-                },
-            );
-            // SAFETY: each row's penalty is written by the one task that owns the row.
-            unsafe { penalties.slice(0, row, 1)[0] = scale * sum };
-        }
     });
 }

@@ -17,9 +17,9 @@ pub fn label_loss(
     let count = scores.rows;
     assert!(first + count < offsets.len(), "rows {first}+{count} of {}", offsets.len() - 1);
     assert_eq!((row_weights.cols, losses.cols), (count, count));
-    let (kernel, smoothing) = match loss {
-        LabelLoss::CrossEntropy { smoothing } => ("label_loss_cross_entropy", smoothing),
-        LabelLoss::Logistic { smoothing } => ("label_loss_logistic", smoothing),
+    let (kernel, smoothing, per_label) = match loss {
+        LabelLoss::CrossEntropy { smoothing } => ("label_loss_cross_entropy", smoothing, true),
+        LabelLoss::Logistic { smoothing, per_label } => ("label_loss_logistic", smoothing, per_label),
     };
     let offsets = offsets.address() + 4 * first as u64;
     cuda.launch(
@@ -28,6 +28,7 @@ pub fn label_loss(
         256,
         &[
             &smoothing,
+            &u32::from(per_label),
             &offsets,
             &labels.address(),
             &mat(row_weights),

@@ -23,6 +23,7 @@ pub mod memory;
 #[cfg(unix)]
 pub mod nvidia;
 pub mod optimizer;
+pub mod penalty;
 pub mod project;
 pub mod rank;
 pub mod rows;
@@ -341,8 +342,8 @@ impl Backend for Cuda {
         clip::scale(self, factor, x);
     }
 
-    fn n3(&self, complex: bool, scale: f32, x: View, grads: ViewMut, penalties: ViewMut) {
-        rows::n3(self, complex, scale, x, grads, penalties);
+    fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {
+        penalty::penalise(self, penalty, row_weights, x, grads, penalties);
     }
 
     fn optimize_rows(

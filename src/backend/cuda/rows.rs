@@ -1,4 +1,4 @@
-//! Moving and adding rows; dropout; N3. Kernels: `kernels/rows.cu`.
+//! Moving and adding rows; dropout. Kernels: `kernels/rows.cu`.
 
 use super::memory::{Index, RawMat, mat, mat_mut};
 use super::{Cuda, View, ViewMut};
@@ -59,13 +59,4 @@ pub fn add_groups(cuda: &Cuda, groups: &DeviceGroups<Cuda>, from: View, mut to: 
 pub fn dropout(cuda: &Cuda, dropout: Dropout, mut x: ViewMut) {
     let x = mat_mut(&mut x);
     cuda.cells(["dropout", "dropout"], false, x, &[&dropout.raw(), &x]);
-}
-
-/// See [`Backend::n3`](crate::backend::Backend::n3).
-pub fn n3(cuda: &Cuda, complex: bool, scale: f32, x: View, mut grads: ViewMut, mut penalties: ViewMut) {
-    assert_eq!((x.rows, x.cols, penalties.cols), (grads.rows, grads.cols, x.rows));
-    let (x, grads, penalties) = (mat(x), mat_mut(&mut grads), mat_mut(&mut penalties));
-    let kernel = if complex { "n3_complex" } else { "n3_real" };
-    let blocks = (x.rows as usize).div_ceil(8);
-    cuda.launch(kernel, [blocks, 1, 1], 256, &[&scale, &x, &grads, &penalties]);
 }

@@ -14,6 +14,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("matrix.cu", include_str!("../../../kernels/matrix.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
+    ("penalty.cu", include_str!("../../../kernels/penalty.cu")),
     ("project.cu", include_str!("../../../kernels/project.cu")),
     ("rank.cu", include_str!("../../../kernels/rank.cu")),
     ("rows.cu", include_str!("../../../kernels/rows.cu")),

@@ -112,6 +112,8 @@ impl<B: Backend> Buffers<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::regularise::Regulariser;
+    use super::super::relations::RelationPrediction;
     use super::*;
     use crate::backend::Reference;
     use crate::config::Config;
@@ -120,7 +122,11 @@ mod tests {
     #[test]
     fn the_numbers_that_a_shape_foresees_are_those_that_are_allocated() {
         for name in model::NAMES {
-            for more in [&[][..], &["model.dropout_entity=0.1", "training.objective=kvsall"]] {
+            let dropout = &["model.dropout_entity=0.1", "training.objective=kvsall"];
+            let both =
+                &["model.dropout_relation=0.1", "training.relation_prediction=0.5", "model.regulariser=l2"];
+            let multilinear = ["complex", "distmult", "rescal", "tucker"].contains(&name);
+            for more in [&[][..], dropout, both].into_iter().take(if multilinear { 3 } else { 2 }) {
                 let mut set = vec![format!("model.name={name}"), "model.dim=6".into()];
                 set.extend(["training.objective=1vsall", "training.batch_size=10"].map(String::from));
                 set.extend(more.iter().map(|s| s.to_string()));
@@ -146,8 +152,16 @@ mod tests {
                         &b.row_weights,
                         &b.losses,
                     ];
-                    let allocated: usize =
-                        all.into_iter().chain(&b.work).chain(&b.ddense).map(Vec::len).sum();
+                    let weight = f64::from(config.training.relation_prediction);
+                    let prediction = RelationPrediction::new(&Reference, &*model, &shape, weight).unwrap();
+                    let regulariser = Regulariser::new(&Reference, &*model, &shape, &config).unwrap();
+                    assert_eq!(prediction.is_some(), weight > 0.0);
+                    let more_of = [
+                        prediction.iter().flat_map(RelationPrediction::buffers).collect::<Vec<_>>(),
+                        regulariser.iter().flat_map(Regulariser::buffers).collect(),
+                    ];
+                    let all = all.into_iter().chain(&b.work).chain(&b.ddense);
+                    let allocated: usize = all.chain(more_of.concat()).map(Vec::len).sum();
                     assert_eq!(shape.len(), allocated, "{name}, {more:?}, tile {tile}");
                 }
             }

@@ -6,9 +6,12 @@
 //! Scores are worked on in tiles of rows, so that their memory is bounded whatever the number of entities; a batch whose
 //! scores fit is one tile.
 //!
-//! [`shape`] has the sizes of the buffers, `buffers` the buffers.
+//! [`shape`] has the sizes of the buffers, `buffers` the buffers, `relations` the second objective, `regularise` what is
+//! added beside both.
 
 mod buffers;
+mod regularise;
+mod relations;
 pub mod shape;
 
 pub use shape::Shape;
@@ -26,6 +29,8 @@ use crate::rng::stream;
 use crate::sampler::SingleOptions;
 use buffers::Buffers;
 use rand::Rng as _;
+use regularise::Regulariser;
+use relations::{RelationPrediction, Rows};
 
 /// What a configuration asks of the batches.
 pub fn options(config: &Config) -> SingleOptions {
@@ -46,6 +51,8 @@ pub struct SingleTrainer<B: Backend> {
     shape: Shape,
     options: StepOptions,
     buffers: Buffers<B>,
+    relation_prediction: Option<RelationPrediction<B>>,
+    regulariser: Option<Regulariser<B>>,
     row_weights: Vec<B::Scalar>,
     clip: Option<Clip<B>>,
     /// Steps whose losses have not been asked for.
@@ -63,6 +70,50 @@ struct StepOptions {
     dropout_entity: f32,
     dropout_relation: f32,
     optimizer: Optimizer,
+}
+
+/// Where and when a part of a step happens.
+struct At<'a, B: Backend> {
+    backend: &'a B,
+    model: &'a dyn Model<B>,
+    weights: &'a Weights<B>,
+    options: &'a StepOptions,
+    /// Number of the step, which names the numbers that are dropped.
+    step: u64,
+    /// The step's row of the losses that wait.
+    window: usize,
+}
+
+impl<B: Backend> Clone for At<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for At<'_, B> {}
+
+impl<B: Backend> At<'_, B> {
+    /// The numbers of a matrix that are dropped; `what` names the matrix.
+    fn drop(&self, probability: f32, what: &str) -> Option<Dropout> {
+        let key = || stream(self.options.seed, what, self.step).next_u64();
+        (probability > 0.0).then(|| Dropout::new(probability, key()))
+    }
+}
+
+/// Gradients of everything that is trained, to be added to.
+struct Gradients<'a, B: Backend> {
+    /// Of the heads of the batch's rows, which go to those of entities.
+    heads: MatMut<'a, B::Buffer>,
+    entities: MatMut<'a, B::Buffer>,
+    relations: MatMut<'a, B::Buffer>,
+    dense: &'a mut [B::Buffer],
+}
+
+/// The sums of the first rows of a matrix with so many columns.
+fn sums<B: Backend>(backend: &B, buffer: &B::Buffer, rows: usize, cols: usize) -> Result<Vec<f64>> {
+    let mut host = vec![B::Scalar::default(); rows * cols];
+    backend.download(buffer, 0, &mut host)?;
+    Ok(host.chunks(cols).map(|row| row.iter().map(|&x| B::value(x)).sum()).collect())
 }
 
 impl<B: Backend> SingleTrainer<B> {
@@ -92,12 +143,18 @@ impl<B: Backend> SingleTrainer<B> {
         shape: Shape,
     ) -> Result<Self> {
         let buffers = Buffers::new(&backend, &*model, &shape)?;
+        let weight = f64::from(config.training.relation_prediction);
+        let relation_prediction = RelationPrediction::new(&backend, &*model, &shape, weight)?;
+        let regulariser = Regulariser::new(&backend, &*model, &shape, config)?;
         let smoothing = config.training.label_smoothing;
         let options = StepOptions {
             seed: config.training.seed,
             loss: match config.training.loss() {
                 Loss::CrossEntropy => LabelLoss::CrossEntropy { smoothing },
-                Loss::Logistic => LabelLoss::Logistic { smoothing },
+                Loss::Logistic => LabelLoss::Logistic {
+                    smoothing,
+                    per_label: config.training.objective == Objective::OneVsAll,
+                },
                 Loss::Margin => return Err(Error::invalid("training.loss = margin needs sampled negatives")),
             },
             per_row: config.training.loss() == Loss::CrossEntropy,
@@ -115,6 +172,8 @@ impl<B: Backend> SingleTrainer<B> {
             shape,
             options,
             buffers,
+            relation_prediction,
+            regulariser,
             row_weights: Vec::new(),
             clip,
             unread: 0,
@@ -151,12 +210,17 @@ impl<B: Backend> SingleTrainer<B> {
 
     /// The losses of the batches since the last call, in order; waits for the device.
     ///
-    /// A loss is the mean over the batch's labels of their cross-entropies (1vsAll), or over its rows (KvsAll).
+    /// A loss is the mean of those of the batch's edges (1vsAll) or rows (KvsAll); plus the weighted mean of the
+    /// cross-entropies of its edges' relations, where they are predicted; plus what the regulariser adds.
     pub fn losses(&mut self) -> Result<Vec<f64>> {
-        let (rows, steps) = (self.shape.rows, std::mem::take(&mut self.unread));
-        let mut host = vec![B::Scalar::default(); steps * rows];
-        self.backend.download(&self.buffers.losses, 0, &mut host)?;
-        Ok(host.chunks(rows).map(|losses| losses.iter().map(|&x| B::value(x)).sum()).collect())
+        let (backend, steps) = (&self.backend, std::mem::take(&mut self.unread));
+        let mut losses = sums(backend, &self.buffers.losses, steps, self.shape.rows)?;
+        let predicted = self.relation_prediction.as_ref().map(|prediction| prediction.sums(backend, steps));
+        let penalties = self.regulariser.as_ref().map(|regulariser| regulariser.sums(backend, steps));
+        for part in predicted.into_iter().chain(penalties) {
+            losses.iter_mut().zip(part?).for_each(|(loss, part)| *loss += part);
+        }
+        Ok(losses)
     }
 
     /// Leaves the gradients of a batch in the buffers, and its loss for [`SingleTrainer::losses`]. The step names the
@@ -168,16 +232,14 @@ impl<B: Backend> SingleTrainer<B> {
         let this = self.unread;
         self.unread += 1;
         let SingleTrainer { backend, model, weights, shape, options, buffers: b, .. } = self;
+        let at = At { backend, model: &**model, weights, options, step, window: this };
         let (model, scoring, n, dense) = (&**model, model.scoring(), batch.rows(), weights.dense_mats());
         let Shape { entities, entity, relation, query, .. } = *shape;
         // Rows of relations in this batch.
         let uses = if shape.shares_relations { batch.relation_groups.ids.len() } else { n };
-        let key = |what: &str| stream(options.seed, what, step).next_u64();
-        let drop =
-            |probability: f32, what: &str| (probability > 0.0).then(|| Dropout::new(probability, key(what)));
-        let drop_table = drop(options.dropout_entity, "dropout of tails");
-        let drop_heads = drop(options.dropout_entity, "dropout of heads");
-        let drop_relations = drop(options.dropout_relation, "dropout of relations");
+        let drop_table = at.drop(options.dropout_entity, "dropout of tails");
+        let drop_heads = at.drop(options.dropout_entity, "dropout of heads");
+        let drop_relations = at.drop(options.dropout_relation, "dropout of relations");
 
         // Queries.
         backend.gather(weights.entities.mat(), &b.head_rows, MatMut::new(&mut b.heads, n, entity));
@@ -244,9 +306,6 @@ impl<B: Backend> SingleTrainer<B> {
                 backend.add(Mat::new(&b.dtile, entities, entity), whole);
             }
         }
-        if let Some(dropout) = drop_table {
-            backend.dropout(dropout, MatMut::new(&mut b.dtable, entities, entity));
-        }
 
         // Back to heads and relations.
         let drelations = MatMut::new(&mut b.drelations, uses, relation);
@@ -268,14 +327,9 @@ impl<B: Backend> SingleTrainer<B> {
         );
         let dheads = MatMut::new(&mut b.dheads, n, entity);
         model.leaves_backward(backend, slots.rows(0, n), Mat::new(&b.dslots, n, query), dheads);
-        if let Some(dropout) = drop_heads {
-            backend.dropout(dropout, MatMut::new(&mut b.dheads, n, entity));
-        }
         if let Some(dropout) = drop_relations {
             backend.dropout(dropout, MatMut::new(&mut b.drelations, uses, relation));
         }
-        let whole = MatMut::new(&mut b.dtable, entities, entity);
-        backend.add_groups(&b.head_groups, Mat::new(&b.dheads, n, entity), whole);
         backend.fill(0.0, MatMut::new(&mut b.drelation_table, shape.relations, relation));
         let whole = MatMut::new(&mut b.drelation_table, shape.relations, relation);
         let drelations = Mat::new(&b.drelations, uses, relation);
@@ -284,6 +338,27 @@ impl<B: Backend> SingleTrainer<B> {
         } else {
             backend.add_groups(&b.relation_groups, drelations, whole);
         }
+
+        let mut gradients = Gradients {
+            heads: MatMut::new(&mut b.dheads, n, entity),
+            entities: MatMut::new(&mut b.dtable, entities, entity),
+            relations: MatMut::new(&mut b.drelation_table, shape.relations, relation),
+            dense: &mut b.ddense,
+        };
+        if let Some(prediction) = &mut self.relation_prediction {
+            let rows = Rows { heads: Mat::new(&b.heads, n, entity), table };
+            prediction.add(at, batch, rows, &mut gradients)?;
+        }
+        if let Some(dropout) = drop_heads {
+            backend.dropout(dropout, gradients.heads.again());
+        }
+        if let Some(dropout) = drop_table {
+            backend.dropout(dropout, gradients.entities.again());
+        }
+        backend.add_groups(&b.head_groups, gradients.heads.as_mat(), gradients.entities.again());
+        if let Some(regulariser) = &mut self.regulariser {
+            regulariser.add(at, &mut gradients);
+        }
         Ok(())
     }
 
@@ -291,6 +366,9 @@ impl<B: Backend> SingleTrainer<B> {
     fn upload(&mut self, batch: &SingleBatch) -> Result<()> {
         let SingleTrainer { backend, buffers, row_weights, options, .. } = self;
         buffers.set(backend, batch)?;
+        if let Some(regulariser) = &mut self.regulariser {
+            regulariser.upload(backend, batch)?;
+        }
         row_weights.clear();
         row_weights.extend(batch.label_offsets.windows(2).map(|bounds| {
             let labels = f64::from(bounds[1] - bounds[0]);

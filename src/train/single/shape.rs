@@ -1,8 +1,9 @@
 //! Sizes of the buffers of a step of single-hop training: known before anything is allocated.
 
-use super::{WINDOW, options};
+use super::relations::edges_at_hand;
+use super::{WINDOW, options, regularise};
 use crate::backend::{Backend, Scoring};
-use crate::config::Config;
+use crate::config::{Config, Regulariser};
 use crate::model::Model;
 
 /// Bytes of the scores of a tile, at most, where one row is not more already.
@@ -25,6 +26,10 @@ pub struct Shape {
     pub(super) keeps_scores: bool,
     /// Whether entity rows are dropped out, for which the table is copied.
     pub(super) copies_table: bool,
+    /// Whether relation rows are dropped out where all are scored, for which that table is copied.
+    pub(super) copies_relations: bool,
+    /// Edges whose relations are predicted at once; 0 where relations are not.
+    pub(super) edges: usize,
     pub(super) entity: usize,
     pub(super) relation: usize,
     pub(super) query: usize,
@@ -36,6 +41,8 @@ pub struct Shape {
     workspace: usize,
     /// Numbers of the gradients of the projection's network.
     dense: usize,
+    /// Numbers of the regulariser and of relation prediction.
+    more: usize,
 }
 
 impl Shape {
@@ -56,7 +63,9 @@ impl Shape {
         let tile = tile.clamp(1, rows);
         let shares_relations = model.shares_relations();
         let relation_rows = if shares_relations { rows.min(relations) } else { rows };
-        Shape {
+        let predicts_relations = config.training.relation_prediction > 0.0;
+        let regularised = config.regulariser() != Regulariser::None;
+        let mut shape = Shape {
             rows,
             entities,
             relations,
@@ -64,6 +73,8 @@ impl Shape {
             tiled: tile < rows,
             keeps_scores: model.scoring() != Scoring::Dot,
             copies_table: config.model.dropout_entity > 0.0,
+            copies_relations: predicts_relations && config.model.dropout_relation > 0.0,
+            edges: if predicts_relations { edges_at_hand(model, tile) } else { 0 },
             entity: widths.entity,
             relation: widths.relation,
             query: widths.query,
@@ -71,7 +82,10 @@ impl Shape {
             relation_rows,
             workspace: model.project_workspace(rows, relation_rows, true).iter().sum(),
             dense: model.dense()[model.projection_dense()].iter().map(|s| s.rows * s.cols).sum(),
-        }
+            more: if regularised { regularise::numbers(entities, relations) } else { 0 },
+        };
+        shape.more += super::relations::numbers(model, &shape);
+        shape
     }
 
     /// Numbers of all buffers.
@@ -86,6 +100,7 @@ impl Shape {
             + self.tile * self.entities * (1 + usize::from(self.keeps_scores))
             + self.entities
             + (WINDOW + 1) * self.rows
+            + self.more
     }
 
     /// Whether there is nothing to train.
