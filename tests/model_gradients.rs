@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 29] = [
+const MODELS: [&[&str]; 33] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -47,6 +47,10 @@ const MODELS: [&[&str]; 29] = [
     &["model.name=rescal"],
     &["model.name=tucker"],
     &["model.name=tucker", "model.relation_dim=3"],
+    &["model.name=distmult", "model.regulariser=none", "training.loss=cross-entropy"],
+    &["model.name=rotate", "training.loss=cross-entropy", "sampling.pool=own"],
+    &["model.name=transe", "training.loss=margin", "training.margin=3"],
+    &["model.name=query2box", "training.loss=margin", "training.clip_norm=0.1"],
 ];
 
 /// All structures without negation, and a tree that has no name.
@@ -313,6 +317,37 @@ fn a_masked_negative_is_left_out_of_the_loss_whatever_its_row_holds() {
         // As a logit of 0 it would take part in the softmax; as a near or a far entity, too.
         for value in [0.0, 1e3, f32::NAN] {
             assert!(run(value).0 == loss, "{pool}: the loss depends on a masked row that holds {value}");
+        }
+    }
+}
+
+/// All tables, one after the other.
+fn values(trainer: &Trainer<Reference>) -> Vec<f64> {
+    let weights = &trainer.weights;
+    let tables = [&weights.entities, &weights.relations].into_iter().chain(&weights.dense);
+    tables.flat_map(|t| t.values.as_slice().to_vec()).collect()
+}
+
+#[test]
+fn a_step_moves_all_parameters_together_by_no_more_than_the_clipped_norm() {
+    for model in [MODELS[0], MODELS[2], MODELS[11]] {
+        let step = |clip: f64| {
+            let set = ["training.optimizer=sgd".into(), format!("training.clip_norm={clip}")];
+            let config = config(model, 6, 1.0).with(&set).unwrap();
+            let plan = plan(&config);
+            let mut trainer = trainer(Reference, &config, &plan);
+            let before = values(&trainer);
+            trainer.step(&batch(&config, &plan, 1), 1.0, 1).unwrap();
+            let moved: Vec<f64> = values(&trainer).iter().zip(before).map(|(a, b)| a - b).collect();
+            let norm = moved.iter().map(|x| x * x).sum::<f64>().sqrt();
+            (moved, norm)
+        };
+        let (free, norm) = step(0.0);
+        assert_eq!(step(2.0 * norm).0, free, "{model:?}: a norm below the bound changes nothing");
+        let (clipped, half) = step(norm / 2.0);
+        assert!((half - norm / 2.0).abs() < 1e-6 * norm, "{model:?}: norm {half}, not half of {norm}");
+        for (a, b) in clipped.iter().zip(&free) {
+            assert!((2.0 * a - b).abs() < 1e-6 * norm, "{model:?}: {a} is not half of {b}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use safetensors::SafeTensors;
 use smore::backend::{Backend, Cpu};
 use smore::config::Config;
-use smore::train::{Observer, Run, RunFolder, checkpoint};
+use smore::train::checkpoint::{self, Meta};
+use smore::train::{Observer, Run, RunFolder};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -84,6 +85,27 @@ fn so_does_single_hop_training_with_dropout() {
     }
 }
 
+#[test]
+fn so_does_training_by_sampled_negatives_over_more_than_an_epoch() {
+    let set =
+        ["objective=negatives", "loss=cross-entropy", "batch_size=900"].map(|s| format!("training.{s}"));
+    check_pieces(&|| Cpu, &short_run("rotate", "memory").with(&set).unwrap(), "rotate", &[]);
+}
+
+#[test]
+fn so_does_one_whose_learning_rate_falls_when_valid_gets_no_better() {
+    let set = [
+        "schedule=plateau",
+        "plateau_patience=1",
+        "plateau_factor=0.3",
+        "learning_rate=0.5",
+        "clip_norm=0.05",
+    ];
+    let config = short_run("complex", "memory").with(&set.map(|s| format!("training.{s}"))).unwrap();
+    let run = check_pieces(&|| Cpu, &config, "plateau", &[]);
+    assert!(run.plateaus > 0, "valid has become better each time: {run:?}");
+}
+
 fn read(run: &Path, file: &str) -> Vec<u8> {
     std::fs::read(run.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }
@@ -94,7 +116,8 @@ fn check<B: Backend>(backend: &dyn Fn() -> B, table: &str, more: &[&str]) {
     }
 }
 
-fn check_pieces<B: Backend>(backend: &dyn Fn() -> B, config: &Config, model: &str, more: &[&str]) {
+/// Returns what the whole run's state says.
+fn check_pieces<B: Backend>(backend: &dyn Fn() -> B, config: &Config, model: &str, more: &[&str]) -> Meta {
     let folder = Folder::in_memory();
     let (whole, pieces) = (folder.path().join("whole"), folder.path().join("pieces"));
     assert!(train(backend(), &whole, config, &folder, false));
@@ -112,6 +135,7 @@ fn check_pieces<B: Backend>(backend: &dyn Fn() -> B, config: &Config, model: &st
     for file in ["model.safetensors", "state.safetensors", "test.json"].iter().chain(more) {
         assert!(read(&whole, file) == read(&pieces, file), "{model}: {file}");
     }
+    checkpoint::read_meta(&whole.join("state.safetensors")).unwrap()
 }
 
 #[test]

@@ -177,6 +177,25 @@ fn gradients_are_the_slopes_of_the_loss() {
 }
 
 #[test]
+fn a_step_moves_all_tables_together_by_no_more_than_the_clipped_norm() {
+    let step = |clip: f64| {
+        let set = ["training.optimizer=sgd".into(), format!("training.clip_norm={clip}")];
+        let config = config(CASES[1], 5).with(&set).unwrap();
+        let mut trainer = trainer(Reference, &config, 1000);
+        let values = |trainer: &SingleTrainer<Reference>| {
+            let Weights { entities, relations, .. } = &trainer.weights;
+            [entities.values.as_slice(), relations.values.as_slice()].concat()
+        };
+        let before = values(&trainer);
+        trainer.step(&batch(&config, 1), 1.0, 1).unwrap();
+        let moved = values(&trainer).into_iter().zip(before).map(|(a, b)| a - b);
+        moved.map(|x| x * x).sum::<f64>().sqrt()
+    };
+    let norm = step(0.0);
+    assert!((step(2.0 * norm) - norm).abs() < 1e-12 && (step(norm / 3.0) - norm / 3.0).abs() < 1e-6 * norm);
+}
+
+#[test]
 fn a_shared_row_of_scores_stands_for_one_row_per_triple() {
     let of_edges = |case: &&&[&str]| case.contains(&"training.objective=1vsall");
     for case in CASES.iter().filter(of_edges).filter(|case| !case.join(" ").contains("dropout")) {

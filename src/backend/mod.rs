@@ -257,10 +257,28 @@ pub enum Penalty {
     ComplexCubes,
 }
 
-/// How negatives are weighted in the loss.
+/// How the scores of a query become its loss: `p` is the positive's, `s_n` those of the unmasked negatives, and the
+/// weights `w` of [`LossOptions`] sum to 1 over these.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PoolLoss {
+    /// `(-log sigmoid(p) - sum_n w_n log sigmoid(-s_n)) / 2` (Sun et al. 2019).
+    Logistic,
+    /// `log(e^p + sum_n e^(s_n)) - p`: the softmax of the positive among its negatives, which weights them by itself.
+    CrossEntropy,
+    /// `sum_n w_n max(0, margin + s_n - p)` (Bordes et al. 2013).
+    Margin {
+        /// By how much a positive should beat each negative.
+        margin: f32,
+    },
+}
+
+/// The loss of queries with sampled negatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossOptions {
-    /// Self-adversarial softmax(temperature * score) over a query's negatives; `None` is uniform.
+    /// Its formula.
+    pub loss: PoolLoss,
+    /// Weights of the negatives: softmax(temperature * score) over those of a query (self-adversarial), constants in
+    /// the derivative; `None` is uniform. Cross-entropy has no such weights.
     pub adversarial_temperature: Option<f32>,
 }
 
@@ -553,9 +571,9 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
 
     /// The loss of each query and its derivatives.
     ///
-    /// `(-log sigmoid(p) - sum_n w_n log sigmoid(-s_n)) / 2`, times `query_weights[q]`, where `p` and
-    /// `s_n` are the best of the query's roots, `n` runs over the entries whose mask bit is clear, and
-    /// `w` sums to 1 (constants in the derivative). `mask` holds 32-bit words, `mask_words` a query.
+    /// That of [`PoolLoss`] times `query_weights[q]`, where `p` and `s_n` are the best of the query's roots and `n` runs
+    /// over the entries whose mask bit is clear; where there is none, only the term of the positive remains, which
+    /// is 0 but for the logistic loss. `mask` holds 32-bit words, `mask_words` a query.
     /// A NaN among the scores of any root makes its query's loss NaN, unless the entry is masked.
     /// Writes `losses[0, q]`, the weights `d loss / d score` of the pool, and those of the positives.
     #[allow(clippy::too_many_arguments)]
@@ -593,6 +611,21 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         grads: MatMut<Self::Buffer>,
         penalties: MatMut<Self::Buffer>,
     );
+    /// `squares[0, g]` = the sum of the squares of the numbers of a row: the sum of the rows `groups.members` of `from`,
+    /// added in that order.
+    fn group_squares(
+        &self,
+        groups: &DeviceGroups<Self>,
+        from: Mat<Self::Buffer>,
+        squares: MatMut<Self::Buffer>,
+    );
+    /// `squares[0, i]` = the sum of the squares of row `i`.
+    fn row_squares(&self, from: Mat<Self::Buffer>, squares: MatMut<Self::Buffer>);
+    /// `factor[0, 0] = min(1, bound / sqrt(sum of squares))`, so that what has these squares and is scaled by it has a
+    /// norm of at most `bound`; 1 where the sum is NaN.
+    fn clip_factor(&self, bound: f32, squares: Mat<Self::Buffer>, factor: MatMut<Self::Buffer>);
+    /// `x *= factor[0, 0]`; what is NaN stays NaN.
+    fn scale(&self, factor: Mat<Self::Buffer>, x: MatMut<Self::Buffer>);
     /// A step on the rows `groups.ids` of a table, whose state is the step's; a row's gradient is the sum of the rows
     /// `groups.members` of `grads`, added in that order. Other rows and their state stay.
     fn optimize_rows(

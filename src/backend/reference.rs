@@ -584,8 +584,6 @@ impl Backend for Reference {
             }
             let winner = best(&|r| positives.row(0)[r]);
             let p = positives.row(0)[winner];
-            positive_weights.row(0)[winner] = -0.5 * weight * sigmoid(-p);
-            let mut loss = softplus(-p);
             let negatives: Vec<(usize, usize, f64)> = (0..scores.cols)
                 .filter(|&n| mask[q * mask_words + n / 32] >> (n % 32) & 1 == 0)
                 .map(|n| {
@@ -597,11 +595,43 @@ impl Backend for Reference {
             let share =
                 |s: f64| options.adversarial_temperature.map_or(1.0, |t| (f64::from(t) * (s - max)).exp());
             let total: f64 = negatives.iter().map(|x| share(x.2)).sum();
-            for (n, root, s) in negatives {
-                loss += share(s) / total * softplus(s);
-                weights.row(root)[n] = 0.5 * weight * share(s) / total * sigmoid(s);
-            }
-            losses.row(0)[q] = 0.5 * weight * loss;
+            let (loss, dp) = match options.loss {
+                PoolLoss::Logistic => {
+                    let mut loss = 0.5 * softplus(-p);
+                    for (n, root, s) in negatives {
+                        loss += 0.5 * share(s) / total * softplus(s);
+                        weights.row(root)[n] = weight * 0.5 * share(s) / total * sigmoid(s);
+                    }
+                    (loss, -0.5 * sigmoid(-p))
+                }
+                PoolLoss::CrossEntropy => {
+                    // Relative to the greatest of all scores.
+                    let top = max.max(p);
+                    let rest: f64 = negatives.iter().map(|x| (x.2 - top).exp()).sum();
+                    let all = (p - top).exp() + rest;
+                    for &(n, root, s) in &negatives {
+                        weights.row(root)[n] = weight * (s - top).exp() / all;
+                    }
+                    // What the negatives add to a greatest e^p must not be lost.
+                    let loss = if p == top { rest.ln_1p() } else { all.ln() + top - p };
+                    (loss, -rest / all)
+                }
+                PoolLoss::Margin { margin } => {
+                    let (mut loss, mut dp) = (0.0, 0.0);
+                    for (n, root, s) in negatives {
+                        let (gap, w) = (f64::from(margin) + s - p, share(s) / total);
+                        // A gap that is NaN is not left out.
+                        if gap > 0.0 || gap.is_nan() {
+                            loss += w * gap;
+                            dp -= w;
+                            weights.row(root)[n] = weight * w;
+                        }
+                    }
+                    (loss, dp)
+                }
+            };
+            positive_weights.row(0)[winner] = weight * dp;
+            losses.row(0)[q] = weight * if p.is_nan() { p } else { loss };
         }
     }
 
@@ -672,6 +702,31 @@ impl Backend for Reference {
             }
             penalties.row(0)[i] = weight * sum;
         }
+    }
+
+    fn group_squares(&self, groups: &DeviceGroups<Self>, from: Mat<Buffer>, mut squares: MatMut<Buffer>) {
+        for g in 0..groups.ids.len() {
+            let members = &groups.members[segment(&groups.offsets, g)];
+            let sum = |k: usize| members.iter().map(|&m| from.row(m as usize)[k]).sum::<f64>();
+            squares.row(0)[g] = (0..from.cols).map(|k| sum(k).powi(2)).sum();
+        }
+    }
+
+    fn row_squares(&self, from: Mat<Buffer>, mut squares: MatMut<Buffer>) {
+        for i in 0..from.rows {
+            squares.row(0)[i] = from.row(i).iter().map(|x| x * x).sum();
+        }
+    }
+
+    fn clip_factor(&self, bound: f32, squares: Mat<Buffer>, mut factor: MatMut<Buffer>) {
+        let norm = squares.row(0).iter().sum::<f64>().sqrt();
+        // Not `min`, which would take 1 for what is NaN as well, but by chance.
+        factor.row(0)[0] = if norm > f64::from(bound) { f64::from(bound) / norm } else { 1.0 };
+    }
+
+    fn scale(&self, factor: Mat<Buffer>, mut x: MatMut<Buffer>) {
+        let factor = factor.row(0)[0];
+        (0..x.rows).for_each(|i| x.row(i).iter_mut().for_each(|x| *x *= factor));
     }
 
     fn optimize_rows(

@@ -314,12 +314,17 @@ fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usiz
     let words = pool.div_ceil(32);
     let mask = bench.backend.index(&vec![0; queries * words])?;
     let (mut losses, mut dpositives) = (bench.backend.zeros(queries)?, bench.backend.zeros(queries)?);
-    for (name, adversarial_temperature) in [("loss uniform", None), ("loss adversarial", Some(1.0))] {
+    for (name, loss, adversarial_temperature) in [
+        ("loss uniform", PoolLoss::Logistic, None),
+        ("loss adversarial", PoolLoss::Logistic, Some(1.0)),
+        ("loss cross-entropy", PoolLoss::CrossEntropy, None),
+        ("loss margin", PoolLoss::Margin { margin: 1.0 }, None),
+    ] {
         let bytes = 8.0 * (queries * pool) as f64;
         let size = format!("{} x {}", count(queries as u64), count(pool as u64));
         bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
             b.loss(
-                LossOptions { adversarial_temperature },
+                LossOptions { loss, adversarial_temperature },
                 &roots,
                 Mat::new(&positives, 1, queries),
                 Mat::new(&scores, queries, pool),
@@ -455,6 +460,24 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
     table.state = [d, d];
     bench.time("add groups", size.clone(), cost(3.0), |b| {
         b.add_groups(&groups, Mat::new(&part, touched, d), MatMut::new(&mut table.values, table_rows, d));
+    })?;
+    let mut squares = bench.backend.zeros(touched)?;
+    bench.time("group squares", size.clone(), cost(1.0), |b| {
+        b.group_squares(&groups, Mat::new(&part, touched, d), MatMut::new(&mut squares, 1, touched));
+    })?;
+    let rows_size = format!("{} rows x {d}", count(touched as u64));
+    bench.time("row squares", rows_size.clone(), cost(1.0), |b| {
+        b.row_squares(Mat::new(&part, touched, d), MatMut::new(&mut squares, 1, touched));
+    })?;
+    let mut factor = bench.backend.zeros(1)?;
+    let bytes = 4.0 * touched as f64;
+    bench.time("clip factor", count(touched as u64), Cost { bytes, ..Cost::default() }, |b| {
+        b.clip_factor(1e-9, Mat::new(&squares, 1, touched), MatMut::new(&mut factor, 1, 1));
+    })?;
+    // Near 1, so that the numbers stay.
+    bench.backend.upload(&[B::scalar(0.999_999)], &mut factor, 0)?;
+    bench.time("scale", rows_size, cost(2.0), |b| {
+        b.scale(Mat::new(&factor, 1, 1), MatMut::new(&mut part, touched, d));
     })?;
     bench.time("dropout", format!("{} rows x {d}", count(touched as u64)), cost(2.0), |b| {
         b.dropout(Dropout::new(1e-6, 7), MatMut::new(&mut part, touched, d));

@@ -244,7 +244,7 @@ impl Observer for Printer {
         );
         row("model", format!("{}, d = {}, {} parameters", plan.model, plan.dim, count(plan.num_parameters)));
         let (batch, unit) = match plan.objective {
-            Objective::Queries => {
+            Objective::Queries | Objective::Negatives => {
                 let mix: Vec<String> = plan.batch.iter().map(|(s, n)| format!("{s} {n}")).collect();
                 let pool = match plan.pool {
                     Pooling::Shared => "shared negatives",

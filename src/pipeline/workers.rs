@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Csr, CsrBuf, KnowledgeGraph, Split};
 use crate::process::thread_cpu_time;
 use crate::query::{Mix, Plan, Structure};
-use crate::sampler::{Popularity, Sampler, SamplerOptions, StructureStats};
+use crate::sampler::{Prepared, Sampler, SamplerOptions, StructureStats};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,9 +92,8 @@ impl Pipeline {
         options: PipelineOptions,
     ) -> Result<Self> {
         // Here once for its errors, so that they come now and not with the first batch.
-        let popularity =
-            Arc::new(Popularity::new(graph.train(), sampler.answer_exponent, sampler.negative_exponent)?);
-        Sampler::sharing(graph.train(), mix, sampler.clone(), popularity.clone())?;
+        let prepared = Arc::new(Prepared::new(graph.train(), &sampler)?);
+        Sampler::sharing(graph.train(), mix, sampler.clone(), prepared.clone())?;
         let workers = options.workers.max(1);
         let mut pipeline = Pipeline {
             lanes: Vec::with_capacity(workers),
@@ -113,10 +112,10 @@ impl Pipeline {
             });
             let thread = std::thread::Builder::new().name(format!("sampler-{worker}")).spawn({
                 let (graph, mix, plan, sampler) = (graph.clone(), mix.clone(), plan.clone(), sampler.clone());
-                let (shared, popularity) = (shared.clone(), popularity.clone());
+                let (shared, prepared) = (shared.clone(), prepared.clone());
                 let numbers = (options.first + worker..).step_by(workers);
                 move || {
-                    work(Sampler::sharing(graph.train(), &mix, sampler, popularity), &plan, numbers, &shared)
+                    work(Sampler::sharing(graph.train(), &mix, sampler, prepared), &plan, numbers, &shared)
                 }
             });
             let thread = thread.map_err(|e| {

@@ -21,6 +21,17 @@ pub enum Direction {
     Inverse,
 }
 
+impl Direction {
+    /// Whether queries may have this relation.
+    pub fn allows(self, relation: RelationId) -> bool {
+        match self {
+            Direction::Both => true,
+            Direction::Forward => !relation.is_inverse(),
+            Direction::Inverse => relation.is_inverse(),
+        }
+    }
+}
+
 /// A graph in which walks from an answer leave by edges whose inverses, the query's relations, have one direction.
 #[derive(Clone, Copy, Debug)]
 pub struct OneWay<'g> {

@@ -2,6 +2,7 @@
 
 use super::cut::Program;
 use super::direction::{Direction, OneWay};
+use super::epoch::{EdgeIndex, Order};
 use super::frontier::{Caps, Filling, Frontier};
 use super::instantiate::instantiate;
 use super::negatives::{Pool, Pooling};
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Csr, View};
 use crate::ids::EntityId;
 use crate::pipeline::Batch;
-use crate::query::{Mix, Structure, execute};
+use crate::query::{Mix, Structure, Tree, execute};
 use crate::rng::{Rng, stream};
 use std::cell::Cell;
 use std::ops::Range;
@@ -34,11 +35,25 @@ pub enum Verification {
     None,
 }
 
+/// Where queries come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Each is drawn backward from a random answer.
+    #[default]
+    Answers,
+    /// Queries of structure `1p` are the edges of the graph, each once an epoch, in the order of a permutation of their
+    /// own for each epoch. None is thrown away and no cap applies; one whose pool holds nothing but answers has all of it
+    /// masked.
+    Edges,
+}
+
 /// What a batch is made of, besides the graph and the mix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplerOptions {
     /// With the batch's number, decides the whole content.
     pub seed: u64,
+    /// Where queries come from.
+    pub source: Source,
     /// Size of a pool of negatives.
     pub negatives: usize,
     /// Whose a pool is.
@@ -67,6 +82,7 @@ impl Default for SamplerOptions {
     fn default() -> Self {
         SamplerOptions {
             seed: 0,
+            source: Source::default(),
             negatives: 1024,
             pool: Pooling::default(),
             direction: Direction::default(),
@@ -135,6 +151,9 @@ impl StructureStats {
 /// A query whose answers are the whole pool is drawn again, too: it would have nothing to learn from. A query's own pool
 /// is drawn before it and stays when the query is drawn again.
 ///
+/// With [`Source::Edges`] the queries are those of the source, in the place of what is drawn above; their negatives are
+/// drawn and verified alike.
+///
 /// This is [`Verification::Bidirectional`]. [`Verification::Exhaustive`] promises the same and has no caps;
 /// [`Verification::None`] draws the same queries and does not look at the pool.
 ///
@@ -148,7 +167,9 @@ pub struct Sampler<'g> {
     graph: Csr<'g>,
     parts: Vec<Part>,
     options: SamplerOptions,
-    popularity: Arc<Popularity>,
+    prepared: Arc<Prepared>,
+    /// The order of the epoch at hand, with its number.
+    order: Option<(u64, Order)>,
     pool: Pool<'g>,
     frontier: Frontier<'g>,
     work: Work,
@@ -156,6 +177,30 @@ pub struct Sampler<'g> {
     hits: Vec<u64>,
     spare_masks: Vec<Vec<u64>>,
 }
+
+/// What the samplers of a run share, made once from the graph and the options.
+#[derive(Debug)]
+pub struct Prepared {
+    popularity: Popularity,
+    edges: Option<EdgeIndex>,
+}
+
+impl Prepared {
+    /// O(entities) where answers or negatives are drawn by degree, or queries are [`Source::Edges`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Popularity::new`].
+    pub fn new(graph: Csr, options: &SamplerOptions) -> Result<Self> {
+        Ok(Prepared {
+            popularity: Popularity::new(graph, options.answer_exponent, options.negative_exponent)?,
+            edges: (options.source == Source::Edges).then(|| EdgeIndex::new(graph, options.direction)),
+        })
+    }
+}
+
+/// No limits: a query that is given cannot be drawn again.
+const UNCAPPED: Caps = Caps { relation_bandwidth: usize::MAX, answers: usize::MAX };
 
 /// A structure of the mix.
 struct Part {
@@ -180,16 +225,16 @@ impl<'g> Sampler<'g> {
     ///
     /// [`Error::Sampling`] where the graph has no edges, [`Error::Invalid`] for an option out of range.
     pub fn new(graph: Csr<'g>, mix: &Mix, options: SamplerOptions) -> Result<Self> {
-        let popularity = Popularity::new(graph, options.answer_exponent, options.negative_exponent)?;
-        Self::sharing(graph, mix, options, Arc::new(popularity))
+        let prepared = Prepared::new(graph, &options)?;
+        Self::sharing(graph, mix, options, Arc::new(prepared))
     }
 
-    /// As [`Sampler::new`], with what was made from the exponents of the same options.
+    /// As [`Sampler::new`], with what was made from the same graph and options.
     pub fn sharing(
         graph: Csr<'g>,
         mix: &Mix,
         options: SamplerOptions,
-        popularity: Arc<Popularity>,
+        prepared: Arc<Prepared>,
     ) -> Result<Self> {
         if graph.num_edges() == 0 {
             return Err(Error::Sampling("the training graph has no edges: nothing can be drawn".into()));
@@ -204,6 +249,10 @@ impl<'g> Sampler<'g> {
                 return Err(Error::invalid(format!("{name} must be at least 1")));
             }
         }
+        let is_edge = |s: &Structure| matches!(s, Tree::Projection(child, ()) if **child == Tree::Anchor(()));
+        if prepared.edges.is_some() && !mix.parts.iter().all(|(structure, _)| is_edge(structure)) {
+            return Err(Error::invalid("the edges of a graph are queries of structure 1p alone"));
+        }
         let parts = mix.parts.iter().map(|(structure, count)| Part {
             structure: structure.clone(),
             program: Program::new(structure),
@@ -214,7 +263,8 @@ impl<'g> Sampler<'g> {
             graph,
             parts: parts.collect(),
             options,
-            popularity,
+            prepared,
+            order: None,
             pool: Pool::default(),
             frontier: Frontier::default(),
             work: Work::default(),
@@ -259,12 +309,17 @@ impl<'g> Sampler<'g> {
                 if !shared {
                     self.draw_pool(rng, batch);
                 }
-                let accepted = self.draw(part, rng, batch, stop)?;
+                let accepted = match self.prepared.edges {
+                    None => self.draw(part, rng, batch, stop)?,
+                    Some(_) => {
+                        self.given(part, number * num_queries as u64 + batch.positives.len() as u64, batch)?
+                    }
+                };
                 let mask = &mut batch.mask[batch.positives.len() * words..][..words];
                 // Entities that the masked part of the pool stands for.
                 let mut represented = 0.0;
                 for candidate in bits(&self.hits) {
-                    let each = self.popularity.represented(self.graph, self.pool.entity(candidate));
+                    let each = self.prepared.popularity.represented(self.graph, self.pool.entity(candidate));
                     for &position in self.pool.positions(candidate) {
                         set(mask, position as usize);
                         represented += each;
@@ -294,7 +349,7 @@ impl<'g> Sampler<'g> {
 
     /// Draws a pool and appends it to the batch.
     fn draw_pool(&mut self, rng: &mut Rng, batch: &mut Batch) {
-        let (graph, popularity) = (self.graph, &self.popularity);
+        let (graph, popularity) = (self.graph, &self.prepared.popularity);
         let negative = || popularity.negative(graph, rng);
         let listed = self.pool.draw(graph, self.options.negatives, self.options.pool, negative);
         if self.options.pool == Pooling::Shared {
@@ -336,6 +391,26 @@ impl<'g> Sampler<'g> {
         )))
     }
 
+    /// Appends the edge at a place of the epochs, one after the other, as a query and leaves its answers in the pool in
+    /// `hits`.
+    fn given(&mut self, part: usize, place: u64, batch: &mut Batch) -> Result<Accepted> {
+        let prepared = self.prepared.clone();
+        let edges = prepared.edges.as_ref().expect("the caller has seen it");
+        let (epoch, place) = (place / edges.len(), place % edges.len());
+        if self.order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            self.order = Some((epoch, Order::new(edges.len(), self.options.seed, epoch)));
+        }
+        let (_, order) = self.order.as_ref().expect("set above");
+        let edge = edges.edge(self.graph, order.at(place));
+        self.work.drawn(1);
+        let starts = batch.anchors.len()..batch.relations.len();
+        batch.anchors.push(edge.head);
+        batch.relations.push(edge.relation);
+        let accepted = self.verify(part, edge.tail, batch, starts, UNCAPPED);
+        accepted
+            .map_err(|reason| Error::Sampling(format!("an edge cannot be verified: {}", reason.explain())))
+    }
+
     /// One attempt; `starts` is where the query's anchors and relations begin in the batch.
     fn attempt(
         &mut self,
@@ -345,7 +420,7 @@ impl<'g> Sampler<'g> {
         starts: Range<usize>,
     ) -> Result<Accepted, Rejection> {
         let Part { structure, program, .. } = &self.parts[part];
-        let answer = self.popularity.answer(self.graph, self.options.max_attempts, rng);
+        let answer = self.prepared.popularity.answer(self.graph, self.options.max_attempts, rng);
         let answer = answer.ok_or(Rejection::NoEdges)?;
         self.work.drawn(program.num_relations);
         let (anchors, relations) = (&mut batch.anchors, &mut batch.relations);
@@ -353,6 +428,29 @@ impl<'g> Sampler<'g> {
             None => instantiate(&self.graph, structure, answer, rng, anchors, relations)?,
             Some(graph) => instantiate(&graph, structure, answer, rng, anchors, relations)?,
         }
+        let SamplerOptions { relation_bandwidth, answer_cap, verification, .. } = self.options;
+        let accepted =
+            self.verify(part, answer, batch, starts, Caps { relation_bandwidth, answers: answer_cap })?;
+        if accepted.hits == self.pool.num_candidates() {
+            return Err(Rejection::NoNegatives);
+        }
+        if verification == Verification::Bidirectional && accepted.hits > answer_cap {
+            return Err(Rejection::Hits);
+        }
+        Ok(accepted)
+    }
+
+    /// Finds the answers of a query in its pool and leaves them in `hits`; whether there are too many, or nothing else, is
+    /// for the caller to see.
+    fn verify(
+        &mut self,
+        part: usize,
+        answer: EntityId,
+        batch: &Batch,
+        starts: Range<usize>,
+        caps: Caps,
+    ) -> Result<Accepted, Rejection> {
+        let Part { structure, program, .. } = &self.parts[part];
         let query =
             Filling { anchors: &batch.anchors[starts.start..], relations: &batch.relations[starts.end..] };
         self.hits.clear();
@@ -371,8 +469,6 @@ impl<'g> Sampler<'g> {
             }
             Verification::None => {}
         }
-        let caps =
-            Caps { relation_bandwidth: self.options.relation_bandwidth, answers: self.options.answer_cap };
         let frontier = self.frontier.enumerate(self.graph, program, query, caps, &self.work)?;
         let mut verifier = Verifier {
             graph: self.graph,
@@ -381,7 +477,7 @@ impl<'g> Sampler<'g> {
             frontier: &mut self.frontier,
             pool: &self.pool,
             spare_masks: &mut self.spare_masks,
-            relation_bandwidth: self.options.relation_bandwidth,
+            relation_bandwidth: caps.relation_bandwidth,
             too_wide: Cell::new(false),
             work: &self.work,
         };
@@ -402,12 +498,6 @@ impl<'g> Sampler<'g> {
             return Err(Rejection::NegatedAnswer);
         }
         let hits: usize = self.hits.iter().map(|word| word.count_ones() as usize).sum();
-        if hits == self.pool.num_candidates() {
-            return Err(Rejection::NoNegatives);
-        }
-        if hits > self.options.answer_cap {
-            return Err(Rejection::Hits);
-        }
         Ok(Accepted { answer, frontier, hits, size })
     }
 
@@ -427,9 +517,6 @@ impl<'g> Sampler<'g> {
                 set(marks, candidate);
                 hits += 1;
             }
-        }
-        if hits == pool.num_candidates() {
-            return Err(Rejection::NoNegatives);
         }
         Ok(Accepted { answer, frontier: answers.len(), hits, size: Some(answers.len()) })
     }

@@ -1,7 +1,7 @@
 //! Training queries and verified negatives, by bidirectional rejection sampling.
 //!
 //! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
-//! query, drawn backward from its answer), [`direction`] (over which relations), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
+//! query, drawn backward from its answer), [`direction`] (over which relations), [`epoch`] (every edge in turn, instead), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
 //! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), `prefetch`
 //! (what will be), [`single`] (batches of single-hop training), and the sets underneath: [`sorted`], [`entity_set`].
@@ -10,6 +10,7 @@ mod cut;
 pub mod direction;
 pub mod draw;
 pub mod entity_set;
+pub mod epoch;
 mod frontier;
 pub mod instantiate;
 mod negatives;
@@ -22,7 +23,7 @@ mod verify;
 mod work;
 
 pub use direction::Direction;
-pub use draw::{Sampler, SamplerOptions, StructureStats, Verification};
+pub use draw::{Prepared, Sampler, SamplerOptions, Source, StructureStats, Verification};
 pub use entity_set::EntitySet;
 pub use instantiate::instantiate;
 pub use negatives::Pooling;

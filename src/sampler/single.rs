@@ -33,11 +33,7 @@ impl SingleOptions {
     }
 
     fn allows(&self, relation: RelationId) -> bool {
-        match self.direction {
-            Direction::Both => true,
-            Direction::Forward => !relation.is_inverse(),
-            Direction::Inverse => relation.is_inverse(),
-        }
+        self.direction.allows(relation)
     }
 
     /// Triples or pairs of an epoch. O(fragments of the graph).

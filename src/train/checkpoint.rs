@@ -35,6 +35,12 @@ pub struct Meta {
     /// Evaluations on valid since then.
     #[serde(default)]
     pub evaluations_since_best: u64,
+    /// How often the learning rate has fallen because valid had not become better.
+    #[serde(default)]
+    pub plateaus: u32,
+    /// Evaluations on valid since the best, or since the rate has fallen.
+    #[serde(default)]
+    pub evaluations_on_plateau: u64,
     /// Whether an evaluation on valid is due at this step that was interrupted.
     #[serde(default)]
     pub valid_pending: bool,

@@ -7,6 +7,7 @@
 //! wherever they live), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
 
 pub mod checkpoint;
+mod clip;
 pub mod evaluate;
 pub mod events;
 pub mod folder;

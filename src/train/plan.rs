@@ -9,7 +9,8 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{Embedder, Model, check_expressible, plan};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
-use crate::sampler::{Pooling, SingleOptions};
+use crate::sampler::epoch::EdgeIndex;
+use crate::sampler::{Direction, Pooling, SingleOptions};
 use crate::table::bytes;
 use serde::Serialize;
 
@@ -121,7 +122,7 @@ impl RunPlan {
         config: &Config,
     ) -> Result<Self> {
         let work = match config.training.objective {
-            Objective::Queries => Self::queries(model, config)?,
+            Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
             _ => Work::Single(single::options(config)),
         };
         crate::model::penalty(model, config.regulariser())?;
@@ -154,6 +155,11 @@ impl RunPlan {
         let state =
             |rows: usize, cols: usize| rows * config.training.optimizer.state(cols).iter().sum::<usize>();
         let steps = match &work {
+            // An epoch has every edge of its direction.
+            Work::Queries { .. } if config.training.objective == Objective::Negatives => {
+                let both = config.sampling.direction == Direction::Both;
+                config.training.num_steps(if both { num_edges } else { num_edges / 2 })
+            }
             Work::Queries { .. } => config.training.num_steps(num_edges),
             Work::Single(options) => {
                 let units = options.units(graph.split(Split::Train));
@@ -163,7 +169,13 @@ impl RunPlan {
         let drawn_by_degree = [config.sampling.answer_exponent, config.sampling.negative_exponent]
             .map(|e| usize::from(e != 0.0));
         let buffer_bytes = match &work {
-            Work::Queries { compiled, .. } => query_bytes(model, compiled, &dense, config, backend.on_host()),
+            Work::Queries { compiled, .. } => {
+                let edges = match config.training.objective {
+                    Objective::Negatives => EdgeIndex::bytes(graph.num_entities()),
+                    _ => 0,
+                };
+                query_bytes(model, compiled, &dense, config, backend.on_host()) + edges
+            }
             Work::Single(options) => {
                 let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);
                 // Of each unit: what it is, its place in the permutation; of each row, in the batches that wait, its

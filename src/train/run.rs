@@ -11,7 +11,7 @@ use super::row_file::{self, RowFile};
 use super::tables;
 use super::watch;
 use crate::backend::Backend;
-use crate::config::{Config, EvaluationConfig, Objective, TableKind};
+use crate::config::{Config, EvaluationConfig, Objective, Schedule, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::group::QueryGroup;
 use crate::eval::{
@@ -22,7 +22,7 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::model;
 use crate::process::{self, PageFaults};
 use crate::query::Structure;
-use crate::sampler::SamplerOptions;
+use crate::sampler::{SamplerOptions, Source};
 use crate::storage::mmap::Access;
 use crate::table::count;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,10 @@ const LOG_LINES: u64 = 200;
 pub fn sampler_options(config: &Config) -> SamplerOptions {
     SamplerOptions {
         seed: config.training.seed,
+        source: match config.training.objective {
+            Objective::Negatives => Source::Edges,
+            _ => Source::Answers,
+        },
         negatives: config.sampling.negatives,
         pool: config.sampling.pool,
         direction: config.sampling.direction,
@@ -278,7 +282,7 @@ impl<B: Backend> Run<'_, B> {
                 let step = meta.step + 1;
                 learner.step(
                     &mut rows,
-                    config.training.rate_at(step, plan.steps),
+                    config.training.rate_at(step, plan.steps, meta.plateaus),
                     step,
                     step < plan.steps,
                 )?;
@@ -305,7 +309,7 @@ impl<B: Backend> Run<'_, B> {
             if log_now {
                 log.write(&Record::Train {
                     progress: &log_window.report(step, plan.steps, learner.sampling_cpu_seconds()),
-                    learning_rate: config.training.rate_at(step, plan.steps),
+                    learning_rate: config.training.rate_at(step, plan.steps, meta.plateaus),
                     seconds: log.seconds_before() + busy.seconds(),
                     unix_time: log::now(),
                 })?;
@@ -331,12 +335,21 @@ impl<B: Backend> Run<'_, B> {
                     meta.best_valid_mrr = Some(mean).filter(|_| !each.is_empty());
                 }
                 meta.evaluations_since_best = if best { 0 } else { meta.evaluations_since_best + 1 };
+                let plateau = on_plateau(&config, &mut meta, best);
                 if best || rows.is_some() {
                     save(&best_path, &learner, &meta)?;
                 }
                 last_valid = Some(mean);
                 log.write(&Record::Valid { step, mean_mrr: mean, best, results })?;
                 observer.valid(step, &each, mean, best);
+                if plateau && !last {
+                    observer.note(&format!(
+                        "the learning rate falls to {:.3e}: valid has not become better in {} evaluations \
+                         (training.plateau_patience)",
+                        config.training.rate_at(step, plan.steps, meta.plateaus),
+                        count(config.training.plateau_patience)
+                    ));
+                }
                 if gave_up(&config, &meta) && !last {
                     observer.note(&patience(&config, &meta));
                 }
@@ -440,6 +453,18 @@ fn evaluate_valid<B: Backend>(
 /// Whether training ends because valid has not become better for too long.
 fn gave_up(config: &Config, meta: &Meta) -> bool {
     config.training.patience > 0 && meta.evaluations_since_best >= config.training.patience
+}
+
+/// Counts an evaluation on valid, which was the `best` or not; whether it makes the learning rate fall.
+fn on_plateau(config: &Config, meta: &mut Meta, best: bool) -> bool {
+    meta.evaluations_on_plateau = if best { 0 } else { meta.evaluations_on_plateau + 1 };
+    let falls = config.training.schedule == Schedule::Plateau
+        && meta.evaluations_on_plateau >= config.training.plateau_patience;
+    if falls {
+        meta.plateaus += 1;
+        meta.evaluations_on_plateau = 0;
+    }
+    falls
 }
 
 /// Why it did.

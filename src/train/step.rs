@@ -1,5 +1,6 @@
 //! One training step: everything that happens to a batch on the device.
 
+use super::clip::Clip;
 use crate::backend::{Backend, DeviceGroups, LossOptions, Mat, MatMut, Optimizer, OptimizerStep, Penalty};
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
@@ -23,6 +24,9 @@ pub struct Trainer<B: Backend> {
     shape: Shape,
     buffers: Buffers<B>,
     query_weights: Vec<B::Scalar>,
+    clip: Option<Clip<B>>,
+    /// Distinct entities and relations of the batch at hand.
+    distinct: [usize; 2],
     /// Steps whose losses have not been asked for.
     unread: usize,
 }
@@ -117,7 +121,6 @@ impl<B: Backend> Trainer<B> {
             let empty = || backend.index(&[]);
             Ok(DeviceGroups { ids: empty()?, offsets: empty()?, members: empty()? })
         };
-        let temperature = config.training.adversarial_temperature;
         let penalty = penalty(&*model, config.regulariser())?;
         let mut penalty_weights = backend.zeros(shape.penalties())?;
         let entity_uses = shape.leaves + shape.queries;
@@ -151,20 +154,24 @@ impl<B: Backend> Trainer<B> {
             penalty_weights,
             dense: model.dense().iter().map(|s| backend.zeros(s.rows * s.cols)).collect::<Result<_>>()?,
         };
+        let dense: usize = model.dense().iter().map(|s| s.rows).sum();
+        let clip = Clip::new(&backend, config.training.clip_norm, shape.rows + shape.uses + dense)?;
         Ok(Trainer {
             backend,
             model,
             weights,
             embedder,
             options: StepOptions {
-                loss: LossOptions { adversarial_temperature: (temperature > 0.0).then_some(temperature) },
-                weighting: config.training.query_weighting,
+                loss: config.training.pool_loss(),
+                weighting: config.training.query_weighting(),
                 penalty,
                 optimizer: config.training.optimizer,
             },
             shape,
             buffers,
             query_weights: vec![B::Scalar::default(); plan.num_queries],
+            clip,
+            distinct: [0; 2],
             unread: 0,
         })
     }
@@ -341,7 +348,8 @@ impl<B: Backend> Trainer<B> {
 
     /// Copies what the batch brings to the device.
     fn upload(&mut self, batch: &Batch) -> Result<()> {
-        let Trainer { backend, buffers: b, query_weights, options, .. } = self;
+        let Trainer { backend, buffers: b, query_weights, options, distinct, .. } = self;
+        *distinct = [batch.entity_groups.ids.len(), batch.relation_groups.ids.len()];
         backend.set_index(&batch.entity_rows, &mut b.entity_rows)?;
         backend.set_index(&batch.relation_rows, &mut b.relation_rows)?;
         let groups =
@@ -367,8 +375,23 @@ impl<B: Backend> Trainer<B> {
 
     /// One step of the optimizer from the gradients in the buffers.
     fn update(&mut self, step: OptimizerStep) {
-        let Trainer { backend, model, weights, shape, buffers: b, .. } = self;
+        let Trainer { backend, model, weights, shape, buffers: b, clip, distinct, .. } = self;
         let widths = model.widths();
+        if let Some(clip) = clip {
+            let grads = Mat::new(&b.dentities, shape.rows, widths.entity);
+            clip.add_groups(backend, &b.entity_groups, distinct[0], grads);
+            let grads = Mat::new(&b.drelations, shape.uses, widths.relation);
+            clip.add_groups(backend, &b.relation_groups, distinct[1], grads);
+            for (table, gradient) in weights.dense.iter().zip(&b.dense) {
+                clip.add_rows(backend, Mat::new(gradient, table.rows, table.cols));
+            }
+            clip.work_out(backend);
+            clip.scale(backend, MatMut::new(&mut b.dentities, shape.rows, widths.entity));
+            clip.scale(backend, MatMut::new(&mut b.drelations, shape.uses, widths.relation));
+            for (table, gradient) in weights.dense.iter().zip(&mut b.dense) {
+                clip.scale(backend, MatMut::new(gradient, table.rows, table.cols));
+            }
+        }
         let grads = Mat::new(&b.dentities, shape.rows, widths.entity);
         backend.optimize_rows(step, &b.entity_groups, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelations, shape.uses, widths.relation);

@@ -114,8 +114,8 @@ fn losses<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "loss", 0);
     let mut case = crate::loss::Case::random(&mut rng, 200, 301, 2, 0.3, 8.0);
     let mut results = Vec::new();
-    for temperature in [None, Some(0.7)] {
-        case.temperature = temperature;
+    for (loss, temperature) in crate::loss::KINDS {
+        (case.loss, case.temperature) = (loss, temperature);
         let out = case.run(backend);
         results.extend([out.losses, out.positive_weights, out.weights].iter().flat_map(all));
     }

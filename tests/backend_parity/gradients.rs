@@ -284,8 +284,15 @@ fn total_loss(case: &Case, positives: &Array, scores: &Array, shares: &[Vec<f64>
             let best = best_scores(case, scores, q);
             let roots = case.roots[q] as usize..case.roots[q + 1] as usize;
             let positive = roots.map(|r| positives.at(0, r)).fold(f64::NEG_INFINITY, f64::max);
-            let negatives: f64 = shares[q].iter().zip(best).map(|(w, s)| w * log_sigmoid(-s)).sum();
-            -0.5 * case.query_weights.at(0, q) * (log_sigmoid(positive) + negatives)
+            let sum = |term: &dyn Fn(f64, f64) -> f64| -> f64 {
+                shares[q].iter().zip(&best).filter(|(w, _)| **w > 0.0).map(|(&w, &s)| term(w, s)).sum()
+            };
+            let loss = match case.loss {
+                PoolLoss::Logistic => -0.5 * (log_sigmoid(positive) + sum(&|w, s| w * log_sigmoid(-s))),
+                PoolLoss::CrossEntropy => (positive.exp() + sum(&|_, s| s.exp())).ln() - positive,
+                PoolLoss::Margin { margin } => sum(&|w, s| w * (f64::from(margin) + s - positive).max(0.0)),
+            };
+            case.query_weights.at(0, q) * loss
         })
         .sum()
 }
@@ -293,14 +300,14 @@ fn total_loss(case: &Case, positives: &Array, scores: &Array, shares: &[Vec<f64>
 #[test]
 fn loss_weights_are_the_derivatives_of_the_loss_at_fixed_adversarial_weights() {
     let mut rng = stream(20, "loss", 0);
-    for temperature in [None, Some(0.5), Some(2.0)] {
+    for (loss, temperature) in crate::loss::KINDS {
         for masked in [0.0, 0.4, 1.0] {
             let mut case = Case::random(&mut rng, 5, 11, 3, masked, 4.0);
-            case.temperature = temperature;
-            // The roots' scores are never closer than 0.1.
+            (case.loss, case.temperature) = (loss, temperature);
+            // The roots' scores are never closer than 0.01, and no margin has them as its multiples plus a positive.
             for (r, n) in (0..case.scores.rows).flat_map(|r| (0..11).map(move |n| (r, n))) {
                 case.scores.set(r, n, 2.0 * even(&mut rng) + 0.01 * r as f64);
-                case.positives.set(0, r, 2.0 * even(&mut rng) + 0.01 * r as f64);
+                case.positives.set(0, r, 2.0 * even(&mut rng) + 0.01 * r as f64 + 0.005);
             }
             let got = case.run(&Reference);
             let shares = shares(&case);
@@ -309,7 +316,7 @@ fn loss_weights_are_the_derivatives_of_the_loss_at_fixed_adversarial_weights() {
             assert!((total - expected).abs() < 1e-12 * (1.0 + expected), "{total}, not {expected}");
             let forward = |x: &[Array]| total_loss(&case, &x[0], &x[1], &shares);
             let inputs = [case.positives.clone(), case.scores.clone()];
-            let what = format!("{temperature:?}, masked {masked}");
+            let what = format!("{loss:?}, {temperature:?}, masked {masked}");
             check(&what, &inputs, 0, &got.positive_weights, &forward);
             check(&what, &inputs, 1, &got.weights, &forward);
         }

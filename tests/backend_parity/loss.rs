@@ -1,10 +1,24 @@
 //! The loss of queries with a positive and a masked pool.
 
 use crate::array::*;
-use smore::backend::{Backend, LossOptions, Reference};
+use smore::backend::{Backend, LossOptions, PoolLoss, Reference};
+
+/// Every loss with every kind of weights.
+pub const KINDS: [(PoolLoss, Option<f32>); 9] = [
+    (PoolLoss::Logistic, None),
+    (PoolLoss::Logistic, Some(0.0)),
+    (PoolLoss::Logistic, Some(0.5)),
+    (PoolLoss::Logistic, Some(2.0)),
+    (PoolLoss::CrossEntropy, None),
+    (PoolLoss::CrossEntropy, Some(0.5)),
+    (PoolLoss::Margin { margin: 1.5 }, None),
+    (PoolLoss::Margin { margin: 0.0 }, Some(0.5)),
+    (PoolLoss::Margin { margin: -1.0 }, Some(2.0)),
+];
 use smore::rng::{Rng, below, stream};
 
 pub struct Case {
+    pub loss: PoolLoss,
     pub temperature: Option<f32>,
     pub roots: Vec<u32>,
     pub positives: Array,
@@ -36,6 +50,7 @@ impl Case {
             }
         }
         Case {
+            loss: PoolLoss::Logistic,
             temperature: None,
             positives: Array::random(rng, 1, num_roots, scale),
             scores: Array::random(rng, num_roots, pool, scale),
@@ -54,7 +69,7 @@ impl Case {
         let (positives, scores) = (self.positives.on(backend), self.scores.on(backend));
         let query_weights = self.query_weights.on(backend);
         backend.loss(
-            LossOptions { adversarial_temperature: self.temperature },
+            LossOptions { loss: self.loss, adversarial_temperature: self.temperature },
             &backend.index(&self.roots).unwrap(),
             positives.mat(),
             scores.mat(),
@@ -82,31 +97,34 @@ pub fn check_loss<B: Backend>(backend: &B) {
     let mut rng = stream(6, "loss", 0);
     let sizes = COUNTS.into_iter().flat_map(|q| [0, 1, 5, 31, 32, 33, 65, 130, 1000].map(|pool| (q, pool)));
     for (i, (queries, pool)) in sizes.enumerate() {
-        for temperature in [None, Some(0.0), Some(0.5), Some(2.0)] {
+        for (loss, temperature) in KINDS {
             let masked = [0.0, 0.3, 0.95, 1.0][i % 4];
             let scale = [1.0, 8.0, 16.0, 64.0][(i / 4) % 4];
             let arity = 1 + i % 3;
             let mut case = Case::random(&mut rng, queries, pool, arity, masked, scale);
-            case.temperature = temperature;
+            (case.loss, case.temperature) = (loss, temperature);
             // Scores in halves of the scale now and then, so that roots are equally good.
             if i % 5 == 0 {
                 case.scores = case.scores.map(|s| (s / scale * 2.0).round() * scale / 2.0);
                 case.positives = case.positives.map(|s| (s / scale * 2.0).round() * scale / 2.0);
             }
             let what = format!(
-                "{queries} queries, pool {pool}, {temperature:?}, masked {masked}, scale {scale}, roots {arity}"
+                "{loss:?}, {queries} queries, pool {pool}, {temperature:?}, masked {masked}, scale {scale}, roots {arity}"
             );
             let (got, want) = (case.run(backend), case.run(&Reference));
             // The exponents of the softmax are as large as `range`, and so are what they lose.
-            let range = 1.0 + f64::from(temperature.unwrap_or(0.0)) * 2.0 * scale;
+            let exponent = if loss == PoolLoss::CrossEntropy { 1.0 } else { temperature.unwrap_or(0.0) };
+            let range = 1.0 + f64::from(exponent) * 2.0 * scale;
             let weight = |q: usize| case.query_weights.at(0, q).abs();
             assert_close(&format!("{what}, losses"), &got.losses, &want.losses, |_, q| {
                 rounding(pool, weight(q) * (1.0 + scale) * range)
             });
             let [(d, want_d), (w, want_w)] =
                 [(&got.positive_weights, &want.positive_weights), (&got.weights, &want.weights)];
+            // Only the logistic loss has a positive apart from its negatives.
+            let (terms, range_of_d) = if loss == PoolLoss::Logistic { (1, 1.0) } else { (pool, range) };
             assert_close(&format!("{what}, positives"), d, want_d, |_, r| {
-                rounding(1, want_d.at(0, r).abs()) + 1e-37
+                rounding(terms, range_of_d * want_d.at(0, r).abs()) + 1e-37
             });
             assert_close(&format!("{what}, weights"), w, want_w, |r, n| {
                 rounding(pool, range * want_w.at(r, n).abs()) + 1e-37
@@ -122,10 +140,10 @@ pub fn check_loss<B: Backend>(backend: &B) {
 
 pub fn check_nan<B: Backend>(backend: &B) {
     let mut rng = stream(6, "loss nan", 0);
-    for temperature in [None, Some(0.5)] {
+    for (loss, temperature) in KINDS {
         for trial in 0..300 {
             let mut case = Case::random(&mut rng, 5, 70, 3, 0.5, 8.0);
-            case.temperature = temperature;
+            (case.loss, case.temperature) = (loss, temperature);
             case.query_weights = case.query_weights.map(|_| 1.0);
             let clean = case.run(backend);
             let root = below(&mut rng, case.scores.rows as u64) as usize;
@@ -137,7 +155,7 @@ pub fn check_nan<B: Backend>(backend: &B) {
             } else {
                 case.positives.set(0, root, f64::NAN);
             }
-            let what = format!("NaN at root {root}, entry {n}, {temperature:?}, masked {masked}");
+            let what = format!("{loss:?}, NaN at root {root}, entry {n}, {temperature:?}, masked {masked}");
             let got = case.run(backend);
             for q in 0..5 {
                 let nan = q == query && !masked;
@@ -149,5 +167,12 @@ pub fn check_nan<B: Backend>(backend: &B) {
                 assert_same(&what, &got.positive_weights, &clean.positive_weights);
             }
         }
+        // Nor is it hidden where no negative is left that would tell of it.
+        let mut case = Case::random(&mut rng, 3, 40, 1, 1.0, 8.0);
+        (case.loss, case.temperature) = (loss, temperature);
+        case.query_weights = case.query_weights.map(|_| 1.0);
+        case.positives.set(0, 1, f64::NAN);
+        let losses = case.run(backend).losses;
+        assert_eq!([0, 1, 2].map(|q| losses.at(0, q).is_nan()), [false, true, false], "{loss:?}");
     }
 }

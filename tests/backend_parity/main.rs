@@ -2,7 +2,7 @@
 //!
 //! - One generic check per operation runs it on [`Reference`] (plain loops in float64) and on the backend
 //!   under test, on the same inputs, and compares: [`rows`], [`elementwise`], [`project`], [`linear`],
-//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`penalty`],
+//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`penalty`], [`clip`],
 //!   [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
@@ -14,6 +14,7 @@
 
 mod array;
 mod beta;
+mod clip;
 #[path = "../common/mod.rs"]
 mod common;
 mod determinism;
@@ -254,6 +255,18 @@ macro_rules! parity {
             fn a_nan_score_surfaces_in_the_loss_of_its_row_only() {
                 if let Some(backend) = $backend {
                     label_loss::check_nan(&backend);
+                }
+            }
+            #[test]
+            fn norms_are_those_of_sums_of_rows_and_bound_what_they_scale() {
+                if let Some(backend) = $backend {
+                    clip::check_clip(&backend);
+                }
+            }
+            #[test]
+            fn clipping_neither_hides_nor_spreads_a_nan() {
+                if let Some(backend) = $backend {
+                    clip::check_nan(&backend);
                 }
             }
             #[test]

@@ -5,7 +5,7 @@ use crate::cases::*;
 use smore::pipeline::{Batch, Pipeline, PipelineOptions};
 use smore::query::Plan;
 use smore::rng::{below, stream};
-use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions, Verification};
+use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
 use std::sync::Arc;
 
 #[test]
@@ -164,6 +164,7 @@ fn modes() -> Vec<SamplerOptions> {
                     for (relation_bandwidth, answer_cap) in [(1_000, 1_000), (6, 4)] {
                         modes.push(SamplerOptions {
                             seed: 1,
+                            source: Source::Answers,
                             negatives: 30,
                             pool,
                             direction,

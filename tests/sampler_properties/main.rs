@@ -3,5 +3,6 @@
 
 mod cases;
 mod distribution;
+mod epochs;
 mod exactness;
 mod faults;

@@ -3,7 +3,7 @@
 use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{CHUNK, Shared};
 use super::{View, ViewMut};
-use crate::backend::LossOptions;
+use crate::backend::{LossOptions, PoolLoss};
 use rayon::prelude::*;
 
 /// What the loss reads.
@@ -78,12 +78,20 @@ pub fn loss(
                 }
             }
             let pool_scores: &[f32] = if single { scores.row(first) } else { best_scores };
+            let roots = &positives.row(0)[first..last];
+            let winner = best(roots.iter().copied());
             // SAFETY: the roots of a query belong to one task.
             let row = unsafe { weights.slice(first, 0, pool) };
-            let negative = pulp::Arch::new().dispatch(
+            let (query_loss, positive_weight) = pulp::Arch::new().dispatch(
                 #[inline(always)]
-                || negatives(options, pool_scores, keep, query_weight, row),
+                || query_loss(options, roots[winner], pool_scores, keep, query_weight, row),
             );
+            // SAFETY: as above; `q` has its own loss.
+            let (d, loss) =
+                unsafe { (positive_weights.slice(0, first, last - first), losses.slice(0, q, 1)) };
+            d.fill(0.0);
+            d[winner] = positive_weight;
+            loss[0] = query_loss;
             if !single {
                 // The weight of a score goes to the root that gave it.
                 for (n, of_first) in row.iter_mut().enumerate() {
@@ -100,54 +108,95 @@ pub fn loss(
                     }
                 }
             }
-            let roots = &positives.row(0)[first..last];
-            let winner = best(roots.iter().copied());
-            // SAFETY: as above; `q` has its own loss.
-            let (d, loss) =
-                unsafe { (positive_weights.slice(0, first, last - first), losses.slice(0, q, 1)) };
-            d.fill(0.0);
-            let (softplus, sigmoid) = softplus_and_sigmoid(-roots[winner]);
-            d[winner] = -0.5 * query_weight * sigmoid;
-            loss[0] = query_weight * 0.5 * (softplus + negative);
         },
     );
 }
 
-/// Writes the weights of the pool and returns the sum of w_n softplus(s_n). `keep` is 1 for a
-/// negative, 0 for a masked entry, and is overwritten.
+/// The loss of a query whose positive has the score `p`, and its derivative by `p`; writes those by the pool's scores.
+/// `keep` is 1 for a negative, 0 for a masked entry, and is overwritten.
 #[inline(always)]
-fn negatives(
+fn query_loss(
     options: LossOptions,
+    p: f32,
     scores: &[f32],
     keep: &mut [f32],
     query_weight: f32,
     weights: &mut [f32],
-) -> f32 {
+) -> (f32, f32) {
+    // A masked entry adds nothing and gets no gradient, even if its score is NaN.
+    let (loss, derivative) = match options.loss {
+        PoolLoss::Logistic => {
+            let scale = shares(options, scores, keep, weights);
+            for ((w, &score), loss) in weights.iter_mut().zip(scores).zip(keep.iter_mut()) {
+                let share = *w * scale;
+                let (softplus, sigmoid) = softplus_and_sigmoid(score);
+                let weight = 0.5 * query_weight * share * sigmoid;
+                (*loss, *w) = if *loss > 0.0 { (share * softplus, weight) } else { (0.0, 0.0) };
+            }
+            let (softplus, sigmoid) = softplus_and_sigmoid(-p);
+            (0.5 * (softplus + sum(keep)), -0.5 * sigmoid)
+        }
+        PoolLoss::CrossEntropy => {
+            // The softmax of two: the positive, and all negatives as one whose score is log sum e^s. So neither a
+            // large positive nor a large negative swallows the other.
+            let max = greatest(scores, keep);
+            for ((w, &score), &keep) in weights.iter_mut().zip(scores).zip(keep.iter()) {
+                *w = if keep > 0.0 { exp(score - max) } else { 0.0 };
+            }
+            let total = sum(weights);
+            let (loss, sigmoid) = match total == 0.0 {
+                true => (0.0, 0.0),
+                false => softplus_and_sigmoid(max + total.ln() - p),
+            };
+            let scale = if total == 0.0 { 0.0 } else { query_weight * sigmoid / total };
+            for (w, &keep) in weights.iter_mut().zip(keep.iter()) {
+                *w = if keep > 0.0 { *w * scale } else { 0.0 };
+            }
+            (loss, -sigmoid)
+        }
+        PoolLoss::Margin { margin } => {
+            let scale = shares(options, scores, keep, weights);
+            for ((w, &score), loss) in weights.iter_mut().zip(scores).zip(keep.iter_mut()) {
+                let (gap, share) = (margin + score - p, *w * scale);
+                // A gap that is NaN is not left out.
+                let counts = (*loss > 0.0) & ((gap > 0.0) | gap.is_nan());
+                (*loss, *w) = if counts { (share * gap, share) } else { (0.0, 0.0) };
+            }
+            let derivative = -sum(weights);
+            weights.iter_mut().for_each(|w| *w *= query_weight);
+            (sum(keep), derivative)
+        }
+    };
+    // Also where there is no negative that would tell.
+    let loss = if p.is_nan() { p } else { loss };
+    (query_weight * loss, query_weight * derivative)
+}
+
+/// Writes the weights of the negatives, which a factor, returned, makes sum to 1: 0 where every entry is masked.
+#[inline(always)]
+fn shares(options: LossOptions, scores: &[f32], keep: &[f32], weights: &mut [f32]) -> f32 {
     match options.adversarial_temperature {
         None => weights.copy_from_slice(keep),
         Some(temperature) => {
-            let mut max = [f32::MIN; LANES];
-            for (scores, keep) in scores.chunks(LANES).zip(keep.chunks(LANES)) {
-                for ((max, &score), &keep) in max.iter_mut().zip(scores).zip(keep) {
-                    let score = if keep > 0.0 { score } else { f32::MIN };
-                    *max = if score > *max { score } else { *max };
-                }
-            }
-            let max = max.into_iter().fold(f32::MIN, f32::max);
-            for ((w, &score), &keep) in weights.iter_mut().zip(scores).zip(keep.iter()) {
+            let max = greatest(scores, keep);
+            for ((w, &score), &keep) in weights.iter_mut().zip(scores).zip(keep) {
                 *w = keep * exp(temperature * (score - max).min(0.0));
             }
         }
     }
     let total = sum(weights);
-    // With every entry masked only the positive is left.
-    let scale = if total > 0.0 { 1.0 / total } else { 0.0 };
-    for ((w, &score), loss) in weights.iter_mut().zip(scores).zip(keep.iter_mut()) {
-        let share = *w * scale;
-        let (softplus, sigmoid) = softplus_and_sigmoid(score);
-        // A masked entry adds nothing and gets no gradient, even if its score is NaN.
-        let weight = 0.5 * query_weight * share * sigmoid;
-        (*loss, *w) = if *loss > 0.0 { (share * softplus, weight) } else { (0.0, 0.0) };
+    if total > 0.0 { 1.0 / total } else { 0.0 }
+}
+
+/// The greatest score of a negative; `f32::MIN` where there is none.
+#[inline(always)]
+fn greatest(scores: &[f32], keep: &[f32]) -> f32 {
+    let mut max = [f32::MIN; LANES];
+    for (scores, keep) in scores.chunks(LANES).zip(keep.chunks(LANES)) {
+        for ((max, &score), &keep) in max.iter_mut().zip(scores).zip(keep) {
+            let score = if keep > 0.0 { score } else { f32::MIN };
+            *max = if score > *max { score } else { *max };
+        }
     }
-    sum(keep)
+    max.into_iter().fold(f32::MIN, f32::max)
 }

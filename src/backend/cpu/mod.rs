@@ -8,6 +8,7 @@
 //! functor per score), [`score`] (their shared launcher), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 
 pub mod beta;
+pub mod clip;
 pub mod elementwise;
 pub mod geometry;
 pub mod label_loss;
@@ -243,6 +244,22 @@ impl Backend for Cpu {
         losses: ViewMut,
     ) {
         label_loss::label_loss(loss, labels, row_weights, scores, losses);
+    }
+
+    fn group_squares(&self, groups: &DeviceGroups<Self>, from: View, squares: ViewMut) {
+        clip::group_squares(groups, from, squares);
+    }
+
+    fn row_squares(&self, from: View, squares: ViewMut) {
+        clip::row_squares(from, squares);
+    }
+
+    fn clip_factor(&self, bound: f32, squares: View, factor: ViewMut) {
+        clip::clip_factor(bound, squares, factor);
+    }
+
+    fn scale(&self, factor: View, x: ViewMut) {
+        clip::scale(factor, x);
     }
 
     fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {

@@ -1,7 +1,7 @@
 //! The optimizers: on the rows of a batch, and on whole tables.
 
 use super::View;
-use super::math::LANES;
+use super::clip::sum_of_squares;
 use super::memory::Shared;
 use crate::backend::{Cpu, DeviceGroups, MatMut, OptimizerStep, Parameters};
 use rayon::prelude::*;
@@ -27,22 +27,12 @@ fn update(step: OptimizerStep, grads: &[f32], values: &mut [f32], first: &mut [f
             }
         }
         OptimizerStep::RowwiseAdagrad(step) => {
-            first[0] += squares(grads) / grads.len() as f32;
+            first[0] += sum_of_squares(grads) / grads.len() as f32;
             let rate = step.rate / (first[0].sqrt() + step.epsilon);
             grads.iter().zip(values).for_each(|(g, p)| *p -= rate * g);
         }
         OptimizerStep::Sgd { rate } => grads.iter().zip(values).for_each(|(g, p)| *p -= rate * g),
     }
-}
-
-/// The sum of the squares of a row, in [`LANES`] partial sums.
-#[inline(always)]
-fn squares(values: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    for chunk in values.chunks(LANES) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value * value);
-    }
-    lanes.iter().sum()
 }
 
 /// A table's rows with the optimizer's state, written by several tasks at once.

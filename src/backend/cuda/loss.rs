@@ -2,7 +2,7 @@
 
 use super::memory::{Index, mat, mat_mut};
 use super::{Cuda, View, ViewMut};
-use crate::backend::LossOptions;
+use crate::backend::{LossOptions, PoolLoss};
 
 /// What the loss reads.
 pub struct Input<'a> {
@@ -35,9 +35,14 @@ pub fn loss(
     assert!(mask_words * 32 >= pool && mask.len() >= num_queries * mask_words);
     assert_eq!((losses.cols, query_weights.cols), (num_queries, num_queries));
     assert_eq!((positive_weights.cols, weights.rows, weights.cols), (scores.rows, scores.rows, pool));
-    let (kernel, temperature) = match options.adversarial_temperature {
-        None => ("loss_uniform", 0.0),
-        Some(temperature) => ("loss_adversarial", temperature),
+    let adversarial = options.adversarial_temperature.is_some();
+    let temperature = options.adversarial_temperature.unwrap_or(0.0);
+    let (kernel, margin) = match options.loss {
+        PoolLoss::Logistic if adversarial => ("loss_logistic_adversarial", 0.0),
+        PoolLoss::Logistic => ("loss_logistic_uniform", 0.0),
+        PoolLoss::CrossEntropy => ("loss_cross_entropy", 0.0),
+        PoolLoss::Margin { margin } if adversarial => ("loss_margin_adversarial", margin),
+        PoolLoss::Margin { margin } => ("loss_margin_uniform", margin),
     };
     let mask_words = u32::try_from(mask_words).expect("a query has fewer than 2^32 mask words");
     cuda.launch(
@@ -46,6 +51,7 @@ pub fn loss(
         256,
         &[
             &temperature,
+            &margin,
             &root_offsets.address(),
             &mat(positives),
             &mat(scores),

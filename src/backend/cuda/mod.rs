@@ -12,6 +12,7 @@
 
 pub mod beta;
 pub mod ceilings;
+pub mod clip;
 pub mod driver;
 pub mod elementwise;
 pub mod label_loss;
@@ -323,6 +324,22 @@ impl Backend for Cuda {
         losses: ViewMut,
     ) {
         label_loss::label_loss(self, loss, labels, row_weights, scores, losses);
+    }
+
+    fn group_squares(&self, groups: &DeviceGroups<Self>, from: View, squares: ViewMut) {
+        clip::group_squares(self, groups, from, squares);
+    }
+
+    fn row_squares(&self, from: View, squares: ViewMut) {
+        clip::row_squares(self, from, squares);
+    }
+
+    fn clip_factor(&self, bound: f32, squares: View, factor: ViewMut) {
+        clip::clip_factor(self, bound, squares, factor);
+    }
+
+    fn scale(&self, factor: View, x: ViewMut) {
+        clip::scale(self, factor, x);
     }
 
     fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {

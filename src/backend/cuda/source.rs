@@ -7,6 +7,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("special.cuh", include_str!("../../../kernels/special.cuh")),
     ("beta.cu", include_str!("../../../kernels/beta.cu")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
+    ("clip.cu", include_str!("../../../kernels/clip.cu")),
     ("elementwise.cu", include_str!("../../../kernels/elementwise.cu")),
     ("label_loss.cu", include_str!("../../../kernels/label_loss.cu")),
     ("linear.cu", include_str!("../../../kernels/linear.cu")),

@@ -16,12 +16,13 @@ pub mod shape;
 
 pub use shape::Shape;
 
+use super::clip::Clip;
 use super::step::WINDOW;
 use crate::backend::{
     Backend, Dropout, LabelLoss, LabelRows, Mat, MatMut, Optimizer, OptimizerStep, ProjectStep, Scoring,
 };
 use crate::config::{Config, Loss, Objective};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, Weights};
 use crate::pipeline::SingleBatch;
 use crate::rng::stream;
@@ -53,6 +54,7 @@ pub struct SingleTrainer<B: Backend> {
     relation_prediction: Option<RelationPrediction<B>>,
     regulariser: Option<Regulariser<B>>,
     row_weights: Vec<B::Scalar>,
+    clip: Option<Clip<B>>,
     /// Steps whose losses have not been asked for.
     unread: usize,
 }
@@ -153,6 +155,7 @@ impl<B: Backend> SingleTrainer<B> {
                     smoothing,
                     per_label: config.training.objective == Objective::OneVsAll,
                 },
+                Loss::Margin => return Err(Error::invalid("training.loss = margin needs sampled negatives")),
             },
             per_row: config.training.loss() == Loss::CrossEntropy,
             objective: config.training.objective,
@@ -160,6 +163,8 @@ impl<B: Backend> SingleTrainer<B> {
             dropout_relation: config.model.dropout_relation,
             optimizer: config.training.optimizer,
         };
+        let dense: usize = model.dense().iter().map(|s| s.rows).sum();
+        let clip = Clip::new(&backend, config.training.clip_norm, shape.entities + shape.relations + dense)?;
         Ok(SingleTrainer {
             backend,
             model,
@@ -170,6 +175,7 @@ impl<B: Backend> SingleTrainer<B> {
             relation_prediction,
             regulariser,
             row_weights: Vec::new(),
+            clip,
             unread: 0,
         })
     }
@@ -377,7 +383,22 @@ impl<B: Backend> SingleTrainer<B> {
 
     /// One step of the optimizer from the gradients in the buffers. Networks that have no part in a projection stay.
     fn update(&mut self, step: OptimizerStep) {
-        let SingleTrainer { backend, model, weights, shape, buffers: b, .. } = self;
+        let SingleTrainer { backend, model, weights, shape, buffers: b, clip, .. } = self;
+        if let Some(clip) = clip {
+            clip.add_rows(backend, Mat::new(&b.dtable, shape.entities, shape.entity));
+            clip.add_rows(backend, Mat::new(&b.drelation_table, shape.relations, shape.relation));
+            for i in model.projection_dense() {
+                let table = &weights.dense[i];
+                clip.add_rows(backend, Mat::new(&b.ddense[i], table.rows, table.cols));
+            }
+            clip.work_out(backend);
+            clip.scale(backend, MatMut::new(&mut b.dtable, shape.entities, shape.entity));
+            clip.scale(backend, MatMut::new(&mut b.drelation_table, shape.relations, shape.relation));
+            for i in model.projection_dense() {
+                let table = &weights.dense[i];
+                clip.scale(backend, MatMut::new(&mut b.ddense[i], table.rows, table.cols));
+            }
+        }
         let grads = Mat::new(&b.dtable, shape.entities, shape.entity);
         backend.optimize(step, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelation_table, shape.relations, shape.relation);
