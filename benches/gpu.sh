@@ -5,9 +5,10 @@
 #                                                everything into FOLDER (some 40 MB)
 #   FOLDER/gpu.sh run [OUT] [PART...]            where the GPU is: needs its driver, NVRTC, and cuBLAS
 #
-# Parts, all by default: tests sanitizer kernels train single eval runs. OUT (default: FOLDER/out) gets gpu.jsonl, a JSON
-# document a line; table.txt, for people; and a log per part. A part that fails is told at the end and does not keep the
-# others from running.
+# Parts, all by default: tests sanitizer kernels train single eval runs, and peers: the same steps in PyTorch, where python3, or
+# PEERS_PYTHON, has one that sees the GPU. OUT (default: FOLDER/out) gets gpu.jsonl and peers.jsonl, a JSON document a
+# line; table.txt and peers.txt, for people; and a log per part. A part that fails is told at the end and does not keep
+# the others from running.
 set -uo pipefail
 
 # All models; those without intersections are timed on chains. Single-hop training has every one of them.
@@ -24,6 +25,8 @@ pack() {
     cargo build --release --locked --quiet
     cp target/release/smore "$folder/"
     cp benches/gpu.sh "$folder/"
+    mkdir -p "$folder/benches/peers"
+    cp benches/peers/*.py benches/peers/run.sh "$folder/benches/peers/"
     cp configs/*.toml "$folder/configs/"
     for test in backend_parity model_gradients single_hop; do
         cp "$(cargo test --locked --no-run --test "$test" --message-format=json 2>/dev/null |
@@ -135,10 +138,22 @@ runs() {
     rm -f "$out"/runs/*/*.safetensors "$out"/runs/*/graph.smore
 }
 
+# One round: nobody else is on the GPU.
+peers() {
+    local python=${PEERS_PYTHON:-python3}
+    "$python" -W ignore -c 'import torch; assert torch.cuda.is_available()' || {
+        echo "peers skipped: $python has no PyTorch that sees the GPU; name another interpreter by PEERS_PYTHON" |
+            tee "$out/peers.txt"
+        return 0
+    }
+    PEERS_PYTHON=$python PEERS_WORK=$out/peers SMORE=$here/smore "$here/benches/peers/run.sh" --device cuda \
+        --graphs "$here" --rounds 1 --seconds 3 --out "$out/peers.jsonl" | tee "$out/peers.txt"
+}
+
 run() {
     out=${1:-$here/out}
     shift || true
-    parts=${*:-tests kernels train single eval runs sanitizer}
+    parts=${*:-tests kernels train single eval runs peers sanitizer}
     mkdir -p "$out"
     export SMORE_CACHE=$out/cache
     "$here/smore" devices | tee "$out/devices.txt"
@@ -150,8 +165,10 @@ run() {
     part single single
     part eval eval_
     part runs runs
+    part peers peers
     part sanitizer sanitizer
     [[ -f $out/table.txt ]] && cat "$out/table.txt"
+    [[ -f $out/peers.txt ]] && cat "$out/peers.txt"
     grep -ho '"\(queries\|triples\|pairs\)_per_second": [0-9.]*\|"benchmark": "[a-z]*"\|"name": "[a-z0-9]*"' "$out/gpu.jsonl" | tr '\n' ' '
     echo
     if ((${#failed[@]})); then

@@ -46,6 +46,17 @@ pub trait Walk {
     /// An edge that leaves `entity`: a relation uniformly among those it has, then a tail uniformly
     /// among that relation's. `None` where the entity has no edges.
     fn pick_edge(&self, entity: EntityId, rng: &mut Rng) -> Option<(RelationId, EntityId)>;
+
+    /// A tail of `(head, relation)`, uniformly; `None` where there is none.
+    fn pick_tail(&self, head: EntityId, relation: RelationId, rng: &mut Rng) -> Option<EntityId>;
+
+    /// Whether the graph has the edge.
+    fn contains(&self, triple: Triple) -> bool;
+}
+
+/// Uniform among entities; `None` where there are none.
+pub(crate) fn pick(entities: &[EntityId], rng: &mut Rng) -> Option<EntityId> {
+    (!entities.is_empty()).then(|| entities[below(rng, entities.len() as u64) as usize])
 }
 
 impl Walk for Csr<'_> {
@@ -66,7 +77,17 @@ impl Walk for Csr<'_> {
             return None;
         }
         let (relation, tails) = row.fragment(below(rng, row.num_fragments() as u64) as usize);
-        Some((relation, tails[below(rng, tails.len() as u64) as usize]))
+        Some((relation, pick(tails, rng)?))
+    }
+
+    #[inline]
+    fn pick_tail(&self, head: EntityId, relation: RelationId, rng: &mut Rng) -> Option<EntityId> {
+        pick(self.tails(head, relation), rng)
+    }
+
+    #[inline]
+    fn contains(&self, triple: Triple) -> bool {
+        self.contains(triple)
     }
 }
 
@@ -91,5 +112,15 @@ impl Walk for View<'_> {
             pick -= here;
         }
         None
+    }
+
+    fn pick_tail(&self, head: EntityId, relation: RelationId, rng: &mut Rng) -> Option<EntityId> {
+        let mut tails = Vec::new();
+        self.extend_tails(head, relation, &mut tails);
+        pick(&tails, rng)
+    }
+
+    fn contains(&self, triple: Triple) -> bool {
+        self.contains(triple)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::graph::csr::Row;
 use crate::graph::{Csr, Walk};
-use crate::ids::{EntityId, RelationId};
+use crate::ids::{EntityId, RelationId, Triple};
 use crate::rng::{Rng, below};
 
 /// The relations that queries are drawn over. Every fact can be walked both ways: `r` from its head, the inverse of `r`
@@ -75,5 +75,14 @@ impl Walk for OneWay<'_> {
         }
         let (relation, tails) = self.allowed(row).nth(below(rng, count as u64) as usize)?;
         Some((relation, tails[below(rng, tails.len() as u64) as usize]))
+    }
+
+    /// Any relation's: a query's own relations have the other direction than the walk from its answer.
+    fn pick_tail(&self, head: EntityId, relation: RelationId, rng: &mut Rng) -> Option<EntityId> {
+        self.graph.pick_tail(head, relation, rng)
+    }
+
+    fn contains(&self, triple: Triple) -> bool {
+        self.graph.contains(triple)
     }
 }

@@ -1,10 +1,11 @@
 //! Answers and negatives are drawn as the documentation has it.
 
 use crate::cases::*;
-use smore::graph::Csr;
+use smore::graph::{Csr, View};
 use smore::ids::{EntityId, RelationId};
 use smore::pipeline::Batch;
-use smore::query::Structure;
+use smore::query::execute::answers;
+use smore::query::{Structure, Tree};
 use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions};
 use std::collections::BTreeMap;
 
@@ -146,4 +147,45 @@ fn answers_of_one_direction_are_uniform_over_the_entities_that_it_can_answer() {
     }
     let some_cannot = graph.entities_with_edges().any(|e| graph.row(e).iter().all(|(r, _)| r.is_inverse()));
     assert!(some_cannot, "the graph has entities that are tails only");
+}
+
+/// Of queries `a and not b`: how many there are, how many whose `a` has another answer, and how many whose `b` takes one of
+/// those away.
+fn negations(graph: Csr, structure: Structure, count: usize) -> [usize; 3] {
+    let mut sampler = Sampler::new(graph, &mix_of(&[(structure.clone(), count)]), uncapped(5, 100)).unwrap();
+    let mut batch = Batch::default();
+    sampler.fill(0, &mut batch).unwrap();
+    let view = View::new([graph]);
+    let (a, r) = structure.flatten();
+    let mut counts = [0; 3];
+    for (anchors, relations) in batch.anchors.chunks(a.len()).zip(batch.relations.chunks(r.len())) {
+        let query = structure.fill(anchors, relations).expect("the structure's own lengths");
+        let Tree::Intersection(branches) = &query else { unreachable!("an intersection") };
+        let (negated, others): (Vec<_>, Vec<_>) =
+            branches.iter().cloned().partition(|branch| matches!(branch, Tree::Negation(_)));
+        let without = answers(&view, &Tree::Intersection(others));
+        let with = answers(&view, &query);
+        assert_eq!(negated.len(), 1);
+        counts[0] += 1;
+        counts[1] += usize::from(without.len() > 1);
+        counts[2] += usize::from(with.len() < without.len());
+    }
+    counts
+}
+
+#[test]
+fn a_negation_takes_answers_away_wherever_it_can() {
+    for seed in 0..5 {
+        let buf = random_graph(seed);
+        for structure in [
+            and([chain(1), not(chain(1))]),
+            and([chain(1), not(chain(1)), chain(1)]),
+            and([chain(2), not(chain(1))]),
+            and([not(chain(2)), chain(1)]),
+        ] {
+            let [all, possible, taken] = negations(buf.view(), structure.clone(), 300);
+            // The walks for another answer may all come to the drawn one.
+            assert!(taken * 100 >= possible * 98, "{structure}: {taken} of {possible} of {all}");
+        }
+    }
 }
