@@ -5,11 +5,15 @@
 #                                                everything into FOLDER (some 40 MB)
 #   FOLDER/gpu.sh run [OUT] [PART...]            where the GPU is: needs its driver, NVRTC, and cuBLAS
 #
-# Parts, all by default: tests sanitizer kernels train eval runs, and peers: the same steps in PyTorch, where python3, or
+# Parts, all by default: tests sanitizer kernels train single eval runs, and peers: the same steps in PyTorch, where python3, or
 # PEERS_PYTHON, has one that sees the GPU. OUT (default: FOLDER/out) gets gpu.jsonl and peers.jsonl, a JSON document a
 # line; table.txt and peers.txt, for people; and a log per part. A part that fails is told at the end and does not keep
 # the others from running.
 set -uo pipefail
+
+# All models; those without intersections are timed on chains. Single-hop training has every one of them.
+multi_hop="gqe query2box betae complex distmult rotate rescal tucker"
+chains="transe conve"
 here=$(cd "$(dirname "$0")" && pwd)
 
 pack() {
@@ -24,7 +28,7 @@ pack() {
     mkdir -p "$folder/benches/peers"
     cp benches/peers/*.py benches/peers/run.sh "$folder/benches/peers/"
     cp configs/*.toml "$folder/configs/"
-    for test in backend_parity model_gradients; do
+    for test in backend_parity model_gradients single_hop; do
         cp "$(cargo test --locked --no-run --test "$test" --message-format=json 2>/dev/null |
             sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)" "$folder/tests/$test"
     done
@@ -56,7 +60,8 @@ part() {
 record() { "$here/smore" "$@" --json | tr -d '\n' | tr -s ' ' | tee -a "$out/gpu.jsonl" && echo >>"$out/gpu.jsonl"; }
 
 tests() {
-    "$here/tests/backend_parity" cuda:: --test-threads 4 && "$here/tests/model_gradients" gpu --test-threads 2
+    "$here/tests/backend_parity" cuda:: --test-threads 4 && "$here/tests/model_gradients" gpu --test-threads 2 &&
+        "$here/tests/single_hop" gpu --test-threads 2
 }
 
 sanitizer() {
@@ -69,19 +74,52 @@ sanitizer() {
 
 kernels() { "$here/smore" bench kernels --device cuda | tee "$out/table.txt" && record bench kernels --device cuda; }
 
+# What differs from configs/throughput.toml for a model.
+options() {
+    case $1 in
+        # Matrices of 400 x 400 for 474 relations are 76 million numbers; TuckER's core would be 64 million.
+        rescal | tucker) echo --dim 100 ;;
+        betae) echo --set model.gamma=60 ;;
+    esac
+}
+
 train() {
     local model
-    for model in gqe query2box complex distmult rotate rescal; do
+    for model in $multi_hop; do
+        # shellcheck disable=SC2046
         record bench train "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            --device cuda --seconds 10 --runs 3 || return
+            $(options "$model") --device cuda --seconds 10 --runs 3 || return
     done
+    for model in $chains; do
+        record bench train "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
+            --structures 1p:2,2p:2,3p:2 --device cuda --seconds 10 --runs 3 || return
+    done
+}
+
+# 1vsAll at the settings of configs/codex-s-complex.toml; then KvsAll, and with relation prediction and N3.
+single() {
+    local model config=$here/configs/codex-s-complex.toml
+    for model in $multi_hop $chains; do
+        # Distances of 2,048 rows to 2,034 entities, and matrices: fewer columns.
+        record bench train "$here/codex-s.smore" --config "$config" --model "$model" \
+            --dim "$([[ $model == complex ]] && echo 256 || echo 128)" --device cuda --seconds 5 --runs 3 || return
+    done
+    record bench train "$here/codex-s.smore" --config "$config" --set training.objective=kvsall \
+        --device cuda --seconds 5 --runs 3 || return
+    record bench train "$here/codex-s.smore" --config "$here/configs/codex-s-complex-rp.toml" --dim 1000 \
+        --device cuda --seconds 5 --runs 3
 }
 
 eval_() {
     local model
-    for model in gqe query2box complex distmult rotate rescal; do
+    for model in $multi_hop; do
+        # shellcheck disable=SC2046
         record bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            --structures 2i --device cuda --seconds 3 --runs 3 --warm-up 1 || return
+            $(options "$model") --structures 2i --device cuda --seconds 3 --runs 3 --warm-up 1 || return
+    done
+    for model in $chains; do
+        record bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
+            --structures 2p --device cuda --seconds 3 --runs 3 --warm-up 1 || return
     done
 }
 
@@ -115,7 +153,7 @@ peers() {
 run() {
     out=${1:-$here/out}
     shift || true
-    parts=${*:-tests kernels train eval runs peers sanitizer}
+    parts=${*:-tests kernels train single eval runs peers sanitizer}
     mkdir -p "$out"
     export SMORE_CACHE=$out/cache
     "$here/smore" devices | tee "$out/devices.txt"
@@ -124,13 +162,14 @@ run() {
     part tests tests
     part kernels kernels
     part train train
+    part single single
     part eval eval_
     part runs runs
     part peers peers
     part sanitizer sanitizer
     [[ -f $out/table.txt ]] && cat "$out/table.txt"
     [[ -f $out/peers.txt ]] && cat "$out/peers.txt"
-    grep -ho '"queries_per_second": [0-9.]*\|"benchmark": "[a-z]*"\|"name": "[a-z0-9]*"' "$out/gpu.jsonl" | tr '\n' ' '
+    grep -ho '"\(queries\|triples\|pairs\)_per_second": [0-9.]*\|"benchmark": "[a-z]*"\|"name": "[a-z0-9]*"' "$out/gpu.jsonl" | tr '\n' ' '
     echo
     if ((${#failed[@]})); then
         echo "FAILED: ${failed[*]} (logs in $out)"

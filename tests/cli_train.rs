@@ -750,14 +750,26 @@ fn single_hop_training_predicts_links_better_than_the_baseline() {
             "model.dropout_entity=0.1",
             "evaluation.queries=40",
         ];
-        let unit =
-            if objective == "1vsall" { "256 triples, each against" } else { "256 pairs, each against" };
+        let unit = if objective == "1vsall" { "triples" } else { "pairs" };
         let output = single(&folder, &run, &set.map(|s| s as &str)).arg("--json").assert().success();
-        let output = output.stderr(contains(unit).and(contains("link prediction"))).get_output().clone();
+        let told = contains(format!("256 {unit}, each against"))
+            .and(contains("link prediction").and(contains(format!(" {unit}/s"))));
+        let output = output.stderr(told.and(contains("queries/s").not())).get_output().clone();
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();
         let mrr = |report: &Value| report["link_prediction"]["mrr"].as_f64().unwrap();
         let (model, baseline) = (mrr(&result["report"]), mrr(&result["report"]["baseline"]));
         assert!(model > baseline + 0.1, "{run}: MRR {model}, baseline {baseline}");
+        let (field, other) = (format!("{unit}_per_second"), "queries_per_second");
+        let rates = |value: &Value| value[&field].is_f64() && value.get(other).is_none();
+        assert!(rates(&result["usage"]), "{}", result["usage"]);
+        let log = String::from_utf8(read(&folder, &format!("{run}/metrics.jsonl"))).unwrap();
+        assert!(rates(&serde_json::from_str(log.lines().next().unwrap()).unwrap()), "{log}");
+        let page = String::from_utf8(read(&folder, &format!("{run}/report.html"))).unwrap();
+        let plot = format!("aria-label=\"trained {unit} per second\"");
+        assert!(page.contains(&plot) && !page.contains("queries/s"), "{run}: {plot}");
+        let events = read(&folder, &format!("{run}/tensorboard/events.out.tfevents.smore"));
+        let tag = format!("train/{field}");
+        assert!(events.windows(tag.len()).any(|bytes| bytes == tag.as_bytes()), "{run}: {tag}");
         // The saved model alone gives the same.
         assert_eq!(mrr(&json(smore(&folder).args(["eval", &run]))), model);
     }
@@ -821,13 +833,22 @@ fn a_run_that_gets_no_better_ends_by_its_patience() {
 }
 
 #[test]
-fn single_hop_training_refuses_rows_in_a_file() {
+fn single_hop_training_refuses_what_it_does_not_have_before_it_starts() {
     let folder = Folder::in_memory();
-    fails(
-        &mut single(&folder, "run", &["training.objective=kvsall", "training.table=file"]),
-        1,
-        "training.table",
-    );
+    for (set, expected) in [
+        (&["training.objective=kvsall", "training.table=file"][..], "training.table"),
+        (&["training.objective=1vsall", "training.loss=margin"], "training.objective = queries or negatives"),
+        (
+            &["training.objective=1vsall", "model.name=rotate", "training.relation_prediction=1"],
+            "use complex, distmult, rescal or tucker",
+        ),
+        (
+            &["training.objective=1vsall", "model.name=transe", "model.regulariser=n3"],
+            "use model.regulariser = l2 or l3",
+        ),
+    ] {
+        fails(&mut single(&folder, "run", set), 1, expected);
+    }
     assert!(!folder.path().join("run").exists());
 }
 

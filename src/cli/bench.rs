@@ -13,6 +13,7 @@ use crate::process;
 use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Rejection, StructureStats};
 use crate::table::{Table, bytes, count};
+use crate::train::pace::Rate;
 use crate::train::run::{Usage, sampler_options};
 use crate::train::{Learner, RunPlan, tables};
 use clap::Subcommand;
@@ -146,32 +147,35 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         std::fs::remove_file(&path).map_err(Error::io(&path))?;
     }
     let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
-    let (step, mut loss) = (Cell::new(0), 0.0);
+    // Steps, and what was trained in them.
+    let (step, total, mut loss) = (Cell::new(0), Cell::new(0), 0.0);
     let mut one = || -> anyhow::Result<usize> {
         step.set(step.get() + 1);
-        learner.step(&mut rows, config.training.learning_rate, step.get(), true)?;
+        let trained = learner.step(&mut rows, config.training.learning_rate, step.get(), true)?;
         if learner.is_full() {
             loss = learner.losses()?.pop().unwrap_or(loss);
         }
-        Ok(config.training.batch_size)
+        total.set(total.get() + trained);
+        Ok(trained)
     };
     rate(args.timing.warm_up, &mut one)?;
-    let (before, first, faults) = (process::cpu_time(), step.get(), process::page_faults());
+    let (before, first, faults) = (process::cpu_time(), total.get(), process::page_faults());
     let runs: Vec<f64> = (0..args.timing.runs.max(1))
         .map(|_| rate(args.timing.seconds, &mut one))
         .collect::<Result<_, _>>()?;
     // Of fewer steps than fill the trainer's window the losses are still there.
     loss = learner.losses()?.pop().unwrap_or(loss);
     let cpu = (process::cpu_time() - before).as_secs_f64();
-    let mut usage = Usage { queries_per_second: median(&runs), ..Usage::default() };
+    let rate = Rate::new(config.training.objective, median(&runs));
+    let mut usage = Usage { rate, ..Usage::default() };
     usage.look(faults);
     // The workers' clock has run since the start: their share of the work is the same throughout.
     let sampling = learner.sampling_cpu_seconds() / process::cpu_time().as_secs_f64();
-    let per_cpu_second = ((step.get() - first) as usize * config.training.batch_size) as f64 / cpu;
+    let (unit, per_cpu_second) = (rate.unit(), (total.get() - first) as f64 / cpu);
     let document = json!({
         "benchmark": "train",
-        "queries_per_second": median(&runs),
-        "queries_per_cpu_second": per_cpu_second,
+        (format!("{unit}_per_second")): median(&runs),
+        (format!("{unit}_per_cpu_second")): per_cpu_second,
         "runs": runs,
         "sampling_share_of_cpu": sampling,
         "loss": loss,
@@ -182,10 +186,11 @@ fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Re
         "device": plan.device,
         "config": config,
     });
+    let (per_second, per_cpu) = (format!("{unit} per second"), format!("{unit} per CPU second"));
     let rows = [
-        ("queries per second", count(median(&runs).round() as u64)),
+        (per_second.as_str(), count(median(&runs).round() as u64)),
         ("runs", runs.iter().map(|r| count(r.round() as u64)).collect::<Vec<_>>().join(", ")),
-        ("queries per CPU second", count(per_cpu_second.round() as u64)),
+        (per_cpu.as_str(), count(per_cpu_second.round() as u64)),
         ("sampling share of CPU time", format!("{:.1} %", 100.0 * sampling)),
         ("peak resident memory", process::peak_resident_bytes().map_or("-".into(), bytes)),
         ("of it now allocated", bytes(usage.anonymous_bytes)),

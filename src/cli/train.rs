@@ -179,8 +179,8 @@ fn scores(cost: &EvaluationCost) -> String {
 /// What training took, as a line.
 pub(super) fn spent(usage: &Usage) -> String {
     format!(
-        "trained {} queries/s; at most {} of memory and {} of mapped pages were resident; page faults: {} minor, {} major",
-        count(usage.queries_per_second.round() as u64),
+        "trained {}; at most {} of memory and {} of mapped pages were resident; page faults: {} minor, {} major",
+        usage.rate,
         bytes(usage.anonymous_bytes),
         bytes(usage.mapped_bytes),
         count(usage.page_faults.minor),
@@ -294,11 +294,10 @@ impl Observer for Printer {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        let rate = count(progress.queries_per_second.round() as u64);
-        let mut text = format!("loss {:.4}  {rate} queries/s", progress.loss);
-        let queries = (progress.steps - progress.step) as f64 * self.batch_size as f64;
-        if queries > 0.0 {
-            let left = queries / progress.queries_per_second.max(1e-9);
+        let mut text = format!("loss {:.4}  {}", progress.loss, progress.rate);
+        let units = (progress.steps - progress.step) as f64 * self.batch_size as f64;
+        if units > 0.0 {
+            let left = units / progress.rate.per_second().max(1e-9);
             text += &format!("  {} left", duration(Duration::from_secs_f64(left.min(1e9))));
         }
         if let Some(bar) = &self.bar {

@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 pub struct SingleBatch {
     /// Number of the batch: with the seed, it decides the whole content.
     pub number: u64,
+    /// Triples (1vsAll) or pairs (KvsAll) of the epoch that it goes through.
+    pub units: usize,
     /// Head of each row.
     pub heads: Vec<u32>,
     /// Relation of each row.

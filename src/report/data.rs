@@ -9,6 +9,7 @@ use crate::table::{bytes, count};
 use crate::train::RunFolder;
 use crate::train::folder::RunInfo;
 use crate::train::log;
+use crate::train::pace::Rate;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;
@@ -39,8 +40,9 @@ pub struct Stretch {
     pub step: u64,
     /// Mean loss.
     pub loss: f64,
-    /// Trained queries per second.
-    pub queries_per_second: f64,
+    /// What was trained per second.
+    #[serde(flatten)]
+    pub rate: Rate,
     /// Of its last step; runs of earlier versions do not tell.
     pub learning_rate: Option<f64>,
     /// Training so far.

@@ -91,8 +91,7 @@ fn tiles(run: &RunData) -> String {
         tiles.push(("best valid MRR".into(), percent(Some(best.mean_mrr)), at));
     }
     let seconds = run.train.last().and_then(|t| t.seconds);
-    let rate =
-        run.info.usage.map(|usage| format!("{} queries/s", count(usage.queries_per_second.round() as u64)));
+    let rate = run.info.usage.map(|usage| usage.rate.to_string());
     if let Some(seconds) = seconds {
         let time = duration(Duration::from_secs_f64(seconds.max(0.0)));
         tiles.push(("training time".into(), time, rate.unwrap_or_default()));
@@ -138,7 +137,7 @@ fn curves(runs: &[RunData]) -> String {
     let wide = (460.0, 240.0);
     let step = |x: u64| x as f64;
     let loss = series(&|run| run.train.iter().map(|t| (step(t.step), t.loss)).collect(), false);
-    let rate = series(&|run| run.train.iter().map(|t| (step(t.step), t.queries_per_second)).collect(), false);
+    let rate = series(&|run| run.train.iter().map(|t| (step(t.step), t.rate.per_second())).collect(), false);
     let mrr = series(&|run| run.valid.iter().map(|v| (step(v.step), 100.0 * v.mean_mrr)).collect(), true);
     let learning = |run: &RunData| {
         run.train.iter().filter_map(|t| Some((step(t.step), t.learning_rate?))).collect::<Vec<_>>()
@@ -146,7 +145,12 @@ fn curves(runs: &[RunData]) -> String {
     let mut out = String::from("<section><h2>Training</h2><div class=\"plots\">");
     out += &draw("loss", &loss, "", Span::FromZero, wide);
     out += &draw("valid MRR in percent, mean over structures", &mrr, " %", Span::Fitted, wide);
-    out += &draw("trained queries per second", &rate, "", Span::FromZero, wide);
+    let mut units: Vec<&str> =
+        runs.iter().filter_map(|run| run.train.last()).map(|t| t.rate.unit()).collect();
+    units.sort_unstable();
+    units.dedup();
+    let title = format!("trained {} per second", units.join(" or "));
+    out += &draw(&title, &rate, "", Span::FromZero, wide);
     out += &draw("learning rate", &series(&learning, false), "", Span::FromZero, wide);
     out += "</div><p class=\"hint\">Over steps. A large dot is the model that was kept.</p></section>";
 
@@ -333,7 +337,7 @@ fn facts(run: &RunData) -> String {
     add("memory", info.machine.memory_bytes.map(bytes));
     add("system", Some(info.machine.system.clone()).filter(|system| !system.is_empty()));
     if let Some(usage) = &info.usage {
-        add("trained queries per second", Some(count(usage.queries_per_second.round() as u64)));
+        add("trained per second", Some(usage.rate.to_string()));
         add("allocated memory, most", Some(bytes(usage.anonymous_bytes)));
         add("mapped pages, most", Some(bytes(usage.mapped_bytes)));
         add("page faults, minor", Some(count(usage.page_faults.minor)));

@@ -137,6 +137,7 @@ impl<'g> SingleSampler<'g> {
         // Rows in the order of ids: those of a head are neighbours.
         self.edges.sort_unstable();
         batch.assign(number, &self.edges);
+        batch.units = chosen.len();
     }
 }
 
@@ -181,14 +182,16 @@ mod tests {
                 let mut sampler = SingleSampler::new(graph.view(), options).unwrap();
                 let batches = options.batches(options.units(graph.view()));
                 let mut batch = SingleBatch::default();
-                let mut seen = Vec::new();
+                let (mut seen, mut units) = (Vec::new(), 0);
                 for number in 3 * batches..4 * batches {
                     sampler.fill(number, &mut batch);
                     assert!(batch.rows() <= options.max_rows());
                     let rows: BTreeSet<_> = batch.heads.iter().zip(&batch.relations).collect();
                     assert_eq!(rows.len(), batch.rows(), "pairs of a batch share a row");
                     seen.extend(edges(&batch));
+                    units += batch.units;
                 }
+                assert_eq!(units, options.units(graph.view()), "{objective:?}, {direction:?}");
                 seen.sort_unstable();
                 let wanted: Vec<Triple> =
                     graph.view().triples().filter(|edge| options.allows(edge.relation)).collect();

@@ -66,9 +66,9 @@ impl<B: Backend> Learner<B> {
         }
     }
 
-    /// The next batch and the step `step` (from 1) on it. With rows in a file, those of the batch after it are asked for
-    /// where there will be `more`.
-    pub fn step(&mut self, rows: &mut Option<RowFile>, rate: f64, step: u64, more: bool) -> Result<()> {
+    /// The next batch and the step `step` (from 1) on it; how many queries, triples or pairs it has. With rows in a file,
+    /// those of the batch after it are asked for where there will be `more`.
+    pub fn step(&mut self, rows: &mut Option<RowFile>, rate: f64, step: u64, more: bool) -> Result<usize> {
         match self {
             Learner::Queries { trainer, pipeline, ahead } => {
                 let batch = ahead.next(pipeline, rows.as_ref(), more)?;
@@ -76,15 +76,18 @@ impl<B: Backend> Learner<B> {
                     rows.before(step)?;
                 }
                 trainer.step(&batch, rate, step)?;
+                let queries = batch.positives.len();
                 pipeline.recycle(batch);
+                Ok(queries)
             }
             Learner::Single { trainer, pipeline } => {
                 let batch = pipeline.next()?;
                 trainer.step(&batch, rate, step)?;
+                let units = batch.units;
                 pipeline.recycle(batch);
+                Ok(units)
             }
         }
-        Ok(())
     }
 
     /// Whether [`Learner::losses`] must be called before the next step.

@@ -7,7 +7,8 @@
 //! | `train` | `step`, `steps` | steps done, and those of the whole run |
 //! | | `loss` | mean loss of the steps since the last such line, or since the run was taken up again |
 //! | | `learning_rate` | that of this step |
-//! | | `queries_per_second` | trained queries since the last such line, evaluations and saving apart |
+//! | | `queries_per_second` | trained since the last such line, evaluations and saving apart |
+//! | | `triples_per_second`, `pairs_per_second` | instead, with 1vsAll and with KvsAll |
 //! | | `sampling_cpu_seconds` | CPU time of the sampler's threads since the process began |
 //! | | `seconds` | training of the whole run so far, evaluations and saving apart |
 //! | | `unix_time` | seconds since 1970 |
@@ -25,6 +26,7 @@
 
 use super::events;
 use super::folder::RunFolder;
+use super::pace::Rate;
 use super::run::Progress;
 use crate::error::{Error, Result};
 use crate::eval::{LinkPrediction, MultiHop, Report};
@@ -180,7 +182,7 @@ fn write_event(out: &mut impl Write, time: f64, record: &Value) -> io::Result<()
     };
     match record["kind"].as_str() {
         Some("train") => {
-            for name in ["loss", "learning_rate", "queries_per_second"] {
+            for name in ["loss", "learning_rate"].into_iter().chain(Rate::FIELDS) {
                 add(format!("train/{name}"), &record[name]);
             }
         }

@@ -4,7 +4,7 @@
 //! single-hop training), [`learner`] (either of them with its batches), [`plan`] (what a
 //! run is going to do and how much memory it takes, before anything is allocated), [`folder`] (files of
 //! a run), [`log`] (its lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file), [`tables`] (all rows of a run,
-//! wherever they live), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
+//! wherever they live), [`pace`] (how fast it is), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
 
 pub mod checkpoint;
 mod clip;
@@ -13,7 +13,7 @@ pub mod events;
 pub mod folder;
 pub mod learner;
 pub mod log;
-mod pace;
+pub mod pace;
 pub mod plan;
 pub mod row_file;
 pub mod run;

@@ -5,7 +5,7 @@ use super::evaluate::{Queries, evaluate_saved, query_set};
 use super::folder::{Machine, RunFolder, RunInfo};
 use super::learner::Learner;
 use super::log::{self, Log, Record, ValidResults};
-use super::pace::{Stopwatch, Window};
+use super::pace::{Rate, Stopwatch, Window};
 use super::plan::RunPlan;
 use super::row_file::{self, RowFile};
 use super::tables;
@@ -40,8 +40,9 @@ pub struct Progress {
     pub steps: u64,
     /// Mean loss since the last report, or since the run was taken up again.
     pub loss: f64,
-    /// Trained queries per second since the last report, evaluation apart.
-    pub queries_per_second: f64,
+    /// What was trained per second since the last report, evaluation apart.
+    #[serde(flatten)]
+    pub rate: Rate,
     /// CPU time of the sampler's threads so far, in seconds.
     pub sampling_cpu_seconds: f64,
 }
@@ -88,8 +89,9 @@ pub struct Outcome {
 /// What training took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Trained queries per second, evaluations and saving apart.
-    pub queries_per_second: f64,
+    /// What was trained per second, evaluations and saving apart.
+    #[serde(flatten)]
+    pub rate: Rate,
     /// Most resident memory that was seen and that the process had allocated, in bytes.
     pub anonymous_bytes: u64,
     /// Most resident pages of mapped files that were seen, in bytes: the graph, and rows in a file.
@@ -263,8 +265,8 @@ impl<B: Backend> Run<'_, B> {
         let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, meta.step)?;
         let valid_every = config.training.valid_interval(plan.steps);
         let log_every = plan.steps.div_ceil(LOG_LINES);
-        let mut window = Window::new(config.training.batch_size);
-        let mut log_window = Window::new(config.training.batch_size);
+        let objective = config.training.objective;
+        let (mut window, mut log_window) = (Window::new(objective), Window::new(objective));
         let mut stopped = false;
         let mut saved = Instant::now();
         let save = |path: &Path, learner: &Learner<B>, meta: &Meta| {
@@ -274,19 +276,23 @@ impl<B: Backend> Run<'_, B> {
 
         let (mut usage, faults) = (Usage::default(), process::page_faults());
         let (first, mut busy, mut last_valid) = (meta.step, Stopwatch::default(), None);
+        let mut trained = 0;
         busy.go_on();
         // A state that was saved in the middle of an evaluation begins with that evaluation.
         let mut pending = meta.valid_pending;
         while (meta.step < plan.steps && !gave_up(&config, &meta) || pending) && !stopped {
             if !pending {
                 let step = meta.step + 1;
-                learner.step(
+                let units = learner.step(
                     &mut rows,
                     config.training.rate_at(step, plan.steps, meta.plateaus),
                     step,
                     step < plan.steps,
                 )?;
                 meta.step = step;
+                trained += units;
+                window.count(units);
+                log_window.count(units);
             }
             let step = meta.step;
             stopped = stop.load(Ordering::Relaxed);
@@ -370,8 +376,7 @@ impl<B: Backend> Run<'_, B> {
             log_window.go_on();
             busy.go_on();
         }
-        let queries = (meta.step - first) as f64 * config.training.batch_size as f64;
-        usage.queries_per_second = queries / busy.seconds().max(1e-9);
+        usage.rate = Rate::new(objective, trained as f64 / busy.seconds().max(1e-9));
         if meta.step > first {
             info.usage = Some(usage);
             folder.write_info(&info)?;
