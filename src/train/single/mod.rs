@@ -26,6 +26,9 @@ use crate::sampler::SingleOptions;
 use buffers::Buffers;
 use rand::Rng as _;
 
+/// By how much of the difference a running average moves in a step, at least.
+const AVERAGING: f32 = 0.1;
+
 /// What a configuration asks of the batches.
 pub fn options(config: &Config) -> SingleOptions {
     SingleOptions {
@@ -134,7 +137,7 @@ impl<B: Backend> SingleTrainer<B> {
     /// be called at the latest when [`SingleTrainer::is_full`].
     pub fn step(&mut self, batch: &SingleBatch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch, step)?;
-        self.update(self.options.optimizer.step(learning_rate, step));
+        self.update(self.options.optimizer.step(learning_rate, step), step);
         Ok(())
     }
 
@@ -305,16 +308,23 @@ impl<B: Backend> SingleTrainer<B> {
     }
 
     /// One step of the optimizer from the gradients in the buffers. Networks that have no part in a projection stay.
-    fn update(&mut self, step: OptimizerStep) {
+    fn update(&mut self, step: OptimizerStep, number: u64) {
         let SingleTrainer { backend, model, weights, shape, buffers: b, .. } = self;
         let grads = Mat::new(&b.dtable, shape.entities, shape.entity);
         backend.optimize(step, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelation_table, shape.relations, shape.relation);
         backend.optimize(step, grads, &mut weights.relations);
+        let shapes = model.dense();
         for i in model.projection_dense() {
             let table = &mut weights.dense[i];
-            let grads = Mat::new(&b.ddense[i], table.rows, table.cols);
-            backend.optimize(step, grads, table);
+            let (rows, cols) = (table.rows, table.cols);
+            let grads = Mat::new(&b.ddense[i], rows, cols);
+            if shapes[i].averaged {
+                let rate = (1.0 / number as f32).max(AVERAGING);
+                backend.blend(rate, grads, MatMut::new(&mut table.values, rows, cols));
+            } else {
+                backend.optimize(step, grads, table);
+            }
         }
     }
 
