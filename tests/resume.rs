@@ -146,6 +146,14 @@ fn so_does_one_whose_learning_rate_falls_when_valid_gets_no_better() {
     assert!(run.plateaus > 0, "valid has become better each time: {run:?}");
 }
 
+#[test]
+fn so_does_a_network_with_running_averages() {
+    let set =
+        ["training.objective=1vsall", "training.batch_size=700", "model.dim=8", "model.batch_norm=true"];
+    let config = short_run("conve", "memory").with(&set.map(String::from)).unwrap();
+    check_pieces(&|| Cpu, &config, "conve", &[]);
+}
+
 fn read(run: &Path, file: &str) -> Vec<u8> {
     std::fs::read(run.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
 }

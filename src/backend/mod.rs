@@ -163,6 +163,8 @@ pub enum Elementwise {
     Reciprocal,
 }
 
+/// Added to variances by which rows are normalised.
+pub const NORM_EPSILON: f32 = 1e-5;
 /// Least parameter of a Beta distribution that a row can stand for.
 pub const BETA_MIN: f32 = 0.05;
 /// Greatest parameter of a Beta distribution that a row can stand for.
@@ -501,6 +503,33 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     /// Gradient of [`Backend::unfold`]: each number of an image in `out` is the sum of those that stand for it in
     /// `windows`, in the order of the positions.
     fn fold(&self, window: Window, windows: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
+    /// `out[0]` are the means of the columns of x, `out[1]` their variances: means of squared distances from the mean.
+    fn moments(&self, x: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
+    /// `out = f((x - mean) / sqrt(variance + e) * (1 + affine[0]) + affine[1])` with `moments` as of
+    /// [`Backend::moments`] and e = [`NORM_EPSILON`] (Ioffe and Szegedy 2015, "Batch normalization").
+    fn normalise(
+        &self,
+        x: Mat<Self::Buffer>,
+        moments: Mat<Self::Buffer>,
+        affine: Mat<Self::Buffer>,
+        f: Activation,
+        out: MatMut<Self::Buffer>,
+    );
+    /// Gradients of [`Backend::normalise`] by the moments of x itself, from its output (`None` and `Relu` only): turns `dx`,
+    /// which holds the output's gradient, into that of x; writes `daffine`.
+    #[allow(clippy::too_many_arguments)]
+    fn normalise_backward(
+        &self,
+        x: Mat<Self::Buffer>,
+        moments: Mat<Self::Buffer>,
+        affine: Mat<Self::Buffer>,
+        out: Mat<Self::Buffer>,
+        f: Activation,
+        dx: MatMut<Self::Buffer>,
+        daffine: MatMut<Self::Buffer>,
+    );
+    /// `to += rate (from - to)`, of the same shape.
+    fn blend(&self, rate: f32, from: Mat<Self::Buffer>, to: MatMut<Self::Buffer>);
     /// `out = f(x)`, element by element, of the same shape.
     fn elementwise(&self, f: Elementwise, x: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
     /// Gradient of [`Backend::elementwise`] from its output: `dx = dout * f'`.

@@ -14,6 +14,7 @@
 mod beta;
 mod convolution;
 mod matrix;
+mod normalise;
 
 use super::options::{DeviceArgs, Opened};
 use super::{Global, print, print_json};
@@ -535,6 +536,7 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
 
     matrix::bench(bench, 512, 64, d)?;
     convolution::bench(bench, 1024)?;
+    normalise::bench(bench, 1024)?;
 
     // Full ranking of one target a query, in tiles.
     let queries = 512.min(table_rows);

@@ -58,6 +58,9 @@ pub struct DenseShape {
     pub cols: usize,
     /// Starts uniform in `-range..range`; 0 for biases.
     pub range: f32,
+    /// Whether it is no parameter but a running average: in a step of training its gradient is the number that it moves
+    /// towards, by a tenth of the difference or, at first, by one part of as many as there are.
+    pub averaged: bool,
 }
 
 /// Buffers that a step needs between forward and backward.

@@ -13,8 +13,8 @@ pub fn layers(prefix: &str, d: usize, layers: usize) -> Vec<DenseShape> {
     (1..=layers)
         .flat_map(|i| {
             [
-                DenseShape { name: format!("{prefix}.w{i}"), rows: d, cols: d, range },
-                DenseShape { name: format!("{prefix}.b{i}"), rows: 1, cols: d, range: 0.0 },
+                DenseShape { name: format!("{prefix}.w{i}"), rows: d, cols: d, range, averaged: false },
+                DenseShape { name: format!("{prefix}.b{i}"), rows: 1, cols: d, range: 0.0, averaged: false },
             ]
         })
         .collect()
@@ -26,8 +26,14 @@ pub fn xavier(prefix: &str, widths: &[usize]) -> Vec<DenseShape> {
         let (cols, rows) = (pair[0], pair[1]);
         let range = (6.0 / (rows + cols) as f32).sqrt();
         [
-            DenseShape { name: format!("{prefix}.w{}", i + 1), rows, cols, range },
-            DenseShape { name: format!("{prefix}.b{}", i + 1), rows: 1, cols: rows, range: 0.0 },
+            DenseShape { name: format!("{prefix}.w{}", i + 1), rows, cols, range, averaged: false },
+            DenseShape {
+                name: format!("{prefix}.b{}", i + 1),
+                rows: 1,
+                cols: rows,
+                range: 0.0,
+                averaged: false,
+            },
         ]
     };
     widths.windows(2).enumerate().flat_map(layer).collect()

@@ -75,7 +75,7 @@ impl<B: Backend> Model<B> for TuckEr {
         let mut shapes = network::layers("set", self.dim, 4);
         let (rows, cols) = (self.dim * self.dim, self.relation_dim);
         let range = (6.0 / (rows + cols) as f32).sqrt();
-        shapes.push(DenseShape { name: "core".into(), rows, cols, range });
+        shapes.push(DenseShape { name: "core".into(), rows, cols, range, averaged: false });
         shapes
     }
 

@@ -146,6 +146,22 @@ fn fold_is_the_derivative_of_unfold() {
     check("unfold", &[images], 0, &fold(&Reference, window, &coefficients), &forward);
 }
 
+#[test]
+fn normalise_backward_is_the_derivative_through_the_moments_too() {
+    use crate::normalise::{gradient, moments, normalise};
+    let mut rng = stream(20, "normalise", 0);
+    for f in [Activation::None, Activation::Relu] {
+        let inputs = [Array::random(&mut rng, 6, 3, 2.0), Array::random(&mut rng, 2, 3, 0.5)];
+        let coefficients = Array::random(&mut rng, 6, 3, 1.0);
+        let output = |x: &[Array]| normalise(&Reference, &x[0], &moments(&Reference, &x[0]), &x[1], f);
+        let (of, out) = (moments(&Reference, &inputs[0]), output(&inputs));
+        let [dx, daffine] = gradient(&Reference, [&inputs[0], &of, &inputs[1], &out], f, &coefficients);
+        for (which, analytic) in [dx, daffine].into_iter().enumerate() {
+            check(&format!("{f:?}"), &inputs, which, &analytic, &|x| output(x).dot(&coefficients));
+        }
+    }
+}
+
 /// Segments of arity 1 to 5.
 const OFFSETS: [u32; 6] = [0, 1, 3, 6, 10, 15];
 

@@ -24,6 +24,7 @@ mod gradients;
 mod label_loss;
 mod linear;
 mod loss;
+mod normalise;
 mod optimizer;
 mod penalty;
 mod project;
@@ -123,6 +124,30 @@ macro_rules! parity {
             fn a_number_of_an_image_gets_the_sum_of_its_windows() {
                 if let Some(backend) = $backend {
                     convolution::check_fold(&backend);
+                }
+            }
+            #[test]
+            fn moments_of_columns_agree() {
+                if let Some(backend) = $backend {
+                    normalise::check_moments(&backend);
+                }
+            }
+            #[test]
+            fn columns_are_normalised_by_their_moments() {
+                if let Some(backend) = $backend {
+                    normalise::check_normalise(&backend);
+                }
+            }
+            #[test]
+            fn normalise_backward_turns_the_gradient_of_the_output_into_that_of_the_input() {
+                if let Some(backend) = $backend {
+                    normalise::check_normalise_backward(&backend);
+                }
+            }
+            #[test]
+            fn blending_moves_by_a_share_of_the_difference() {
+                if let Some(backend) = $backend {
+                    normalise::check_blend(&backend);
                 }
             }
             #[test]

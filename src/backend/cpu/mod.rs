@@ -18,6 +18,7 @@ pub mod loss;
 pub mod math;
 pub mod matrix;
 pub mod memory;
+pub mod normalise;
 pub mod optimizer;
 pub mod penalty;
 pub mod project;
@@ -112,6 +113,31 @@ impl Backend for Cpu {
 
     fn fold(&self, window: Window, windows: View, out: ViewMut) {
         convolution::fold(window, windows, out);
+    }
+
+    fn moments(&self, x: View, out: ViewMut) {
+        normalise::moments(x, out);
+    }
+
+    fn normalise(&self, x: View, moments: View, affine: View, f: Activation, out: ViewMut) {
+        normalise::normalise(x, moments, affine, f, out);
+    }
+
+    fn normalise_backward(
+        &self,
+        x: View,
+        moments: View,
+        affine: View,
+        out: View,
+        f: Activation,
+        dx: ViewMut,
+        daffine: ViewMut,
+    ) {
+        normalise::normalise_backward(x, moments, affine, out, f, dx, daffine);
+    }
+
+    fn blend(&self, rate: f32, from: View, to: ViewMut) {
+        normalise::blend(rate, from, to);
     }
 
     fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {

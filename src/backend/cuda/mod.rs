@@ -7,7 +7,7 @@
 //! call that returns a `Result` says it.
 //!
 //! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
-//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`matrix`], [`linear`], [`convolution`], [`segment`], [`score`], [`beta`], [`loss`],
+//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`matrix`], [`linear`], [`convolution`], [`normalise`], [`segment`], [`score`], [`beta`], [`loss`],
 //! [`label_loss`], [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
 pub mod beta;
@@ -21,6 +21,7 @@ pub mod linear;
 pub mod loss;
 pub mod matrix;
 pub mod memory;
+pub mod normalise;
 #[cfg(unix)]
 pub mod nvidia;
 pub mod optimizer;
@@ -236,6 +237,31 @@ impl Backend for Cuda {
 
     fn fold(&self, window: Window, windows: View, out: ViewMut) {
         convolution::fold(self, window, windows, out);
+    }
+
+    fn moments(&self, x: View, out: ViewMut) {
+        normalise::moments(self, x, out);
+    }
+
+    fn normalise(&self, x: View, moments: View, affine: View, f: Activation, out: ViewMut) {
+        normalise::normalise(self, x, moments, affine, f, out);
+    }
+
+    fn normalise_backward(
+        &self,
+        x: View,
+        moments: View,
+        affine: View,
+        out: View,
+        f: Activation,
+        dx: ViewMut,
+        daffine: ViewMut,
+    ) {
+        normalise::normalise_backward(self, x, moments, affine, out, f, dx, daffine);
+    }
+
+    fn blend(&self, rate: f32, from: View, to: ViewMut) {
+        normalise::blend(self, rate, from, to);
     }
 
     fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {

@@ -14,6 +14,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("linear.cu", include_str!("../../../kernels/linear.cu")),
     ("loss.cu", include_str!("../../../kernels/loss.cu")),
     ("matrix.cu", include_str!("../../../kernels/matrix.cu")),
+    ("normalise.cu", include_str!("../../../kernels/normalise.cu")),
     ("optimizer.cu", include_str!("../../../kernels/optimizer.cu")),
     ("penalty.cu", include_str!("../../../kernels/penalty.cu")),
     ("project.cu", include_str!("../../../kernels/project.cu")),

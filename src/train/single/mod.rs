@@ -32,6 +32,9 @@ use rand::Rng as _;
 use regularise::Regulariser;
 use relations::{RelationPrediction, Rows};
 
+/// By how much of the difference a running average moves in a step, at least.
+const AVERAGING: f32 = 0.1;
+
 /// What a configuration asks of the batches.
 pub fn options(config: &Config) -> SingleOptions {
     SingleOptions {
@@ -203,7 +206,7 @@ impl<B: Backend> SingleTrainer<B> {
     /// be called at the latest when [`SingleTrainer::is_full`].
     pub fn step(&mut self, batch: &SingleBatch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch, step)?;
-        self.update(self.options.optimizer.step(learning_rate, step));
+        self.update(self.options.optimizer.step(learning_rate, step), step);
         Ok(())
     }
 
@@ -394,19 +397,21 @@ impl<B: Backend> SingleTrainer<B> {
     }
 
     /// One step of the optimizer from the gradients in the buffers. Networks that have no part in a projection stay.
-    fn update(&mut self, step: OptimizerStep) {
+    fn update(&mut self, step: OptimizerStep, number: u64) {
         let SingleTrainer { backend, model, weights, shape, buffers: b, clip, .. } = self;
+        let shapes = model.dense();
         if let Some(clip) = clip {
             clip.add_rows(backend, Mat::new(&b.dtable, shape.entities, shape.entity));
             clip.add_rows(backend, Mat::new(&b.drelation_table, shape.relations, shape.relation));
-            for i in model.projection_dense() {
+            let trained = || model.projection_dense().filter(|&i| !shapes[i].averaged);
+            for i in trained() {
                 let table = &weights.dense[i];
                 clip.add_rows(backend, Mat::new(&b.ddense[i], table.rows, table.cols));
             }
             clip.work_out(backend);
             clip.scale(backend, MatMut::new(&mut b.dtable, shape.entities, shape.entity));
             clip.scale(backend, MatMut::new(&mut b.drelation_table, shape.relations, shape.relation));
-            for i in model.projection_dense() {
+            for i in trained() {
                 let table = &weights.dense[i];
                 clip.scale(backend, MatMut::new(&mut b.ddense[i], table.rows, table.cols));
             }
@@ -417,8 +422,14 @@ impl<B: Backend> SingleTrainer<B> {
         backend.optimize(step, grads, &mut weights.relations);
         for i in model.projection_dense() {
             let table = &mut weights.dense[i];
-            let grads = Mat::new(&b.ddense[i], table.rows, table.cols);
-            backend.optimize(step, grads, table);
+            let (rows, cols) = (table.rows, table.cols);
+            let grads = Mat::new(&b.ddense[i], rows, cols);
+            if shapes[i].averaged {
+                let rate = (1.0 / number as f32).max(AVERAGING);
+                backend.blend(rate, grads, MatMut::new(&mut table.values, rows, cols));
+            } else {
+                backend.optimize(step, grads, table);
+            }
         }
     }
 

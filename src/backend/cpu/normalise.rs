@@ -1,0 +1,145 @@
+//! Batch normalisation: moments of columns, and what they do to rows.
+
+use super::memory::{CHUNK, par_rows};
+use super::project::activate;
+use super::{View, ViewMut};
+use crate::backend::{Activation, MatMut, NORM_EPSILON};
+use rayon::prelude::*;
+
+/// Rows whose sums are one task's: fixed, so that sums do not depend on threads.
+const BLOCK: usize = 2048;
+
+/// Sums over rows, of `sums` numbers: `add(i, sums)` adds row i's in float32 within a block; blocks are added in float64.
+fn over_rows(rows: usize, sums: usize, add: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f64> {
+    let blocks: Vec<Vec<f32>> = (0..rows.div_ceil(BLOCK))
+        .into_par_iter()
+        .map(|block| {
+            let mut partial = vec![0.0; sums];
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || (block * BLOCK..rows.min((block + 1) * BLOCK)).for_each(|i| add(i, &mut partial)),
+            );
+            partial
+        })
+        .collect();
+    let mut total = vec![0.0; sums];
+    for block in blocks {
+        total.iter_mut().zip(block).for_each(|(sum, x)| *sum += f64::from(x));
+    }
+    total
+}
+
+/// See [`Backend::moments`](crate::backend::Backend::moments).
+pub fn moments(x: View, mut out: ViewMut) {
+    assert_eq!((out.rows, out.cols), (2, x.cols));
+    let n = x.rows as f64;
+    let sums = over_rows(x.rows, x.cols, |i, sums| {
+        sums.iter_mut().zip(x.row(i)).for_each(|(sum, x)| *sum += x);
+    });
+    let means: Vec<f32> = sums.into_iter().map(|sum| (sum / n) as f32).collect();
+    let squares = over_rows(x.rows, x.cols, |i, sums| {
+        for ((sum, x), mean) in sums.iter_mut().zip(x.row(i)).zip(&means) {
+            *sum += (x - mean) * (x - mean);
+        }
+    });
+    out.row(0).copy_from_slice(&means);
+    out.row(1).iter_mut().zip(squares).for_each(|(variance, sum)| *variance = (sum / n) as f32);
+}
+
+/// 1 / sqrt(variance + epsilon) of each column.
+fn inverse_deviations(moments: View) -> Vec<f32> {
+    moments.row(1).iter().map(|variance| 1.0 / (variance + NORM_EPSILON).sqrt()).collect()
+}
+
+/// See [`Backend::normalise`](crate::backend::Backend::normalise).
+pub fn normalise(x: View, moments: View, affine: View, f: Activation, out: ViewMut) {
+    let cols = x.cols;
+    assert_eq!((x.rows, cols), (out.rows, out.cols));
+    assert_eq!([moments.rows, affine.rows, moments.cols, affine.cols], [2, 2, cols, cols]);
+    let slopes: Vec<f32> =
+        inverse_deviations(moments).into_iter().zip(affine.row(0)).map(|(inv, s)| inv * (1.0 + s)).collect();
+    let (means, shifts) = (moments.row(0), affine.row(1));
+    par_rows(out, CHUNK, |mut out| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..out.count {
+                    let (x, y) = (x.row(out.first + i), out.row(i));
+                    for k in 0..cols {
+                        y[k] = activate(f, (x[k] - means[k]) * slopes[k] + shifts[k]);
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// See [`Backend::normalise_backward`](crate::backend::Backend::normalise_backward).
+pub fn normalise_backward(
+    x: View,
+    moments: View,
+    affine: View,
+    out: View,
+    f: Activation,
+    mut dx: ViewMut,
+    mut daffine: ViewMut,
+) {
+    let (rows, cols) = (x.rows, x.cols);
+    assert_eq!([out.rows, out.cols, dx.rows, dx.cols], [rows, cols, rows, cols]);
+    assert_eq!([moments.rows, affine.rows, daffine.rows], [2; 3]);
+    assert_eq!([moments.cols, affine.cols, daffine.cols], [cols; 3]);
+    let (means, inverse) = (moments.row(0), inverse_deviations(moments));
+    let open = |y: f32| match f {
+        Activation::None => true,
+        // NaN lets the gradient through, so that it shows.
+        Activation::Relu => y > 0.0 || y.is_nan(),
+        Activation::Softplus => unreachable!("normalised rows have no softplus"),
+    };
+    let (offset, stride) = (dx.offset, dx.stride);
+    let sums = {
+        let dout = dx.again();
+        let dout = dout.as_mat();
+        over_rows(rows, 2 * cols, |i, sums| {
+            let (scales, shifts) = sums.split_at_mut(cols);
+            let (x, y, d) = (x.row(i), out.row(i), dout.row(i));
+            for k in 0..cols {
+                let d = if open(y[k]) { d[k] } else { 0.0 };
+                scales[k] += d * (x[k] - means[k]) * inverse[k];
+                shifts[k] += d;
+            }
+        })
+    };
+    for (half, sums) in sums.chunks(cols.max(1)).enumerate() {
+        daffine.row(half).iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as f32);
+    }
+    let mean: Vec<f32> = sums.iter().map(|sum| (sum / rows as f64) as f32).collect();
+    let dx = MatMut { buffer: dx.buffer, offset, rows, cols, stride };
+    par_rows(dx, CHUNK, |mut dx| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..dx.count {
+                    let (x, y) = (x.row(dx.first + i), out.row(dx.first + i));
+                    let d = dx.row(i);
+                    for k in 0..cols {
+                        let through = if open(y[k]) { d[k] } else { 0.0 };
+                        let normal = (x[k] - means[k]) * inverse[k];
+                        let slope = inverse[k] * (1.0 + affine.row(0)[k]);
+                        d[k] = slope * (through - mean[cols + k] - normal * mean[k]);
+                    }
+                }
+            },
+        );
+    });
+}
+
+/// See [`Backend::blend`](crate::backend::Backend::blend).
+pub fn blend(rate: f32, from: View, to: ViewMut) {
+    assert_eq!((from.rows, from.cols), (to.rows, to.cols));
+    par_rows(to, CHUNK, |mut to| {
+        for i in 0..to.count {
+            let from = from.row(to.first + i);
+            to.row(i).iter_mut().zip(from).for_each(|(to, from)| *to += rate * (from - *to));
+        }
+    });
+}
