@@ -596,8 +596,8 @@ impl Config {
                     (Objective::Queries | Objective::Negatives, _)
                         | (Objective::OneVsAll | Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
                 ),
-                "training.loss must be cross-entropy or logistic with training.objective = 1vsall and kvsall; margin needs \
-                 sampled negatives: training.objective = queries or negatives",
+                "training.loss must be cross-entropy or logistic with training.objective = 1vsall and kvsall; queries and \
+                 negatives take margin, too",
             ),
             (
                 t.relation_prediction.is_finite()
@@ -625,7 +625,7 @@ impl Config {
                 all_entities
                     || m.regularise_by == RegulariseBy::Frequency
                     || self.regulariser() == Regulariser::None,
-                "training.objective = queries and negatives change the rows of their batch alone: use model.regularise_by = frequency",
+                "training.objective = queries and negatives change the rows of a batch alone: use model.regularise_by = frequency",
             ),
             (
                 t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
@@ -978,13 +978,10 @@ mod tests {
     fn objectives_refuse_what_they_do_not_have() {
         for (assignments, expected) in [
             (
-                &["training.objective=kvsall", "training.loss=margin"][..],
-                "training.objective = queries or negatives",
+                &["training.objective=1vsall", "training.loss=margin"][..],
+                "cross-entropy or logistic with training.objective = 1vsall",
             ),
-            (
-                &["training.objective=1vsall", "training.loss=margin"],
-                "training.objective = queries or negatives",
-            ),
+            (&["training.objective=kvsall", "training.loss=margin"], "cross-entropy or logistic"),
             (&["training.loss=margin", "training.margin=inf"], "training.margin"),
             (&["training.relation_prediction=0.1"], "training.relation_prediction"),
             (
@@ -998,10 +995,10 @@ mod tests {
             (&["training.objective=1vsall", "training.table=file"], "training.table = memory"),
             (&["training.optimizer=sgd", "training.table=file"], "training.table = memory"),
             (&["training.schedule=step", "training.final_rate=0"], "training.final_rate"),
-            (&["model.regulariser=l2", "model.regularise_by=table"], "model.regularise_by = frequency"),
             (&["training.schedule=plateau", "training.plateau_factor=1"], "training.plateau_factor"),
             (&["training.schedule=plateau", "training.plateau_patience=0"], "training.plateau_patience"),
             (&["training.clip_norm=-1"], "training.clip_norm"),
+            (&["model.regulariser=l2", "model.regularise_by=table"], "model.regularise_by = frequency"),
         ] {
             let message = set(assignments).unwrap_err().to_string();
             assert!(message.contains(expected), "{assignments:?}: {message}");

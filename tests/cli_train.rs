@@ -776,6 +776,37 @@ fn single_hop_training_predicts_links_better_than_the_baseline() {
 }
 
 #[test]
+fn training_by_sampled_negatives_predicts_links_better_than_the_baseline_with_every_loss() {
+    let folder = Folder::in_memory();
+    for (loss, pool, rate) in
+        [("logistic", "shared", "0.02"), ("cross-entropy", "own", "0.01"), ("margin", "shared", "0.02")]
+    {
+        let set = [
+            "training.objective=negatives",
+            &format!("training.loss={loss}"),
+            &format!("training.learning_rate={rate}"),
+            &format!("sampling.pool={pool}"),
+            "sampling.negatives=64",
+            "training.clip_norm=1",
+            "training.schedule=plateau",
+            "training.epochs=10",
+            "model.regulariser=none",
+            "evaluation.queries=40",
+        ];
+        let output = single(&folder, loss, &set).arg("--json").assert().success();
+        let output =
+            output.stderr(contains("1p 256; 64 ").and(contains("link prediction"))).get_output().clone();
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let report = &result["report"];
+        let mrr = |report: &Value| report["link_prediction"]["mrr"].as_f64().unwrap();
+        let (model, baseline) = (mrr(report), mrr(&report["baseline"]));
+        assert!(model > baseline + 0.05, "{loss}: MRR {model}, baseline {baseline}");
+        let structures: Vec<&String> = report["multi_hop"].as_object().unwrap().keys().collect();
+        assert_eq!(structures, ["1p"], "{loss}: networks for sets were not trained");
+    }
+}
+
+#[test]
 fn a_run_that_gets_no_better_ends_by_its_patience() {
     let folder = Folder::in_memory();
     let set = [
@@ -806,7 +837,7 @@ fn single_hop_training_refuses_what_it_does_not_have_before_it_starts() {
     let folder = Folder::in_memory();
     for (set, expected) in [
         (&["training.objective=kvsall", "training.table=file"][..], "training.table"),
-        (&["training.objective=1vsall", "training.loss=margin"], "training.objective = queries or negatives"),
+        (&["training.objective=1vsall", "training.loss=margin"], "queries and negatives take margin"),
         (
             &["training.objective=1vsall", "model.name=rotate", "training.relation_prediction=1"],
             "use complex, distmult, rescal or tucker",

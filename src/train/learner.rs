@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// A model in training with its source of batches.
 pub enum Learner<B: Backend> {
-    /// Multi-hop queries against sampled negatives.
+    /// Queries, of one hop or more, against sampled negatives.
     Queries {
         /// The steps.
         trainer: Box<Trainer<B>>,

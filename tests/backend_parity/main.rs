@@ -2,8 +2,7 @@
 //!
 //! - One generic check per operation runs it on [`Reference`] (plain loops in float64) and on the backend
 //!   under test, on the same inputs, and compares: [`rows`], [`elementwise`], [`project`], [`linear`],
-//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`penalty`], [`clip`],
-//!   [`optimizer`], [`rank`].
+//!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`penalty`], [`clip`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
 //! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
 //!
