@@ -13,7 +13,7 @@ set -uo pipefail
 
 # All models; those without intersections are timed on chains. Single-hop training has every one of them.
 multi_hop="gqe query2box betae complex distmult rotate rescal tucker"
-chains="transe"
+chains="transe conve"
 here=$(cd "$(dirname "$0")" && pwd)
 
 pack() {

@@ -125,6 +125,11 @@ pub struct ModelConfig {
     /// TuckER: width of a relation's row; like `dim` where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relation_dim: Option<usize>,
+    /// ConvE: rows of the image that a row of `dim` is reshaped to. Default: see [`Self::image_height`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_height: Option<usize>,
+    /// ConvE: number of filters.
+    pub filters: usize,
     /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default by model: see [`Self::gamma`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f32>,
@@ -156,6 +161,10 @@ pub struct ModelConfig {
     pub dropout_entity: f32,
     /// Single-hop training: the same of relations' rows.
     pub dropout_relation: f32,
+    /// Single-hop training of ConvE: the same of the features.
+    pub dropout_features: f32,
+    /// Single-hop training of ConvE: the same of the queries.
+    pub dropout_hidden: f32,
 }
 
 impl Default for ModelConfig {
@@ -164,6 +173,8 @@ impl Default for ModelConfig {
             name: "query2box".into(),
             dim: 200,
             relation_dim: None,
+            image_height: None,
+            filters: 32,
             gamma: None,
             norm: Norm::L1,
             inside: 0.02,
@@ -178,6 +189,8 @@ impl Default for ModelConfig {
             start: Start::Uniform,
             dropout_entity: 0.0,
             dropout_relation: 0.0,
+            dropout_features: 0.0,
+            dropout_hidden: 0.0,
         }
     }
 }
@@ -185,7 +198,7 @@ impl Default for ModelConfig {
 impl ModelConfig {
     /// The margin: 9 for distances, 6 for `rotate`, 60 for the divergences of `betae`, as its paper has it. For `complex` it only
     /// sets the start, and is dim / 6: rows then start within about a sixth of 0, so that their products are large enough to
-    /// learn from. So for `distmult`, `rescal` and `tucker`, with dim / 20.
+    /// learn from. So for `distmult`, `rescal`, `tucker` and `conve`, with dim / 20.
     ///
     /// SMORE's published runs use 24, with hundreds of thousands of steps; a smaller margin gets to the same
     /// place in far fewer (on CoDEx-S, GQE after 3,000 steps: 1p MRR .26 with 24, .29 with 12, .33 with 9).
@@ -195,10 +208,16 @@ impl ModelConfig {
         self.gamma.unwrap_or(match self.name.as_str() {
             "complex" => self.dim as f32 / 6.0,
             "betae" => 60.0,
-            "distmult" | "rescal" | "tucker" => self.dim as f32 / 20.0,
+            "distmult" | "rescal" | "tucker" | "conve" => self.dim as f32 / 20.0,
             "rotate" => 6.0,
             _ => 9.0,
         })
+    }
+
+    /// ConvE's images: as near to a square as a divisor of `dim` that is not above its root makes them.
+    pub fn image_height(&self) -> usize {
+        let divisor = || (1..=self.dim.isqrt()).rev().find(|height| self.dim.is_multiple_of(*height));
+        self.image_height.or_else(divisor).unwrap_or(1)
     }
 
     /// Rows start uniform between minus this and this.
@@ -217,7 +236,7 @@ impl ModelConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
-    /// Structures with weights, `1p:2,2p:2` or `1p.2p`. `betae` has those with negation as well, `transe` chains only.
+    /// Structures with weights, `1p:2,2p:2` or `1p.2p`. `betae` has those with negation as well, `transe` and `conve` chains only.
     pub structures: String,
     /// Size of a pool of negatives.
     pub negatives: usize,
@@ -578,6 +597,7 @@ impl Config {
         config.model.gamma = Some(config.model.gamma());
         config.model.regulariser = Some(config.regulariser());
         config.model.relation_dim = Some(config.model.dim);
+        config.model.image_height = Some(config.model.image_height());
         config.training.loss = Some(config.training.loss());
         config.training.query_weighting = Some(config.training.query_weighting());
         config.training.steps = Some(1);
@@ -611,11 +631,11 @@ impl Config {
                 "training.label_smoothing must be between 0 and 1, and 0 with training.objective = queries and negatives",
             ),
             (
-                [m.dropout_entity, m.dropout_relation]
+                [m.dropout_entity, m.dropout_relation, m.dropout_features, m.dropout_hidden]
                     .iter()
                     .all(|p| (0.0..1.0).contains(p) && (all_entities || *p == 0.0)),
-                "model.dropout_entity and model.dropout_relation must be at least 0 and below 1, and 0 with \
-                 training.objective = queries and negatives",
+                "model.dropout_entity, dropout_relation, dropout_features and dropout_hidden must be at least 0 and below \
+                 1, and 0 with training.objective = queries and negatives",
             ),
             (
                 [m.regularise_entities, m.regularise_relations].iter().all(|w| w.is_finite() && *w >= 0.0),
@@ -626,6 +646,10 @@ impl Config {
                     || m.regularise_by == RegulariseBy::Frequency
                     || self.regulariser() == Regulariser::None,
                 "training.objective = queries and negatives change the rows of a batch alone: use model.regularise_by = frequency",
+            ),
+            (
+                m.name == "conve" || (m.dropout_features == 0.0 && m.dropout_hidden == 0.0),
+                "model.dropout_features and model.dropout_hidden are for conve: leave them out",
             ),
             (
                 t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
@@ -718,6 +742,9 @@ impl Config {
             config.model.relation_dim.get_or_insert(config.model.dim);
         }
         config.training.query_weighting = Some(self.training.query_weighting());
+        if config.model.name == "conve" {
+            config.model.image_height = Some(self.model.image_height());
+        }
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
         }
@@ -740,13 +767,14 @@ impl Config {
 /// than the logistic loss with any (CoDEx-S, d = 100, 1,200 steps of 256 queries, mean valid MRR with rates of .003, .01
 /// and .02: DistMult .05, .17, .14 by cross-entropy, .06, .11, .09 by the logistic loss; ComplEx .08, .16, .10 and .09, .13,
 /// .07).
-const DEFAULTS_BY_MODEL: [(&str, &str, &str, &str); 7] = [
+const DEFAULTS_BY_MODEL: [(&str, &str, &str, &str); 8] = [
     ("betae", "*", "sampling.structures", "\"1p:4,2p:2,3p:1,2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1\""),
     ("betae", "*", "training.adversarial_temperature", "0.1"),
     ("complex", "queries", "training.loss", "cross-entropy"),
     ("complex", "queries", "training.learning_rate", "0.01"),
     ("distmult", "queries", "training.loss", "cross-entropy"),
     ("distmult", "queries", "training.learning_rate", "0.01"),
+    ("conve", "*", "sampling.structures", "\"1p:4,2p:2,3p:1\""),
     ("transe", "*", "sampling.structures", "\"1p:4,2p:2,3p:1\""),
 ];
 
@@ -991,7 +1019,8 @@ mod tests {
             (&["training.label_smoothing=0.1"], "training.label_smoothing"),
             (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
             (&["model.dropout_entity=0.1"], "model.dropout_entity"),
-            (&["training.objective=1vsall", "model.dropout_relation=1"], "model.dropout_relation"),
+            (&["training.objective=1vsall", "model.dropout_relation=1"], "dropout_relation"),
+            (&["training.objective=1vsall", "model.dropout_hidden=0.1"], "are for conve"),
             (&["training.objective=1vsall", "training.table=file"], "training.table = memory"),
             (&["training.optimizer=sgd", "training.table=file"], "training.table = memory"),
             (&["training.schedule=step", "training.final_rate=0"], "training.final_rate"),

@@ -17,7 +17,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 33] = [
+const MODELS: [&[&str]; 34] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -51,6 +51,7 @@ const MODELS: [&[&str]; 33] = [
     &["model.name=rotate", "training.loss=cross-entropy", "sampling.pool=own"],
     &["model.name=transe", "training.loss=margin", "training.margin=3"],
     &["model.name=query2box", "training.loss=margin", "training.clip_norm=0.1"],
+    &["model.name=conve", "model.filters=2"],
 ];
 
 /// All structures without negation, and a tree that has no name.
@@ -69,7 +70,10 @@ const CHAINS: &str = "1p.2p.3p.2u.up.((('e',('r',)),('e',('r','r')),('e',('r',))
 fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
     let negation = if has_negation(model) { WITH_NEGATION } else { "" };
     let mut assignments: Vec<String> = model.iter().map(|s| s.to_string()).collect();
-    let structures = if model[0] == "model.name=transe" { CHAINS } else { STRUCTURES };
+    let chains = ["model.name=transe", "model.name=conve"].contains(&model[0]);
+    let structures = if chains { CHAINS } else { STRUCTURES };
+    // Images need two rows of three numbers.
+    let dim = if model[0] == "model.name=conve" { dim.next_multiple_of(6) } else { dim };
     assignments.extend([
         format!("model.dim={dim}"),
         "model.gamma=3".into(),

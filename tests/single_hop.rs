@@ -20,7 +20,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Options that change the arithmetic.
-const CASES: [&[&str]; 16] = [
+const CASES: [&[&str]; 17] = [
     &["model.name=complex", "training.objective=1vsall"],
     &["model.name=complex", "training.objective=1vsall", "training.label_smoothing=0.2"],
     &[
@@ -100,10 +100,19 @@ const CASES: [&[&str]; 16] = [
         "model.regularise_relations=0.1",
         "model.regularise_by=table",
     ],
+    &[
+        "model.name=conve",
+        "model.filters=3",
+        "training.objective=kvsall",
+        "model.dropout_features=0.2",
+        "model.dropout_hidden=0.2",
+    ],
 ];
 
 fn config(case: &[&str], dim: usize) -> Config {
     let mut assignments: Vec<String> = case.iter().map(|s| s.to_string()).collect();
+    // Images need two rows of three numbers.
+    let dim = if case[0] == "model.name=conve" { dim.next_multiple_of(6) } else { dim };
     assignments.extend([format!("model.dim={dim}"), "model.gamma=3".into(), "training.batch_size=20".into()]);
     Config::resolve(None, &assignments).unwrap()
 }

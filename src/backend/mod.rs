@@ -168,6 +168,34 @@ pub const BETA_MIN: f32 = 0.05;
 /// Greatest parameter of a Beta distribution that a row can stand for.
 pub const BETA_MAX: f32 = 1e9;
 
+/// Squares of `side` x `side` numbers inside images of `height` x `width`. Positions of their first number: row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows of an image, at least `side`.
+    pub height: usize,
+    /// Columns of an image, at least `side`.
+    pub width: usize,
+    /// Rows and columns of a window, at least 1.
+    pub side: usize,
+}
+
+impl Window {
+    /// Numbers of an image.
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+
+    /// Windows side by side.
+    pub fn across(self) -> usize {
+        self.width - self.side + 1
+    }
+
+    /// Windows of an image.
+    pub fn positions(self) -> usize {
+        (self.height - self.side + 1) * self.across()
+    }
+}
+
 /// How a relation moves a query embedding. `d` is the embedding dimension.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Projection {
@@ -334,6 +362,9 @@ pub struct ProjectStep<'a, B: Backend> {
     /// Uses that share a relation, of [`Projection::Matrix`]: row `ids[g]` of the relations is that of the uses
     /// `members` of group `g`, each use in one group. Without, each use has a row of its own.
     pub groups: Option<&'a DeviceGroups<B>>,
+    /// In training, what the dropout inside a model's network starts from: another number each step. Backends know
+    /// nothing of it.
+    pub key: Option<u64>,
 }
 
 /// What to rank: thresholds per query, in the order of the queries.
@@ -464,6 +495,12 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
         dw: MatMut<Self::Buffer>,
         db: MatMut<Self::Buffer>,
     );
+    /// The windows of each image, a row of `images`: row `i * positions + p` of `out` is the window at position `p` of
+    /// image `i`, row by row.
+    fn unfold(&self, window: Window, images: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
+    /// Gradient of [`Backend::unfold`]: each number of an image in `out` is the sum of those that stand for it in
+    /// `windows`, in the order of the positions.
+    fn fold(&self, window: Window, windows: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
     /// `out = f(x)`, element by element, of the same shape.
     fn elementwise(&self, f: Elementwise, x: Mat<Self::Buffer>, out: MatMut<Self::Buffer>);
     /// Gradient of [`Backend::elementwise`] from its output: `dx = dout * f'`.

@@ -90,6 +90,19 @@ fn relation_of_uses(step: &ProjectStep<Reference>) -> Vec<usize> {
     relations
 }
 
+/// The windows of images: row, image, and the places of its numbers in the image.
+fn windows(window: Window, images: usize) -> Vec<(usize, usize, Vec<usize>)> {
+    let Window { height, width, side } = window;
+    let mut all = Vec::new();
+    for image in 0..images {
+        for (y, x) in (0..=height - side).flat_map(|y| (0..=width - side).map(move |x| (y, x))) {
+            let pixels = (0..side * side).map(|k| (y + k / side) * width + x + k % side);
+            all.push((all.len(), image, pixels.collect()));
+        }
+    }
+    all
+}
+
 /// Score of a query row with an entity row.
 fn score(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
     let d = e.len();
@@ -373,6 +386,23 @@ impl Backend for Reference {
                     dw.row(j)[k] += d * x.row(i)[k];
                     dx.row(i)[k] += d * w.row(j)[k];
                 }
+            }
+        }
+    }
+
+    fn unfold(&self, window: Window, images: Mat<Buffer>, mut out: MatMut<Buffer>) {
+        for (row, image, pixels) in windows(window, images.rows) {
+            for (k, pixel) in pixels.into_iter().enumerate() {
+                out.row(row)[k] = images.row(image)[pixel];
+            }
+        }
+    }
+
+    fn fold(&self, window: Window, from: Mat<Buffer>, mut out: MatMut<Buffer>) {
+        (0..out.rows).for_each(|i| out.row(i).fill(0.0));
+        for (row, image, pixels) in windows(window, out.rows) {
+            for (k, pixel) in pixels.into_iter().enumerate() {
+                out.row(image)[pixel] += from.row(row)[k];
             }
         }
     }

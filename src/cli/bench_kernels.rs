@@ -12,6 +12,7 @@
 //! The share of the roofline is the greatest of them over the time.
 
 mod beta;
+mod convolution;
 mod matrix;
 
 use super::options::{DeviceArgs, Opened};
@@ -516,7 +517,7 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
     let bytes = 12.0 * (step * d) as f64;
     let mut slots = bench.random(2 * step * d, 1.0)?;
     bench.time("project", size, Cost { bytes, ..Cost::default() }, |b| {
-        let to = ProjectStep { inputs: &inputs, output: step, count: step, groups: None };
+        let to = ProjectStep { inputs: &inputs, output: step, count: step, groups: None, key: None };
         let slots = MatMut::new(&mut slots, 2 * step, d);
         b.project(Projection::Translate, to, Mat::new(&relations, step, d), slots);
     })?;
@@ -526,13 +527,14 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
     let size = format!("{} slots x {d2}", count(step as u64));
     let bytes = 10.0 * (step * d2) as f64;
     bench.time("project rotate", size, Cost { bytes, ..Cost::default() }, |b| {
-        let to = ProjectStep { inputs: &inputs, output: step, count: step, groups: None };
+        let to = ProjectStep { inputs: &inputs, output: step, count: step, groups: None, key: None };
         let slots = MatMut::new(&mut slots, 2 * step, d2);
         let relations = Mat::new(&relations, step, d2 / 2);
         b.project(Projection::Rotate { scale: 3.0 }, to, relations, slots);
     })?;
 
     matrix::bench(bench, 512, 64, d)?;
+    convolution::bench(bench, 1024)?;
 
     // Full ranking of one target a query, in tiles.
     let queries = 512.min(table_rows);

@@ -20,7 +20,7 @@ pub struct ConfigArgs {
     /// TOML file with options, for example a run's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Model: gqe, query2box, betae (which has negation), complex, distmult, rotate or transe [default: query2box]
+    /// Model: gqe, query2box, betae (which has negation), complex, distmult, rotate, transe, rescal, tucker or conve [default: query2box]
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
     /// Embedding dimension [default: 200]
@@ -32,7 +32,7 @@ pub struct ConfigArgs {
     /// Negatives of a query, shared by its batch unless sampling.pool=own [default: 1024]
     #[arg(long, value_name = "N")]
     pub negatives: Option<usize>,
-    /// Training structures with weights [default: 1p:4,2p:2,3p:1,2i:1,3i:1; betae: and 2in, 3in, inp, pin, pni; transe: 1p:4,2p:2,3p:1]
+    /// Training structures with weights [default: 1p:4,2p:2,3p:1,2i:1,3i:1; betae: and 2in, 3in, inp, pin, pni; transe and conve: 1p:4,2p:2,3p:1]
     #[arg(long, value_name = "MIX")]
     pub structures: Option<String>,
     /// Steps of the run, instead of epochs

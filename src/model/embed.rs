@@ -141,7 +141,7 @@ impl<B: Backend> Embedder<B> {
                 DeviceStep::Project { inputs, output, first_use, count, work } => model.project(
                     backend,
                     dense,
-                    ProjectStep { inputs, output: *output, count: *count, groups: None },
+                    ProjectStep { inputs, output: *output, count: *count, groups: None, key: None },
                     relations.rows(*first_use, *count),
                     work,
                     MatMut::new(slots, num_slots, width),
@@ -191,7 +191,7 @@ impl<B: Backend> Embedder<B> {
                 DeviceStep::Project { inputs, output, first_use, count, work } => model.project_backward(
                     backend,
                     dense,
-                    ProjectStep { inputs, output: *output, count: *count, groups: None },
+                    ProjectStep { inputs, output: *output, count: *count, groups: None, key: None },
                     slots,
                     relations.rows(*first_use, *count),
                     work,

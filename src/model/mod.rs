@@ -1,7 +1,7 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
 //! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
+//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`conve`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
 //! and their start),
 //! [`embed`] (runs a batch plan forward and backward).
 //!
@@ -10,6 +10,7 @@
 
 pub mod betae;
 pub mod complex;
+pub mod conve;
 pub mod distmult;
 pub mod embed;
 pub mod gqe;
@@ -32,8 +33,8 @@ use crate::rng::Rng;
 use std::ops::Range;
 
 /// Names that [`create`] knows.
-pub const NAMES: [&str; 9] =
-    ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe", "rescal", "tucker"];
+pub const NAMES: [&str; 10] =
+    ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe", "rescal", "tucker", "conve"];
 
 /// Scalars per row. `d` is the embedding dimension of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,6 +294,7 @@ pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
         "rotate" => Ok(Box::new(rotate::RotatE::new(config))),
         "transe" => Ok(Box::new(transe::TransE::new(config))),
         "rescal" => Ok(Box::new(rescal::Rescal::new(config))),
+        "conve" => Ok(Box::new(conve::ConvE::new(config)?)),
         "tucker" => Ok(Box::new(tucker::TuckEr::new(config))),
         other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
     }

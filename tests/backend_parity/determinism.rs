@@ -90,7 +90,7 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let shared = crate::project::device_groups(backend, &shared);
     let kinds = crate::project::KINDS.into_iter().map(|kind| (kind, None));
     for (kind, groups) in kinds.chain([(Projection::Matrix, Some(&shared))]) {
-        let step = || ProjectStep { inputs, output: below, count, groups };
+        let step = || ProjectStep { inputs, output: below, count, groups, key: None };
         let width = kind.relation_width(d);
         let from = if kind == Projection::Matrix { &matrices } else { &relations };
         let relations = Array::new(count, width, |i, k| from.at(i, k)).on(backend);

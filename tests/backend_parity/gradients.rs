@@ -49,7 +49,7 @@ fn project_backward_is_the_derivative_of_project() {
     for kind in crate::project::KINDS {
         // Slots 1 and 3 are read, 4 and 5 written.
         let inputs = vec![3, 1];
-        let step = || ProjectStep { inputs: &inputs, output: 4, count: 2, groups: None };
+        let step = || ProjectStep { inputs: &inputs, output: 4, count: 2, groups: None, key: None };
         let slots = Array::new(6, 6, |_, _| odd(&mut rng));
         let relations = Array::new(2, kind.relation_width(6), |_, _| odd(&mut rng));
         let coefficients = Array::new(6, 6, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
@@ -79,7 +79,7 @@ fn the_gradient_of_a_shared_matrix_is_that_of_all_its_uses() {
     let groups =
         DeviceGroups::<Reference> { ids: vec![0, 2], offsets: vec![0, 1, 3], members: vec![1, 0, 2] };
     let inputs = vec![3, 1, 0];
-    let step = || ProjectStep { inputs: &inputs, output: 4, count: 3, groups: Some(&groups) };
+    let step = || ProjectStep { inputs: &inputs, output: 4, count: 3, groups: Some(&groups), key: None };
     let given = [Array::new(7, 5, |_, _| odd(&mut rng)), Array::new(3, 25, |_, _| odd(&mut rng))];
     let coefficients = Array::new(7, 5, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
     let forward = |x: &[Array]| {
@@ -133,6 +133,17 @@ fn linear_backward_is_the_derivative_of_linear() {
             check(&format!("{f:?}"), &inputs, which, &analytic.read(), &forward);
         }
     }
+}
+
+#[test]
+fn fold_is_the_derivative_of_unfold() {
+    use crate::convolution::{fold, unfold};
+    let mut rng = stream(20, "windows", 0);
+    let window = Window { height: 4, width: 5, side: 3 };
+    let images = Array::random(&mut rng, 2, window.pixels(), 1.0);
+    let coefficients = Array::random(&mut rng, 2 * window.positions(), 9, 1.0);
+    let forward = |x: &[Array]| unfold(&Reference, window, &x[0]).dot(&coefficients);
+    check("unfold", &[images], 0, &fold(&Reference, window, &coefficients), &forward);
 }
 
 /// Segments of arity 1 to 5.

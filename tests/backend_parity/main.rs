@@ -16,6 +16,7 @@ mod beta;
 mod clip;
 #[path = "../common/mod.rs"]
 mod common;
+mod convolution;
 mod determinism;
 mod elementwise;
 mod fake_driver;
@@ -110,6 +111,18 @@ macro_rules! parity {
             fn linear_backward_adds_to_parameters_and_writes_inputs() {
                 if let Some(backend) = $backend {
                     linear::check_linear_backward(&backend);
+                }
+            }
+            #[test]
+            fn windows_of_images_agree() {
+                if let Some(backend) = $backend {
+                    convolution::check_unfold(&backend);
+                }
+            }
+            #[test]
+            fn a_number_of_an_image_gets_the_sum_of_its_windows() {
+                if let Some(backend) = $backend {
+                    convolution::check_fold(&backend);
                 }
             }
             #[test]

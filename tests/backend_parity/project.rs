@@ -106,7 +106,7 @@ pub fn check_project<B: Backend>(backend: &B) {
         let inputs = &backend.index(&case.inputs).unwrap();
         let groups = case.groups.as_ref().map(|groups| device_groups(backend, groups));
         let count = case.inputs.len();
-        let step = ProjectStep { inputs, output: case.output, count, groups: groups.as_ref() };
+        let step = ProjectStep { inputs, output: case.output, count, groups: groups.as_ref(), key: None };
         let mut slots = case.slots.on(backend);
         backend.project(case.kind, step, case.relations.on(backend).mat(), slots.mat_mut());
         slots.read()
@@ -133,7 +133,7 @@ pub fn check_project_backward<B: Backend>(backend: &B) {
         let inputs = &backend.index(&case.inputs).unwrap();
         let groups = case.groups.as_ref().map(|groups| device_groups(backend, groups));
         let count = case.inputs.len();
-        let step = ProjectStep { inputs, output: case.output, count, groups: groups.as_ref() };
+        let step = ProjectStep { inputs, output: case.output, count, groups: groups.as_ref(), key: None };
         let mut grads = case.grads.on(backend);
         let mut relation_grads = Array::junk(case.relations.rows, case.relations.cols).on(backend);
         let (slots, relations) = (case.slots.on(backend), case.relations.on(backend));

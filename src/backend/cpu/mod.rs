@@ -9,6 +9,7 @@
 
 pub mod beta;
 pub mod clip;
+pub mod convolution;
 pub mod elementwise;
 pub mod geometry;
 pub mod label_loss;
@@ -103,6 +104,14 @@ impl Backend for Cpu {
 
     fn fill(&self, value: f32, out: ViewMut) {
         rows::fill(value, out);
+    }
+
+    fn unfold(&self, window: Window, images: View, out: ViewMut) {
+        convolution::unfold(window, images, out);
+    }
+
+    fn fold(&self, window: Window, windows: View, out: ViewMut) {
+        convolution::fold(window, windows, out);
     }
 
     fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {

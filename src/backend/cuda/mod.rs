@@ -7,12 +7,13 @@
 //! call that returns a `Result` says it.
 //!
 //! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
-//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`matrix`], [`linear`], [`segment`], [`score`], [`beta`], [`loss`],
+//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`matrix`], [`linear`], [`convolution`], [`segment`], [`score`], [`beta`], [`loss`],
 //! [`label_loss`], [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
 
 pub mod beta;
 pub mod ceilings;
 pub mod clip;
+pub mod convolution;
 pub mod driver;
 pub mod elementwise;
 pub mod label_loss;
@@ -227,6 +228,14 @@ impl Backend for Cuda {
         db: ViewMut,
     ) {
         linear::linear_backward(self, x, w, out, f, dout, dx, dw, db);
+    }
+
+    fn unfold(&self, window: Window, images: View, out: ViewMut) {
+        convolution::unfold(self, window, images, out);
+    }
+
+    fn fold(&self, window: Window, windows: View, out: ViewMut) {
+        convolution::fold(self, window, windows, out);
     }
 
     fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {

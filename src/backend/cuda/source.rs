@@ -8,6 +8,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("beta.cu", include_str!("../../../kernels/beta.cu")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),
     ("clip.cu", include_str!("../../../kernels/clip.cu")),
+    ("convolution.cu", include_str!("../../../kernels/convolution.cu")),
     ("elementwise.cu", include_str!("../../../kernels/elementwise.cu")),
     ("label_loss.cu", include_str!("../../../kernels/label_loss.cu")),
     ("linear.cu", include_str!("../../../kernels/linear.cu")),

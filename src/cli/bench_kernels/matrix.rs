@@ -27,7 +27,8 @@ pub fn bench<B: Backend>(
     let matrices = bench.random(relations * d * d, 0.1)?;
     let mut dmatrices = bench.backend.zeros(relations * d * d)?;
     let [mut slots, mut grads] = [bench.random(2 * uses * d, 1.0)?, bench.random(2 * uses * d, 1.0)?];
-    let step = || ProjectStep { inputs: &inputs, output: uses, count: uses, groups: Some(&groups) };
+    let step =
+        || ProjectStep { inputs: &inputs, output: uses, count: uses, groups: Some(&groups), key: None };
     let kind = Projection::Matrix;
     let size = format!("{} of {} x {d} x {d}", count(uses as u64), count(lists.ids.len() as u64));
     let (numbers, rows) = ((lists.ids.len() * d * d) as f64, (2 * uses * d) as f64);

@@ -93,10 +93,14 @@ impl<B: Backend> Clone for At<'_, B> {
 impl<B: Backend> Copy for At<'_, B> {}
 
 impl<B: Backend> At<'_, B> {
+    /// What names the numbers that are dropped, of what this names.
+    fn key(&self, what: &str) -> u64 {
+        stream(self.options.seed, what, self.step).next_u64()
+    }
+
     /// The numbers of a matrix that are dropped; `what` names the matrix.
     fn drop(&self, probability: f32, what: &str) -> Option<Dropout> {
-        let key = || stream(self.options.seed, what, self.step).next_u64();
-        (probability > 0.0).then(|| Dropout::new(probability, key()))
+        (probability > 0.0).then(|| Dropout::new(probability, self.key(what)))
     }
 }
 
@@ -237,6 +241,7 @@ impl<B: Backend> SingleTrainer<B> {
         let Shape { entities, entity, relation, query, .. } = *shape;
         // Rows of relations in this batch.
         let uses = if shape.shares_relations { batch.relation_groups.ids.len() } else { n };
+        let inside = at.key("dropout inside the network");
         let drop_table = at.drop(options.dropout_entity, "dropout of tails");
         let drop_heads = at.drop(options.dropout_entity, "dropout of heads");
         let drop_relations = at.drop(options.dropout_relation, "dropout of relations");
@@ -256,7 +261,13 @@ impl<B: Backend> SingleTrainer<B> {
         }
         let relations = Mat::new(&b.relations, uses, relation);
         model.leaves(backend, Mat::new(&b.heads, n, entity), MatMut::new(&mut b.slots, n, query));
-        let project = || ProjectStep { inputs: &b.inputs, output: n, count: n, groups: b.shared.as_ref() };
+        let project = || ProjectStep {
+            inputs: &b.inputs,
+            output: n,
+            count: n,
+            groups: b.shared.as_ref(),
+            key: Some(inside),
+        };
         let slots = MatMut::new(&mut b.slots, 2 * n, query);
         model.project(backend, &dense, project(), relations, &mut b.work, slots);
         let slots = Mat::new(&b.slots, 2 * n, query);

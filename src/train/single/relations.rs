@@ -238,7 +238,7 @@ impl<B: Backend> RelationPrediction<B> {
     fn project_there_and_back(&mut self, at: At<B>, count: usize, ddense: &mut [B::Buffer]) {
         let (At { backend, model, .. }, Shape { relation, query, .. }) = (at, self.shape);
         let dense = at.weights.dense_mats();
-        let step = || ProjectStep { inputs: &self.inputs, output: count, count, groups: None };
+        let step = || ProjectStep { inputs: &self.inputs, output: count, count, groups: None, key: None };
         let relations = Mat::new(&self.dg, count, relation);
         let slots = MatMut::new(&mut self.slots, 2 * count, query);
         model.project(backend, &dense, step(), relations, &mut self.work, slots);

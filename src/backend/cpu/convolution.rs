@@ -1,0 +1,47 @@
+//! Windows of images, and the sums of their gradients.
+
+use super::memory::par_rows;
+use super::{View, ViewMut};
+use crate::backend::Window;
+
+/// See [`Backend::unfold`](crate::backend::Backend::unfold).
+pub fn unfold(window: Window, images: View, out: ViewMut) {
+    let Window { width, side, .. } = window;
+    let (positions, across) = (window.positions(), window.across());
+    assert_eq!((images.cols, out.cols), (window.pixels(), side * side));
+    assert_eq!(out.rows, images.rows * positions);
+    // A task has whole images.
+    par_rows(out, 8 * positions, |mut out| {
+        for i in 0..out.count {
+            let (image, position) = ((out.first + i) / positions, (out.first + i) % positions);
+            let first = position / across * width + position % across;
+            let image = &images.row(image)[first..];
+            for (y, to) in out.row(i).chunks_mut(side).enumerate() {
+                to.copy_from_slice(&image[y * width..][..side]);
+            }
+        }
+    });
+}
+
+/// See [`Backend::fold`](crate::backend::Backend::fold).
+pub fn fold(window: Window, windows: View, out: ViewMut) {
+    let Window { width, side, .. } = window;
+    let (positions, across) = (window.positions(), window.across());
+    assert_eq!((out.cols, windows.cols), (window.pixels(), side * side));
+    assert_eq!(windows.rows, out.rows * positions);
+    par_rows(out, 8, |mut out| {
+        for i in 0..out.count {
+            let image = (out.first + i) * positions;
+            let to = out.row(i);
+            to.fill(0.0);
+            for position in 0..positions {
+                let first = position / across * width + position % across;
+                for (y, from) in windows.row(image + position).chunks(side).enumerate() {
+                    for (a, b) in to[first + y * width..].iter_mut().zip(from) {
+                        *a += b;
+                    }
+                }
+            }
+        }
+    });
+}
