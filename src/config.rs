@@ -383,7 +383,7 @@ pub struct TrainingConfig {
     /// What is learnt: queries, negatives, 1vsall or kvsall.
     pub objective: Objective,
     /// cross-entropy (default of 1vsall), logistic (default of the others) or margin (with sampled negatives only).
-    /// With sampled negatives, see [`PoolLoss`](crate::backend::PoolLoss).
+    /// With sampled negatives, see [`PoolLoss`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
     /// Loss margin: by how much a positive should beat each negative.
