@@ -616,8 +616,8 @@ impl Config {
                     (Objective::Queries | Objective::Negatives, _)
                         | (Objective::OneVsAll | Objective::KvsAll, Loss::CrossEntropy | Loss::Logistic)
                 ),
-                "training.loss must be cross-entropy or logistic with training.objective = 1vsall and kvsall; queries and \
-                 negatives take margin, too",
+                "training.loss must be cross-entropy or logistic with training.objective = 1vsall and kvsall; margin needs \
+                 sampled negatives: training.objective = queries or negatives",
             ),
             (
                 t.relation_prediction.is_finite()
@@ -638,6 +638,10 @@ impl Config {
                  1, and 0 with training.objective = queries and negatives",
             ),
             (
+                m.name == "conve" || (m.dropout_features == 0.0 && m.dropout_hidden == 0.0),
+                "model.dropout_features and model.dropout_hidden are for conve: leave them out",
+            ),
+            (
                 [m.regularise_entities, m.regularise_relations].iter().all(|w| w.is_finite() && *w >= 0.0),
                 "model.regularise_entities and model.regularise_relations must be 0 or more",
             ),
@@ -645,11 +649,7 @@ impl Config {
                 all_entities
                     || m.regularise_by == RegulariseBy::Frequency
                     || self.regulariser() == Regulariser::None,
-                "training.objective = queries and negatives change the rows of a batch alone: use model.regularise_by = frequency",
-            ),
-            (
-                m.name == "conve" || (m.dropout_features == 0.0 && m.dropout_hidden == 0.0),
-                "model.dropout_features and model.dropout_hidden are for conve: leave them out",
+                "training.objective = queries and negatives change the rows of their batch alone: use model.regularise_by = frequency",
             ),
             (
                 t.optimizer == Optimizer::Adam || t.table == TableKind::Memory,
@@ -1006,10 +1006,13 @@ mod tests {
     fn objectives_refuse_what_they_do_not_have() {
         for (assignments, expected) in [
             (
-                &["training.objective=1vsall", "training.loss=margin"][..],
-                "cross-entropy or logistic with training.objective = 1vsall",
+                &["training.objective=kvsall", "training.loss=margin"][..],
+                "training.objective = queries or negatives",
             ),
-            (&["training.objective=kvsall", "training.loss=margin"], "cross-entropy or logistic"),
+            (
+                &["training.objective=1vsall", "training.loss=margin"],
+                "training.objective = queries or negatives",
+            ),
             (&["training.loss=margin", "training.margin=inf"], "training.margin"),
             (&["training.relation_prediction=0.1"], "training.relation_prediction"),
             (
@@ -1024,10 +1027,10 @@ mod tests {
             (&["training.objective=1vsall", "training.table=file"], "training.table = memory"),
             (&["training.optimizer=sgd", "training.table=file"], "training.table = memory"),
             (&["training.schedule=step", "training.final_rate=0"], "training.final_rate"),
+            (&["model.regulariser=l2", "model.regularise_by=table"], "model.regularise_by = frequency"),
             (&["training.schedule=plateau", "training.plateau_factor=1"], "training.plateau_factor"),
             (&["training.schedule=plateau", "training.plateau_patience=0"], "training.plateau_patience"),
             (&["training.clip_norm=-1"], "training.clip_norm"),
-            (&["model.regulariser=l2", "model.regularise_by=table"], "model.regularise_by = frequency"),
         ] {
             let message = set(assignments).unwrap_err().to_string();
             assert!(message.contains(expected), "{assignments:?}: {message}");

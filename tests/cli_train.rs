@@ -837,7 +837,7 @@ fn single_hop_training_refuses_what_it_does_not_have_before_it_starts() {
     let folder = Folder::in_memory();
     for (set, expected) in [
         (&["training.objective=kvsall", "training.table=file"][..], "training.table"),
-        (&["training.objective=1vsall", "training.loss=margin"], "queries and negatives take margin"),
+        (&["training.objective=1vsall", "training.loss=margin"], "training.objective = queries or negatives"),
         (
             &["training.objective=1vsall", "model.name=rotate", "training.relation_prediction=1"],
             "use complex, distmult, rescal or tucker",

@@ -34,6 +34,7 @@ class Row:
 OWN = {
     "peer": ["--own", "--negatives", 128],
     "smore": ["--set", "sampling.pool=own", "--set", "sampling.negatives=128"],
+    "forms": ["plain"],
 }
 SINGLE = ["--objective", "1vsall", "--batch", 1024, "--rate", 3.39e-4]
 ROWS = {
@@ -141,7 +142,8 @@ def main():
     args.work.mkdir(parents=True, exist_ok=True)
     table = [["queries a second", "PyTorch, plain", "tuned", "smore", "ratio", "per CPU second"]]
     load = os.getloadavg()[0]
-    head = {"benchmark": "peers", "date": date.today().isoformat(), "cores": os.cpu_count(), "load_before": load}
+    head = {"benchmark": "peers", "date": date.today().isoformat(), "smore": call(args.smore, "--version").strip()}
+    head.update(cores=os.cpu_count(), load_before=load, wait_policy=os.environ.get("OMP_WAIT_POLICY"))
     record(args.out, head, "w")
     for i, (name, row) in enumerate(rows, 1):
         print(f"{i} of {len(rows)}: {name}", file=sys.stderr, flush=True)

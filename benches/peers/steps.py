@@ -53,7 +53,7 @@ def plain_gradients(model, batch):
 
 
 def tuned_gradients(model, batch, block):
-    """The same gradients, scored `block` queries at a time, from one embedding of all and one backward pass through it."""
+    """The same gradients of a shared pool, scored `block` queries at a time between one embedding and its backward pass."""
     q, rows = embed(model, batch)
     positives, pool = model.entities(batch.positives), model.entities(batch.negatives)
     positive = model.scores(q, positives)
@@ -61,10 +61,7 @@ def tuned_gradients(model, batch, block):
     total = torch.zeros((), device=q.device, dtype=q.dtype)
     for first in range(0, len(q), block):
         part = slice(first, first + block)
-        if pool.dim() == 2:
-            negative = model.tuned_scores(cut_q[part], cut_pool)
-        else:
-            negative = model.scores(cut_q[part, None], cut_pool[part])
+        negative = model.tuned_scores(cut_q[part], cut_pool)
         loss = query_loss(cut_positive[part], negative, batch.mask[part], batch.weights[part])
         loss.backward()
         total += loss.detach()
@@ -138,6 +135,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--warm-up", type=float, default=2.0)
     args = parser.parse_args()
+    if args.own and args.form == "tuned":
+        parser.error("own negatives have the plain form only")
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
@@ -151,7 +150,7 @@ def main():
         pool = batches.query_batches(args.folder, args.batches, args.batch, args.negatives, args.own, args.device)
     tuned = args.form == "tuned"
     made = optimizers(model, args.rate, sparse, tuned)
-    block = args.block or (4 if args.own else model.block) or args.batch
+    block = args.block or model.block or args.batch
 
     def gradients(batch):
         if single:
@@ -172,7 +171,8 @@ def main():
     document = {"queries_per_second": rate * size, "queries_per_cpu_second": cpu_rate * size}
     document.update(steps=steps, loss=loss)
     document["peak_resident_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({**document, "torch": torch.__version__, "threads": args.threads, "settings": vars(args)}))
+    settings = {key: value for key, value in vars(args).items() if key != "folder"}
+    print(json.dumps({**document, "torch": torch.__version__, "settings": settings}))
 
 
 if __name__ == "__main__":

@@ -93,14 +93,14 @@ impl<B: Backend> Clone for At<'_, B> {
 impl<B: Backend> Copy for At<'_, B> {}
 
 impl<B: Backend> At<'_, B> {
-    /// What names the numbers that are dropped, of what this names.
-    fn key(&self, what: &str) -> u64 {
-        stream(self.options.seed, what, self.step).next_u64()
-    }
-
     /// The numbers of a matrix that are dropped; `what` names the matrix.
     fn drop(&self, probability: f32, what: &str) -> Option<Dropout> {
         (probability > 0.0).then(|| Dropout::new(probability, self.key(what)))
+    }
+
+    /// What decides that.
+    fn key(&self, what: &str) -> u64 {
+        stream(self.options.seed, what, self.step).next_u64()
     }
 }
 
@@ -241,10 +241,11 @@ impl<B: Backend> SingleTrainer<B> {
         let Shape { entities, entity, relation, query, .. } = *shape;
         // Rows of relations in this batch.
         let uses = if shape.shares_relations { batch.relation_groups.ids.len() } else { n };
-        let inside = at.key("dropout inside the network");
         let drop_table = at.drop(options.dropout_entity, "dropout of tails");
         let drop_heads = at.drop(options.dropout_entity, "dropout of heads");
         let drop_relations = at.drop(options.dropout_relation, "dropout of relations");
+
+        let inside = at.key("dropout inside the network");
 
         // Queries.
         backend.gather(weights.entities.mat(), &b.head_rows, MatMut::new(&mut b.heads, n, entity));
