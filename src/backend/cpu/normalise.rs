@@ -64,7 +64,9 @@ pub fn normalise(x: View, moments: View, affine: View, f: Activation, out: ViewM
             #[inline(always)]
             || {
                 for i in 0..out.count {
-                    let (x, y) = (x.row(out.first + i), out.row(i));
+                    // Lengths that the compiler knows to be alike need no checks in the loop.
+                    let (x, y) = (&x.row(out.first + i)[..cols], &mut out.row(i)[..cols]);
+                    let (means, slopes, shifts) = (&means[..cols], &slopes[..cols], &shifts[..cols]);
                     for k in 0..cols {
                         y[k] = activate(f, (x[k] - means[k]) * slopes[k] + shifts[k]);
                     }
@@ -101,7 +103,8 @@ pub fn normalise_backward(
         let dout = dout.as_mat();
         over_rows(rows, 2 * cols, |i, sums| {
             let (scales, shifts) = sums.split_at_mut(cols);
-            let (x, y, d) = (x.row(i), out.row(i), dout.row(i));
+            let (x, y, d) = (&x.row(i)[..cols], &out.row(i)[..cols], &dout.row(i)[..cols]);
+            let (means, inverse, shifts) = (&means[..cols], &inverse[..cols], &mut shifts[..cols]);
             for k in 0..cols {
                 let d = if open(y[k]) { d[k] } else { 0.0 };
                 scales[k] += d * (x[k] - means[k]) * inverse[k];
@@ -112,20 +115,23 @@ pub fn normalise_backward(
     for (half, sums) in sums.chunks(cols.max(1)).enumerate() {
         daffine.row(half).iter_mut().zip(sums).for_each(|(to, sum)| *to = *sum as f32);
     }
-    let mean: Vec<f32> = sums.iter().map(|sum| (sum / rows as f64) as f32).collect();
+    let sums: Vec<f32> = sums.iter().map(|sum| (sum / rows as f64) as f32).collect();
+    let (along, mean) = sums.split_at(cols);
+    let slopes: Vec<f32> = inverse.iter().zip(affine.row(0)).map(|(inv, s)| inv * (1.0 + s)).collect();
     let dx = MatMut { buffer: dx.buffer, offset, rows, cols, stride };
     par_rows(dx, CHUNK, |mut dx| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 for i in 0..dx.count {
-                    let (x, y) = (x.row(dx.first + i), out.row(dx.first + i));
-                    let d = dx.row(i);
+                    let (x, y) = (&x.row(dx.first + i)[..cols], &out.row(dx.first + i)[..cols]);
+                    let d = &mut dx.row(i)[..cols];
+                    let (means, inverse, slopes) = (&means[..cols], &inverse[..cols], &slopes[..cols]);
+                    let (along, mean) = (&along[..cols], &mean[..cols]);
                     for k in 0..cols {
                         let through = if open(y[k]) { d[k] } else { 0.0 };
                         let normal = (x[k] - means[k]) * inverse[k];
-                        let slope = inverse[k] * (1.0 + affine.row(0)[k]);
-                        d[k] = slope * (through - mean[cols + k] - normal * mean[k]);
+                        d[k] = slopes[k] * (through - mean[k] - normal * along[k]);
                     }
                 }
             },
