@@ -224,7 +224,9 @@ fn a_step_moves_all_tables_together_by_no_more_than_the_clipped_norm() {
 #[test]
 fn a_shared_row_of_scores_stands_for_one_row_per_triple() {
     let of_edges = |case: &&&[&str]| case.contains(&"training.objective=1vsall");
-    for case in CASES.iter().filter(of_edges).filter(|case| !case.join(" ").contains("dropout")) {
+    // Dropout and the moments of a batch make a row depend on its place and on the others.
+    let alone = |case: &&&[&str]| !["dropout", "batch_norm"].iter().any(|key| case.join(" ").contains(key));
+    for case in CASES.iter().filter(of_edges).filter(alone) {
         check_shared_rows(case);
     }
 }
