@@ -97,6 +97,10 @@ impl Config {
             // Far beyond any use, and small enough that products of them do not overflow.
             (self.model.dim <= 1 << 20, "model.dim must be at most 1,048,576"),
             (
+                m.relation_dim.is_none_or(|k| (1..=1 << 20).contains(&k)) && m.filters <= 1 << 20,
+                "model.relation_dim must be between 1 and 1,048,576 and model.filters at most 1,048,576",
+            ),
+            (
                 (1..=1 << 20).contains(&self.model.hidden) && self.model.hidden_layers <= 64,
                 "model.hidden must be between 1 and 1,048,576 and model.hidden_layers at most 64",
             ),

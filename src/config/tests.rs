@@ -138,6 +138,7 @@ fn objectives_refuse_what_they_do_not_have() {
         (&["training.schedule=plateau", "training.plateau_factor=1"], "training.plateau_factor"),
         (&["training.schedule=plateau", "training.plateau_patience=0"], "training.plateau_patience"),
         (&["training.clip_norm=-1"], "training.clip_norm"),
+        (&["model.name=tucker", "model.relation_dim=0"], "model.relation_dim"),
     ] {
         let message = set(assignments).unwrap_err().to_string();
         assert!(message.contains(expected), "{assignments:?}: {message}");
