@@ -1,9 +1,9 @@
 //! Whole models: gradients against finite differences in float64, the CPU and the CUDA kernels against the
 //! reference, and results that do not depend on threads.
 
+#[macro_use]
 mod common;
 
-use common::{emulator, gpu};
 use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::Config;
 use smore::model::{self, Weights};
@@ -269,24 +269,7 @@ fn check_training<B: Backend + Clone>(backend: &B) {
     }
 }
 
-#[test]
-fn the_cpu_trains_like_the_reference() {
-    check_training(&Cpu);
-}
-
-#[test]
-fn the_gpu_trains_like_the_reference() {
-    if let Some(cuda) = gpu::cuda() {
-        check_training(&cuda);
-    }
-}
-
-#[test]
-fn the_emulated_cuda_kernels_train_like_the_reference() {
-    if let Some(cuda) = emulator::cuda() {
-        check_training(&cuda);
-    }
-}
+on_every_backend!(check_training);
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {

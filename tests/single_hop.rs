@@ -2,9 +2,9 @@
 //! kernels against the reference, sharing and tiles against a row of scores for each triple, and no bit that depends on
 //! threads.
 
+#[macro_use]
 mod common;
 
-use common::{emulator, gpu};
 use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::{Config, Objective};
 use smore::graph::CsrBuf;
@@ -400,24 +400,7 @@ fn check_training<B: Backend + Clone>(backend: &B) {
     }
 }
 
-#[test]
-fn the_cpu_trains_like_the_reference() {
-    check_training(&Cpu);
-}
-
-#[test]
-fn the_gpu_trains_like_the_reference() {
-    if let Some(cuda) = gpu::cuda() {
-        check_training(&cuda);
-    }
-}
-
-#[test]
-fn the_emulated_cuda_kernels_train_like_the_reference() {
-    if let Some(cuda) = emulator::cuda() {
-        check_training(&cuda);
-    }
-}
+on_every_backend!(check_training);
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {

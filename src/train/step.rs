@@ -67,6 +67,18 @@ impl Shape {
     }
 }
 
+/// The sums of the first rows of a matrix with so many columns.
+pub(super) fn sums<B: Backend>(
+    backend: &B,
+    buffer: &B::Buffer,
+    rows: usize,
+    cols: usize,
+) -> Result<Vec<f64>> {
+    let mut host = vec![B::Scalar::default(); rows * cols];
+    backend.download(buffer, 0, &mut host)?;
+    Ok(host.chunks(cols).map(|row| row.iter().map(|&x| B::value(x)).sum()).collect())
+}
+
 struct Buffers<B: Backend> {
     entity_rows: B::Index,
     relation_rows: B::Index,
@@ -209,13 +221,8 @@ impl<B: Backend> Trainer<B> {
     /// A loss is the weighted mean over the batch's queries (see [`Backend::loss`]) plus what the regulariser adds.
     pub fn losses(&mut self) -> Result<Vec<f64>> {
         let Trainer { backend, shape, buffers: b, unread, .. } = self;
-        let sums = |buffer: &B::Buffer, cols: usize| -> Result<Vec<f64>> {
-            let mut host = vec![B::Scalar::default(); *unread * cols];
-            backend.download(buffer, 0, &mut host)?;
-            Ok((0..*unread).map(|i| host[i * cols..][..cols].iter().map(|&x| B::value(x)).sum()).collect())
-        };
-        let losses = sums(&b.losses, shape.queries)?;
-        let penalties = sums(&b.penalties, shape.penalties())?;
+        let losses = sums(backend, &b.losses, *unread, shape.queries)?;
+        let penalties = sums(backend, &b.penalties, *unread, shape.penalties())?;
         *unread = 0;
         Ok(losses.into_iter().zip(penalties).map(|(loss, penalty)| loss + penalty).collect())
     }

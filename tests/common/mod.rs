@@ -12,6 +12,31 @@ use assert_cmd::Command;
 use smore::dataset::ResolveOptions;
 use std::path::{Path, PathBuf};
 
+/// A test of each backend that trains, by a function of it.
+#[allow(unused_macros, reason = "each test binary uses a part")]
+macro_rules! on_every_backend {
+    ($check:ident) => {
+        #[test]
+        fn the_cpu_trains_like_the_reference() {
+            $check(&Cpu);
+        }
+
+        #[test]
+        fn the_gpu_trains_like_the_reference() {
+            if let Some(cuda) = common::gpu::cuda() {
+                $check(&cuda);
+            }
+        }
+
+        #[test]
+        fn the_emulated_cuda_kernels_train_like_the_reference() {
+            if let Some(cuda) = common::emulator::cuda() {
+                $check(&cuda);
+            }
+        }
+    };
+}
+
 /// A temporary folder with a dataset's folder and a cache in it.
 pub struct Folder(tempfile::TempDir);
 

@@ -17,7 +17,7 @@ pub mod shape;
 pub use shape::Shape;
 
 use super::clip::Clip;
-use super::step::WINDOW;
+use super::step::{WINDOW, sums};
 use crate::backend::{
     Backend, Dropout, LabelLoss, LabelRows, Mat, MatMut, Optimizer, OptimizerStep, ProjectStep, Scoring,
 };
@@ -114,13 +114,6 @@ struct Gradients<'a, B: Backend> {
     entities: MatMut<'a, B::Buffer>,
     relations: MatMut<'a, B::Buffer>,
     dense: &'a mut [B::Buffer],
-}
-
-/// The sums of the first rows of a matrix with so many columns.
-fn sums<B: Backend>(backend: &B, buffer: &B::Buffer, rows: usize, cols: usize) -> Result<Vec<f64>> {
-    let mut host = vec![B::Scalar::default(); rows * cols];
-    backend.download(buffer, 0, &mut host)?;
-    Ok(host.chunks(cols).map(|row| row.iter().map(|&x| B::value(x)).sum()).collect())
 }
 
 impl<B: Backend> SingleTrainer<B> {
