@@ -43,6 +43,14 @@ enum BenchCommand {
     /// or listed, 4 for a tail walked or compared, 24 for a candidate that a relation leaves, 8 for an entity looked up in the
     /// pool), those of draws that were thrown away included.
     Sample(SampleArgs),
+    /// The first training steps: their losses and a checksum of the tables, to be compared
+    ///
+    /// 20 steps, or --steps. Two versions of the program, or two numbers of threads, train alike where the checksums are
+    /// the same. --output writes what another program needs to make the same steps: start.safetensors (all tables at the
+    /// start), batches.safetensors (N.anchors, N.relations, N.positives, N.negatives, N.mask, N.weights of batch N; with
+    /// 1vsall and kvsall N.heads, N.relations, N.label_offsets, N.labels) and steps.json (losses, configuration, and the
+    /// structures of a batch as nested tuples with their number of queries).
+    Steps(super::bench_steps::Args),
     /// Every operation on the device by itself, against what the device can do at most
     Kernels(super::bench_kernels::Args),
 }
@@ -103,6 +111,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         BenchCommand::Train(args) => on!(args.device.open(global)?, backend => train(backend, args, global)),
         BenchCommand::Eval(args) => on!(args.device.open(global)?, backend => eval(backend, args, global)),
         BenchCommand::Sample(args) => sample(args, global),
+        BenchCommand::Steps(args) => super::bench_steps::run(args, global),
         BenchCommand::Kernels(args) => super::bench_kernels::run(args, global),
     }
 }
@@ -374,7 +383,12 @@ impl Sampled {
     }
 }
 
-fn show(global: &Global, document: &Value, title: &str, rows: &[(&str, String)]) -> anyhow::Result<()> {
+pub(super) fn show(
+    global: &Global,
+    document: &Value,
+    title: &str,
+    rows: &[(&str, String)],
+) -> anyhow::Result<()> {
     if global.json {
         return print_json(document);
     }

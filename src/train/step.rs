@@ -79,6 +79,16 @@ pub(super) fn sums<B: Backend>(
     Ok(host.chunks(cols).map(|row| row.iter().map(|&x| B::value(x)).sum()).collect())
 }
 
+/// What each query of a batch counts; together 1.
+pub fn query_weights(batch: &Batch, weighting: QueryWeighting) -> impl Iterator<Item = f64> {
+    let weight = move |answers: &f32| match weighting {
+        QueryWeighting::Answers => 1.0 / f64::from(answers + 1.0).sqrt(),
+        QueryWeighting::Uniform => 1.0,
+    };
+    let total: f64 = batch.num_answers.iter().map(weight).sum();
+    batch.num_answers.iter().map(move |answers| weight(answers) / total)
+}
+
 struct Buffers<B: Backend> {
     entity_rows: B::Index,
     relation_rows: B::Index,
@@ -369,13 +379,8 @@ impl<B: Backend> Trainer<B> {
         }
         // Little-endian words of 64 bits are pairs of words of 32.
         backend.set_index(bytemuck::cast_slice(&batch.mask), &mut b.mask)?;
-        let weight = |answers: &f32| match options.weighting {
-            QueryWeighting::Answers => 1.0 / f64::from(answers + 1.0).sqrt(),
-            QueryWeighting::Uniform => 1.0,
-        };
-        let total: f64 = batch.num_answers.iter().map(weight).sum();
-        for (to, answers) in query_weights.iter_mut().zip(&batch.num_answers) {
-            *to = B::scalar(weight(answers) / total);
+        for (to, weight) in query_weights.iter_mut().zip(self::query_weights(batch, options.weighting)) {
+            *to = B::scalar(weight);
         }
         backend.upload(query_weights, &mut b.query_weights, 0)
     }
