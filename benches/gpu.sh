@@ -1,78 +1,177 @@
 #!/usr/bin/env bash
-# All GPU figures. The machine with the GPU needs neither Rust nor a network, so this comes in two steps:
+# Everything that smore does on a GPU, checked and measured. The machine with the GPU needs neither Rust nor a network.
 #
-#   SMORE_DATA=... benches/gpu.sh pack FOLDER    where the sources are: builds the program and the tests, and puts
-#                                                everything into FOLDER (some 40 MB)
-#   FOLDER/gpu.sh run [OUT] [PART...]            where the GPU is: needs its driver, NVRTC, and cuBLAS
+#   SMORE_DATA=... benches/gpu.sh pack FOLDER   here: builds the program and its tests, and leaves FOLDER/smore-gpu.tar.xz
 #
-# Parts, all by default: tests sanitizer kernels train single eval runs, and peers: the same steps in PyTorch, where python3, or
-# PEERS_PYTHON, has one that sees the GPU. OUT (default: FOLDER/out) gets gpu.jsonl and peers.jsonl, a JSON document a
-# line; table.txt and peers.txt, for people; and a log per part. A part that fails is told at the end and does not keep
-# the others from running.
+#   mkdir smore-gpu && tar -xf smore-gpu.tar.xz -C smore-gpu          there (or: python3 -m tarfile -e smore-gpu.tar.xz smore-gpu)
+#   smore-gpu/gpu.sh contact OUT [PART...]      at most 6 minutes, with named parts 3
+#   smore-gpu/gpu.sh recipes OUT SECONDS [NAME...]   trains query2box, betae and gqe as the reference does; goes on where it
+#                                               stopped when it is called again
+#
+# Parts of contact, in this order: environment (always; without driver, NVRTC and cuBLAS nothing else runs), parity (every
+# operation against float64), models (whole models), steps (the same bits twice, the CPU's losses), train, sampler, kernels,
+# peers (PyTorch beside smore), profile (ncu), memcheck, racecheck, synccheck. By name only: initcheck, single, eval, runs.
+#
+# OUT gets summary.txt (for people), gpu.jsonl (a JSON document a line; the first says which GPU, driver and commit) and
+# logs.tar.xz, each renewed after every part, and current.log, the log of the part at hand. A part that fails, hangs or is
+# missing does not keep the others from running; then the exit status is 1.
+#
+# Variables: CONTACT_SECONDS, all parts together; CONTACT_LIMIT, each part; CONTACT_SMALL=1, sizes for a driver that emulates
+# a GPU, without limits; PEERS_PYTHON, the interpreter with PyTorch [python3]; SMORE_CUDA_LIBS, folders of NVRTC and cuBLAS [those of
+# python3's packages].
 set -uo pipefail
-
-# All models; those without intersections are timed on chains. Single-hop training has every one of them.
-multi_hop="gqe query2box betae complex distmult rotate rescal tucker"
-chains="transe conve"
 here=$(cd "$(dirname "$0")" && pwd)
+
+order="parity models steps train sampler kernels peers profile memcheck racecheck synccheck"
+further="initcheck single eval runs"
+# Seconds that a part may take.
+declare -A limits=([environment]=50 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=110
+    [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
+# All models; those without intersections are trained on chains.
+multi_hop="gqe query2box complex betae rotate distmult rescal tucker"
+chains="transe conve"
+
+# ---- pack ----
+
+# The executable of a cargo command.
+executable() { cargo "$@" --message-format=json 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1; }
 
 pack() {
     set -e
-    local folder=$1 data=${SMORE_DATA:-$here/../../shared/data}
-    mkdir -p "$folder/tests" "$folder/configs"
-    folder=$(cd "$folder" && pwd)
+    mkdir -p "$1"
+    local folder data=${SMORE_DATA:-$here/../../shared/data} pack test dataset
+    folder=$(cd "$1" && pwd)
+    data=$(cd "$data" && pwd)
     cd "$here/.."
-    cargo build --release --locked --quiet
-    cp target/release/smore "$folder/"
-    cp benches/gpu.sh "$folder/"
-    mkdir -p "$folder/benches/peers"
-    cp benches/peers/*.py benches/peers/run.sh "$folder/benches/peers/"
-    cp configs/*.toml "$folder/configs/"
+    pack=$(mktemp -d)
+    trap 'rm -rf "$pack"' EXIT
+    mkdir -p "$pack"/{tests,configs,peers}
+    cp benches/gpu.sh benches/gpu_summary.py "$pack/"
+    cp benches/peers/*.py "$pack/peers/"
+    cp configs/*.toml "$pack/configs/"
+    cp "$(executable build --release --locked --bin smore)" "$pack/smore"
     for test in backend_parity model_gradients single_hop; do
-        cp "$(cargo test --locked --no-run --test "$test" --message-format=json 2>/dev/null |
-            sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)" "$folder/tests/$test"
+        cp "$(executable test --locked --no-run --test "$test")" "$pack/tests/$test"
     done
-    strip "$folder/smore" "$folder"/tests/*
+    strip "$pack/smore" "$pack"/tests/*
     # The graphs, imported; the machine with the GPU gets no data but these.
     for dataset in umls fb15k-237 codex-s; do
-        SMORE_CACHE="$folder/cache" SMORE_DATA=$data "$folder/smore" data info "$dataset" >/dev/null
-        cp -L "$(ls "$folder"/cache/graphs/"$dataset"-*.smore)" "$folder/$dataset.smore"
+        SMORE_CACHE=$pack/cache SMORE_DATA=$data "$pack/smore" data info "$dataset" >/dev/null
+        cp -L "$pack"/cache/graphs/"$dataset"-*.smore "$pack/$dataset.smore"
     done
-    rm -rf "$folder/cache"
-    git rev-parse --short HEAD >"$folder/commit"
-    du -sh "$folder"
+    rm -rf "$pack/cache"
+    git describe --always --dirty --abbrev=12 >"$pack/commit"
+    tar -C "$pack" -cf - . | xz -T0 -6 >"$folder/smore-gpu.tar.xz.new"
+    mv "$folder/smore-gpu.tar.xz.new" "$folder/smore-gpu.tar.xz"
+    ls -lh "$folder/smore-gpu.tar.xz" >&2
 }
 
-# Logs of a part go to a file; the last lines of a part that fails are shown.
-failed=()
-part() {
-    local name=$1
+# ---- parts ----
+
+# What the summary says of a part in its line.
+say() { echo "$*" >>"$work/note"; }
+
+need() {
+    local what
+    for what in "$@"; do
+        [[ -x $here/$what ]] || command -v "$what" >/dev/null || { say "missing: $what"; exit 1; }
+    done
+}
+
+# Adds a document of the program to gpu.jsonl, as row NAME.
+record() {
+    local name=$1 document
     shift
-    [[ " $parts " == *" $name "* ]] || return 0
-    printf '\n== %s\n' "$name"
-    if ! "$@" >"$out/$name.log" 2>&1; then
-        failed+=("$name")
-        tail -n 15 "$out/$name.log"
+    echo "+ smore $*" >&2
+    document=$("$here/smore" "$@" --json) || { say "$name failed"; return 1; }
+    add "$name" <<<"$document"
+}
+add() { tr -d '\n' | tr -s ' ' | sed "s/^{ */{\"part\": \"$part\", \"row\": \"$1\", /" >>"$out/gpu.jsonl"; echo >>"$out/gpu.jsonl"; }
+
+json_text() { printf '%s' "$1" | tr -d '"\\\n'; }
+
+part_environment() {
+    need smore
+    nvidia-smi 2>&1 || true
+    local devices gpu missing=() what
+    devices=$("$here/smore" devices --json) || { say "smore does not start"; return 1; }
+    echo "$devices"
+    gpu=$(sed -n 's/.*"name": "cuda:0".*/yes/p' <<<"$devices")
+    [[ $gpu ]] || missing+=("a GPU ($(sed -n 's/.*"no_gpu": "\(.*\)".*/\1/p' <<<"$devices"))")
+    if [[ $gpu ]]; then
+        for what in nvrtc cublas; do
+            grep -q "\"$what\": \"[0-9]" <<<"$devices" || missing+=("$(sed -n "s/.*\"$what\": \"\(.*\)\".*/\1/p" <<<"$devices")")
+        done
     fi
-}
-
-# Runs the program, adds its document to gpu.jsonl and shows the figures that matter.
-record() { "$here/smore" "$@" --json | tr -d '\n' | tr -s ' ' | tee -a "$out/gpu.jsonl" && echo >>"$out/gpu.jsonl"; }
-
-tests() {
-    "$here/tests/backend_parity" cuda:: --test-threads 4 && "$here/tests/model_gradients" gpu --test-threads 2 &&
-        "$here/tests/single_hop" gpu --test-threads 2
-}
-
-sanitizer() {
-    local tool
-    command -v compute-sanitizer || { echo "no compute-sanitizer"; return 1; }
-    for tool in memcheck racecheck initcheck; do
-        compute-sanitizer --tool "$tool" --error-exitcode 3 "$here/tests/backend_parity" cuda:: --test-threads 1 || return
+    if ((${#missing[@]})); then
+        say "missing: $(IFS=';'; echo "${missing[*]}")"
+        return 1
+    fi
+    local name clocks tool versions=""
+    name=$(sed -n 's/.*"description": "\(.*\)",/\1/p' <<<"$devices" | sed -n 2p)
+    clocks=$(nvidia-smi --query-gpu=driver_version,clocks.max.sm,clocks.max.mem,pcie.link.gen.current,pcie.link.width.current \
+        --format=csv,noheader 2>/dev/null | head -n 1)
+    for tool in nvcc ncu compute-sanitizer; do
+        versions+="$tool $("$tool" --version 2>/dev/null | grep -o '[0-9]*\.[0-9.]*[0-9]' | tail -n 1); "
     done
+    # The first step compiles the kernels.
+    local begun=$EPOCHREALTIME first
+    "$here/smore" bench steps "$here/umls.smore" --device cuda --dim 8 --steps 1 --json || { say "a training step failed"; return 1; }
+    first=$(awk "BEGIN { printf \"%.2f\", $EPOCHREALTIME - $begun }")
+    printf '{"benchmark": "environment", "commit": "%s", "date": "%s", "gpu": "%s", "driver": "%s", "clocks": "%s", "libraries": "%s", "cores": %s, "memory": "%s", "kernel": "%s", "tools": "%s", "first_step_seconds": %s}\n' \
+        "$(cat "$here/commit")" "$(date -u +%FT%TZ)" "$(json_text "$name")" \
+        "$(json_text "$(sed -n 's/.*"driver": "\(.*\)".*/\1/p' <<<"$devices")")" "$(json_text "$clocks")" \
+        "$(json_text "NVRTC $(sed -n 's/.*"nvrtc": "\(.*\)".*/\1/p' <<<"$devices"), cuBLAS $(sed -n 's/.*"cublas": "\(.*\)".*/\1/p' <<<"$devices")")" \
+        "$(nproc)" "$(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)" "$(uname -r)" "$(json_text "$versions")" \
+        "$first" >>"$out/gpu.jsonl"
+    say "$name; first step with compilation $first s"
 }
 
-kernels() { "$here/smore" bench kernels --device cuda | tee "$out/table.txt" && record bench kernels --device cuda; }
+# Runs GPU tests of a binary by a filter; fails where none ran or one was skipped.
+gpu_tests() {
+    local binary=$1 filter=$2 threads=$3 log=$work/$1.log status passed name
+    need "tests/$binary"
+    # Kept in a file of its own too: what failed is run again.
+    "$here/tests/$binary" "$filter" --test-threads "$threads" 2>&1 | tee "$log"
+    status=${PIPESTATUS[0]}
+    passed=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$log" | tail -n 1)
+    say "$binary: ${passed:-no} tests passed on the GPU"
+    if ((status != 0)); then
+        # A fault stops everything that comes after it on the GPU: alone, with each launch waited for, it has a name.
+        for name in $(sed -n '/^failures:$/,$p' "$log" | sed -n 's/^    \([a-z_0-9:]*\)$/\1/p' | sort -u | head -n 5); do
+            echo "== again, alone: $name"
+            CUDA_LAUNCH_BLOCKING=1 "$here/tests/$binary" --exact "$name" --test-threads 1 2>&1
+            say "$binary: FAILED $name, alone and blocking $([[ $? == 0 ]] && echo passed || echo failed)"
+        done
+        return 1
+    fi
+    ((${passed:-0} > 0)) && ! grep -q '^skipped: ' "$log"
+}
+
+part_parity() { gpu_tests backend_parity cuda:: 4; }
+part_models() {
+    local status=0
+    gpu_tests model_gradients gpu 2 || status=1
+    gpu_tests single_hop gpu 2 || status=1
+    return $status
+}
+
+# 20 steps on the GPU twice and on the CPU once.
+part_steps() {
+    need smore python3
+    local model options status=0 device worst
+    for model in $multi_hop $chains; do
+        options=(--model "$model" --dim 32 --batch-size 64 --negatives 96 --set training.learning_rate=0.01 --set model.hidden=48)
+        [[ " $chains " == *" $model "* ]] && options+=(--structures 1p:2,2p:2,3p:2)
+        for device in cuda:0 cuda cpu; do
+            "$here/smore" bench steps "$here/umls.smore" "${options[@]}" --device "$device" --json >"$work/steps-$device.json" ||
+                { say "$model failed on $device"; status=1; continue 2; }
+        done
+        worst=$(python3 "$here/gpu_summary.py" steps "$model" "$work"/steps-{cuda:0,cuda,cpu}.json 2>&1 >>"$out/gpu.jsonl") ||
+            { say "$model: ${worst##*$'\n'}"; status=1; }
+    done
+    return $status
+}
 
 # What differs from configs/throughput.toml for a model.
 options() {
@@ -80,106 +179,284 @@ options() {
         # Matrices of 400 x 400 for 474 relations are 76 million numbers; TuckER's core would be 64 million.
         rescal | tucker) echo --dim 100 ;;
         betae) echo --set model.gamma=60 ;;
+        transe | conve) echo --structures 1p:2,2p:2,3p:2 ;;
     esac
 }
 
-train() {
-    local model
-    for model in $multi_hop; do
-        # shellcheck disable=SC2046
-        record bench train "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            $(options "$model") --device cuda --seconds 10 --runs 3 || return
+# Rows of `bench train`: name, model, more options.
+train_rows() {
+    local row
+    while read -r row model more; do
+        # shellcheck disable=SC2046,SC2086
+        record "$row" bench train "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
+            $(options "$model") $more --device cuda $timing $sizes || failed=1
     done
-    for model in $chains; do
-        record bench train "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            --structures 1p:2,2p:2,3p:2 --device cuda --seconds 10 --runs 3 || return
-    done
+    return $failed
 }
+part_train() {
+    need smore
+    failed=0
+    train_rows <<'ROWS'
+gqe gqe
+query2box query2box
+complex complex
+betae betae
+betae-tf32 betae --math tf32
+rotate rotate
+distmult distmult
+gqe-4096 gqe --batch-size 4096
+ROWS
+}
+
+part_sampler() {
+    need smore
+    record sampler bench sample "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" \
+        --seconds "$([[ $small ]] && echo 0.1 || echo 1)" --warm-up 0.3 --runs 1
+}
+
+part_kernels() {
+    need smore
+    # shellcheck disable=SC2086
+    record kernels bench kernels --device cuda $([[ $small ]] && echo "$tiny")
+}
+
+part_peers() {
+    need "$python"
+    local arguments=(--smore "$here/smore" --graphs "$here" --out "$work/lines.jsonl" --limit "${seconds:-100}")
+    if [[ $small ]]; then arguments+=(--small --device cpu); else arguments+=(--device cuda); fi
+    "$python" -W ignore "$here/peers/gpu.py" "${arguments[@]}"
+}
+
+# Every kernel of two training steps, one after the other.
+part_profile() {
+    need smore ncu python3
+    local model status=0
+    for model in gqe betae; do
+        # shellcheck disable=SC2046
+        ncu --csv --page raw --print-units base --clock-control none --log-file "$work/ncu-$model.csv" --metrics \
+            gpu__time_duration.sum,launch__registers_per_thread,sm__warps_active.avg.pct_of_peak_sustained_active \
+            "$here/smore" bench steps "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
+            $(options "$model") --steps 2 --device cuda $sizes &&
+            python3 "$here/gpu_summary.py" profile "$model" 2 "$work/ncu-$model.csv" >>"$out/gpu.jsonl" || status=1
+    done
+    return $status
+}
+
+tiny="--queries 8 --negatives 16 --dim 16 --table 0.0001"
+# The kernels at a small size, then training steps with every kind of projection, score and loss.
+sanitize() {
+    need smore compute-sanitizer
+    local check=(compute-sanitizer --tool "$1" --error-exitcode 3) status=0 model
+    # shellcheck disable=SC2086
+    "${check[@]}" "$here/smore" bench kernels --device cuda $tiny >/dev/null || { say "bench kernels: FAILED"; status=1; }
+    local steps=(bench steps "$here/umls.smore" --dim 16 --batch-size 16 --negatives 16 --set model.hidden=16 --steps 2 --device cuda)
+    for model in query2box betae; do
+        "${check[@]}" "$here/smore" "${steps[@]}" --model "$model" || { say "steps of $model: FAILED"; status=1; }
+    done
+    "${check[@]}" "$here/smore" "${steps[@]}" --model conve --set training.objective=1vsall --set training.clip_norm=1 \
+        --set model.batch_norm=true || { say "steps of conve, 1vsall: FAILED"; status=1; }
+    return $status
+}
+part_memcheck() { sanitize memcheck; }
+part_racecheck() { sanitize racecheck; }
+part_synccheck() { sanitize synccheck; }
+part_initcheck() { sanitize initcheck; }
 
 # 1vsAll at the settings of configs/codex-s-complex.toml; then KvsAll, and with relation prediction and N3.
-single() {
-    local model config=$here/configs/codex-s-complex.toml
+part_single() {
+    need smore
+    local model dim config=$here/configs/codex-s-complex.toml status=0
     for model in $multi_hop $chains; do
         # Distances of 2,048 rows to 2,034 entities, and matrices: fewer columns.
-        record bench train "$here/codex-s.smore" --config "$config" --model "$model" \
-            --dim "$([[ $model == complex ]] && echo 256 || echo 128)" --device cuda --seconds 5 --runs 3 || return
+        dim=$([[ $model == complex ]] && echo 256 || echo 128)
+        # shellcheck disable=SC2086
+        record "1vsall-$model" bench train "$here/codex-s.smore" --config "$config" --model "$model" --dim "$dim" --device cuda \
+            $timing $single || status=1
     done
-    record bench train "$here/codex-s.smore" --config "$config" --set training.objective=kvsall \
-        --device cuda --seconds 5 --runs 3 || return
-    record bench train "$here/codex-s.smore" --config "$here/configs/codex-s-complex-rp.toml" --dim 1000 \
-        --device cuda --seconds 5 --runs 3
+    # shellcheck disable=SC2086
+    record kvsall-complex bench train "$here/codex-s.smore" --config "$config" --set training.objective=kvsall --device cuda \
+        $timing $single || status=1
+    # shellcheck disable=SC2086
+    record 1vsall-complex-rp bench train "$here/codex-s.smore" --config "$here/configs/codex-s-complex-rp.toml" --dim 1000 \
+        --device cuda $timing $single || status=1
+    return $status
 }
 
-eval_() {
-    local model
-    for model in $multi_hop; do
-        # shellcheck disable=SC2046
-        record bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            $(options "$model") --structures 2i --device cuda --seconds 3 --runs 3 --warm-up 1 || return
+part_eval() {
+    need smore
+    local model status=0
+    for model in $multi_hop $chains; do
+        # shellcheck disable=SC2046,SC2086
+        record "eval-$model" bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
+            $(options "$model") --structures "$([[ " $chains " == *" $model "* ]] && echo 2p || echo 2i)" --device cuda \
+            $timing $sizes || status=1
     done
-    for model in $chains; do
-        record bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            --structures 2p --device cuda --seconds 3 --runs 3 --warm-up 1 || return
-    done
+    return $status
 }
 
-# Whole runs on both devices: their metrics must agree within the noise of seeds.
-runs() {
-    local device model
-    cd "$out"
-    for device in cuda cpu; do
-        "$here/smore" train "$here/umls.smore" --device "$device" --run-dir "$out/runs/umls-$device" || return
-        for model in gqe query2box; do
-            "$here/smore" train "$here/codex-s.smore" --device "$device" --model "$model" \
-                --run-dir "$out/runs/codex-s-$model-$device" || return
-        done
+# Whole runs on the GPU; their metrics must be those of the CPU (README.md) within the noise of seeds.
+part_runs() {
+    need smore
+    local status=0 model
+    rm -rf "$work/runs"
+    # shellcheck disable=SC2086
+    record run-umls train "$here/umls.smore" --device cuda --run-dir "$work/runs/umls" $short || status=1
+    for model in gqe query2box; do
+        # shellcheck disable=SC2086
+        record "run-codex-s-$model" train "$here/codex-s.smore" --device cuda --model "$model" \
+            --run-dir "$work/runs/codex-s-$model" $short || status=1
     done
-    grep -h '"mrr"' "$out"/runs/*/test.json >/dev/null
-    rm -f "$out"/runs/*/*.safetensors "$out"/runs/*/graph.smore
+    return $status
 }
 
-# One round: nobody else is on the GPU.
-peers() {
-    local python=${PEERS_PYTHON:-python3}
-    "$python" -W ignore -c 'import torch; assert torch.cuda.is_available()' || {
-        echo "peers skipped: $python has no PyTorch that sees the GPU; name another interpreter by PEERS_PYTHON" |
-            tee "$out/peers.txt"
-        return 0
-    }
-    PEERS_PYTHON=$python PEERS_WORK=$out/peers SMORE=$here/smore "$here/benches/peers/run.sh" --device cuda \
-        --graphs "$here" --rounds 1 --seconds 3 --out "$out/peers.jsonl" | tee "$out/peers.txt"
+# ---- contact ----
+
+# Renews what OUT holds. The table of parts is ours; what was measured is told by Python, where there is one.
+renew() {
+    {
+        echo "smore on a GPU: commit $(cat "$here/commit" 2>/dev/null), $(date -u +%FT%TZ), $(($(date +%s) - begun)) s of at most $total"
+        echo
+        cat "$work/status"
+        echo
+        timeout 20 python3 "$here/gpu_summary.py" summary "$out/gpu.jsonl" 2>&1
+    } >"$out/summary.txt.new"
+    mv "$out/summary.txt.new" "$out/summary.txt"
+    if command -v xz >/dev/null; then
+        tar -C "$work" -cJf "$out/logs.tar.xz.new" logs
+    else
+        (cd "$work" && python3 -m tarfile -c logs.tar.xz logs && mv logs.tar.xz "$out/logs.tar.xz.new")
+    fi && mv "$out/logs.tar.xz.new" "$out/logs.tar.xz"
 }
 
-run() {
-    out=${1:-$here/out}
-    shift || true
-    parts=${*:-tests kernels train single eval runs peers sanitizer}
+# Runs a part in a process group of its own, at most so many seconds.
+run_part() {
+    local name=$1 allowed=$2 start status result
+    start=$(date +%s)
+    : >"$work/note"
+    rm -f "$work/lines.jsonl"
+    timeout -k 3 "$allowed" bash "$here/gpu.sh" part "$name" "$allowed" "$out" "$work" >"$out/current.log" 2>&1 </dev/null
+    status=$?
+    cp "$out/current.log" "$work/logs/$name.log"
+    [[ -f $work/lines.jsonl ]] && cat "$work/lines.jsonl" >>"$out/gpu.jsonl"
+    case $status in
+        0) result=passed ;;
+        124 | 137) result="stopped after $allowed s" ;;
+        *) result="FAILED ($status)" ;;
+    esac
+    note "$name" "$result" "$(($(date +%s) - start))" "$(paste -sd ';' "$work/note" | sed 's/;/; /g')"
+    if ((status != 0)); then
+        failed+=("$name")
+        sed 's/^/            /' <(tail -n 6 "$out/current.log" | cut -c 1-200) >>"$work/status"
+    fi
+    return $status
+}
+note() { printf '%-12s %-18s %4s s  %s\n' "$1" "$2" "$3" "$4" | tee -a "$work/status"; }
+
+contact() {
+    local name known="environment $order $further"
+    out=$1
+    shift
+    for name in "$@"; do
+        [[ " $known " == *" $name "* ]] || { echo "there is no part $name: choose from $known" >&2; exit 2; }
+    done
+    begun=$(date +%s)
+    total=${CONTACT_SECONDS:-$([[ $small ]] && echo 100000 || { (($#)) && echo 170 || echo 350; })}
     mkdir -p "$out"
-    export SMORE_CACHE=$out/cache
-    "$here/smore" devices | tee "$out/devices.txt"
-    printf '{"commit": "%s", "date": "%s", "devices": %s}\n' "$(cat "$here/commit")" "$(date -I)" \
-        "$("$here/smore" devices --json | tr -d '\n' | tr -s ' ')" >"$out/gpu.jsonl"
-    part tests tests
-    part kernels kernels
-    part train train
-    part single single
-    part eval eval_
-    part runs runs
-    part peers peers
-    part sanitizer sanitizer
-    [[ -f $out/table.txt ]] && cat "$out/table.txt"
-    [[ -f $out/peers.txt ]] && cat "$out/peers.txt"
-    grep -ho '"\(queries\|triples\|pairs\)_per_second": [0-9.]*\|"benchmark": "[a-z]*"\|"name": "[a-z0-9]*"' "$out/gpu.jsonl" | tr '\n' ' '
+    out=$(cd "$out" && pwd)
+    work=$(mktemp -d)
+    mkdir "$work/logs"
+    : >"$work/status"
+    : >"$out/gpu.jsonl"
+    failed=()
+    export SMORE_CACHE=${SMORE_CACHE:-$work/cache} SMORE_REQUIRE_GPU=1
+    if [[ -z ${SMORE_CUDA_LIBS:-} ]]; then
+        SMORE_CUDA_LIBS=$(timeout 10 python3 "$here/gpu_summary.py" libraries 2>/dev/null)
+        export SMORE_CUDA_LIBS
+        [[ $SMORE_CUDA_LIBS ]] || unset SMORE_CUDA_LIBS
+    fi
+    local left allowed
+    # shellcheck disable=SC2086
+    for name in environment $( (($#)) && echo "$*" || echo $order); do
+        [[ $name == environment && -s $work/status ]] && continue
+        # What is left, but for the time to stop a part and to write.
+        left=$((total - ($(date +%s) - begun) - 6))
+        allowed=${CONTACT_LIMIT:-$([[ $small ]] && echo 100000 || echo "${limits[$name]}")}
+        ((allowed > left)) && allowed=$left
+        if ((allowed < 2)); then
+            note "$name" "not run" 0 "no time was left"
+            failed+=("$name")
+            continue
+        fi
+        if ! run_part "$name" "$allowed" && [[ $name == environment ]]; then
+            renew
+            break
+        fi
+        renew
+    done
+    renew
+    rm -rf "$out/current.log" "$work"
     echo
+    cat "$out/summary.txt"
     if ((${#failed[@]})); then
-        echo "FAILED: ${failed[*]} (logs in $out)"
+        echo "FAILED: ${failed[*]}; see $out/summary.txt and $out/logs.tar.xz"
         exit 1
     fi
     echo "all parts passed; results in $out"
 }
 
+# ---- recipes ----
+
+# Trains for a time, which is shared by the recipes; what is not done stays in runs/ beside this script, and the next
+# call goes on with it.
+recipes() {
+    out=$1 seconds=$2
+    shift 2
+    local names=(${*:-query2box betae gqe}) name share status run end left=$# document
+    for name in "${names[@]}"; do
+        [[ -f $here/configs/fb15k-237-$name.toml ]] || { echo "there is no recipe $name" >&2; exit 2; }
+    done
+    mkdir -p "$out" "$here/runs"
+    out=$(cd "$out" && pwd)
+    part=recipes left=${#names[@]} end=$(($(date +%s) + seconds))
+    export SMORE_CACHE=${SMORE_CACHE:-$here/cache}
+    for name in "${names[@]}"; do
+        run=$here/runs/$name
+        # Of its share, a run that is stopped needs some seconds to be saved and evaluated.
+        share=$(((end - $(date +%s)) / left))
+        left=$((left - 1))
+        [[ -f $run/test.json ]] && { echo "$name is done" && continue; }
+        ((share > 30)) || { echo "$name: no time was left"; continue; }
+        local arguments=(train "$here/fb15k-237.smore" --config "$here/configs/fb15k-237-$name.toml" --run-dir "$run")
+        [[ -f $run/state.safetensors ]] && arguments=(train --resume "$run")
+        rm -rf "$run.new"
+        timeout -s INT -k 60 $((share - 25)) "$here/smore" "${arguments[@]}" --device cuda 2>&1 | tee -a "$here/runs/$name.log" | tail -n 40
+        # Also where the run is not done: of its best model so far.
+        document=$(timeout -k 5 25 "$here/smore" eval "$run" --device cuda --json) && {
+            printf '{"benchmark": "recipe", "recipe": "%s", "commit": "%s", "done": %s, "progress": %s, "report": %s}\n' "$name" "$(cat "$here/commit")" \
+                "$([[ -f $run/test.json ]] && echo true || echo false)" "$(grep '"train"' "$run/metrics.jsonl" | tail -n 1)" \
+                "$(tr -d '\n' <<<"$document" | tr -s ' ')" >>"$out/recipes.jsonl"
+            "$here/smore" eval "$run" --device cuda | tee "$out/$name.txt"
+        }
+        tar -C "$here/runs" -cf - $(cd "$here/runs" && ls -d ./*.log ./*/{config.toml,metrics.jsonl,report.html,test.json} 2>/dev/null) |
+            { command -v xz >/dev/null && xz || cat; } >"$out/recipes.tar.xz"
+    done
+}
+
+small=${CONTACT_SMALL:-}
+python=${PEERS_PYTHON:-python3}
+timing="--seconds 1.5 --runs 3 --warm-up 0.7" sizes="" single="" short=""
+if [[ $small ]]; then
+    timing="--seconds 0 --runs 1 --warm-up 0"
+    sizes="--dim 8 --batch-size 16 --negatives 16 --set model.hidden=8 --set evaluation.queries=4"
+    single="--dim 8 --batch-size 8 --set model.hidden=8"
+    short="--dim 8 --batch-size 16 --negatives 16 --steps 20 --set evaluation.queries=4 --set evaluation.valid_queries=4 --set evaluation.link_prediction=false"
+fi
+
 case ${1:-} in
     pack) pack "${2:?a folder}" ;;
-    run) shift && run "$@" ;;
-    *) sed -n '2,12p' "$0" ;;
+    contact) shift && contact "${1:?a folder for the results}" "${@:2}" ;;
+    recipes) shift && recipes "$@" ;;
+    # One part, as `contact` runs it.
+    part) part=$2 seconds=$3 out=$4 work=$5 && "part_$2" ;;
+    *) sed -n '2,/^set -/p' "$0" | sed '$d; s/^# \{0,1\}//' && exit 2 ;;
 esac

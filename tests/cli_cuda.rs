@@ -22,9 +22,9 @@ impl Machine {
         Some(Machine { folder: common::Folder::in_memory(), libraries: libraries.into() })
     }
 
-    /// The same machine without the compiler of kernels.
-    fn without_compiler(mut self) -> Self {
-        self.libraries.truncate(1);
+    /// The same machine with the driver and this many of the other libraries: the compiler of kernels, then cuBLAS.
+    fn with_libraries(mut self, others: usize) -> Self {
+        self.libraries.truncate(1 + others);
         self
     }
 
@@ -105,10 +105,56 @@ fn devices_lists_the_gpu_and_what_it_needs() {
             .and(predicate::str::contains("Emulated GPU"))
             .and(predicate::str::contains("9.0"))
             .and(predicate::str::contains("nvrtc: 13.0"))
-            .and(predicate::str::contains("pip install nvidia-cublas")),
+            .and(predicate::str::contains("cublas: 13.0")),
     );
     let document = report(&machine.smore(&["devices", "--json"]).assert().success().get_output().stdout);
     assert_eq!(document["devices"][1]["compute_capability"], "9.0");
+}
+
+#[test]
+fn a_missing_cublas_is_told_and_training_goes_on() {
+    let Some(machine) = Machine::new() else { return };
+    let machine = machine.with_libraries(1);
+    let missing = predicate::str::contains("pip install nvidia-cublas");
+    machine.smore(&["devices"]).assert().success().stdout(missing.clone());
+    let steps = ["bench", "steps", "umls", "--dim", "4", "--steps", "2", "--device", "cuda"];
+    let warning = predicate::str::contains("warning: matrix products use a kernel of smore's own");
+    machine.smore(&steps).assert().success().stderr(warning.and(missing));
+}
+
+/// Checksum of the tables after some steps with a network.
+fn weights(machine: &Machine, more: &[&str]) -> String {
+    let mut steps = machine.smore(&["bench", "steps", "umls", "--dim", "8", "--json", "--structures", "2i"]);
+    steps.args(["--steps", "4", "--batch-size", "8", "--negatives", "8", "--device", "cuda"]).args(more);
+    report(&steps.assert().success().get_output().stdout)["weights_checksum"].as_str().unwrap().to_string()
+}
+
+#[test]
+fn the_precision_of_matrix_products_reaches_the_gpu() {
+    let Some(machine) = Machine::new() else { return };
+    let fp32 = weights(&machine, &[]);
+    let tf32 = weights(&machine, &["--math", "tf32"]);
+    assert_ne!(fp32, tf32);
+    assert_eq!(tf32, weights(&machine, &["--set", "training.math=tf32"]));
+    assert_eq!(fp32, weights(&machine, &["--math", "fp32"]));
+}
+
+#[test]
+fn a_run_keeps_its_precision_when_it_is_resumed() {
+    let Some(machine) = Machine::new() else { return };
+    let mut arguments = train("cuda", "gqe", "run");
+    arguments.extend(["--math", "tf32"]);
+    machine.smore(&arguments).assert().success();
+    let config = std::fs::read_to_string(machine.path("run").join("config.toml")).unwrap();
+    assert!(config.contains("math = \"tf32\""), "{config}");
+    let resume = ["train", "--resume", "run", "--steps", "44", "--device", "cuda"];
+    machine.smore(&resume).assert().success().stderr(predicate::str::contains("TF32"));
+    let mut other = machine.smore(&resume);
+    other
+        .args(["--math", "fp32"])
+        .assert()
+        .failure()
+        .stderr(predicate::str::contains("--resume goes on with"));
 }
 
 #[test]
@@ -159,7 +205,7 @@ fn what_keeps_a_gpu_from_use_is_told_and_auto_falls_back_to_the_cpu() {
         &[("FAKE_CUDA_MEMORY", "1000000")],
         "out of memory on Emulated GPU: 0.03 GiB are needed",
     );
-    let machine = machine.without_compiler();
+    let machine = machine.with_libraries(0);
     check_unfit(&machine, &[], "pip install nvidia-cuda-nvrtc");
     let machine = Machine { libraries: vec![Path::new("/nowhere").into()], ..machine };
     check_unfit(&machine, &[], "no NVIDIA driver was found");
@@ -179,12 +225,24 @@ fn a_number_beyond_the_last_gpu_is_refused() {
 }
 
 #[test]
-fn memory_that_runs_out_later_is_an_error_that_leaves_no_run() {
+fn a_run_that_does_not_fit_the_gpu_is_refused_and_leaves_no_run() {
     let Some(machine) = Machine::new() else { return };
-    let mut run = machine.smore(&train("cuda", "query2box", "run"));
-    run.args(["--set", "model.dim=3000"]).env("FAKE_CUDA_MEMORY", (40 << 20).to_string());
-    run.assert().failure().stderr(predicate::str::contains("out of memory on Emulated GPU"));
-    assert!(!machine.path("run").exists());
+    let run = |memory: usize| {
+        let mut run = machine.smore(&train("cuda", "query2box", "run"));
+        run.args(["--set", "model.dim=3000"]).env("FAKE_CUDA_MEMORY", (memory << 20).to_string());
+        let told = String::from_utf8(run.assert().failure().get_output().stderr.clone()).unwrap();
+        assert!(!machine.path("run").exists());
+        told
+    };
+    // By the plan, before anything is allocated.
+    let told = run(60);
+    assert!(told.contains("of the GPU's memory and it has 62.9 MB"), "{told}");
+    // By the driver: the plan does not count the workspace of matrix products.
+    let needed =
+        |told: &str| told.split("this run needs ").nth(1).unwrap().split(' ').next().unwrap().to_string();
+    let megabytes: f64 = needed(&told).parse().unwrap();
+    let told = run((megabytes / 1.048_576).ceil() as usize + 8);
+    assert!(told.contains("out of memory on Emulated GPU"), "{told}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! All operations work on row-major matrices inside device buffers ([`Mat`], [`MatMut`]). A backend
 //! knows nothing of queries or graphs. Lengths and ranges are checked where a view is made and where
 //! an operation starts; a violation is a bug of the caller and panics. Operations return nothing: an
-//! asynchronous device reports its errors at the next [`Backend::download`].
+//! asynchronous device reports its errors at the next call that returns a `Result`.
 
 pub mod cpu;
 pub mod cuda;
@@ -161,6 +161,19 @@ pub enum Elementwise {
     BetaParameter,
     /// 1 / x.
     Reciprocal,
+}
+
+/// The precision of matrix products.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Math {
+    /// Factors and sums of 32 bits.
+    #[default]
+    Fp32,
+    /// On a GPU, factors with TF32's 10-bit mantissas and sums of 32 bits, by tensor cores; elsewhere as fp32.
+    Tf32,
 }
 
 /// Added to variances by which rows are normalised.
@@ -396,6 +409,42 @@ pub struct RankCount {
     pub equal: u32,
 }
 
+/// What was asked of a device since it was opened, and how long the host waited for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Counters {
+    /// Kernels.
+    pub launches: u64,
+    /// Matrix products by a library, which launches kernels of its own.
+    pub products: u64,
+    /// Copies to the device.
+    pub uploads: u64,
+    /// Bytes of them.
+    pub uploaded_bytes: u64,
+    /// Seconds in which the host waited for memory to put a copy in, because the device was behind.
+    pub upload_wait_seconds: f64,
+    /// Seconds in which the host waited for numbers from the device.
+    pub download_wait_seconds: f64,
+}
+
+impl std::ops::Sub for Counters {
+    type Output = Counters;
+
+    fn sub(self, before: Counters) -> Counters {
+        Counters {
+            launches: self.launches - before.launches,
+            products: self.products - before.products,
+            uploads: self.uploads - before.uploads,
+            uploaded_bytes: self.uploaded_bytes - before.uploaded_bytes,
+            upload_wait_seconds: self.upload_wait_seconds - before.upload_wait_seconds,
+            download_wait_seconds: self.download_wait_seconds - before.download_wait_seconds,
+        }
+    }
+}
+
+/// A moment on a device's own clock: see [`Backend::moment`].
+#[derive(Debug)]
+pub struct Moment(pub(crate) u64);
+
 /// The operations.
 pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     /// What buffers hold.
@@ -404,6 +453,8 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     type Buffer: Send + Sync + std::fmt::Debug;
     /// 32-bit row numbers, offsets or mask words on the device.
     type Index: Send + Sync + std::fmt::Debug;
+    /// Scalars on their way from the device.
+    type Reading: Send + std::fmt::Debug;
 
     /// Device and instruction set, for people.
     fn describe(&self) -> String;
@@ -411,6 +462,26 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     /// Whether operations run on the host's cores, which other threads then take from them.
     fn on_host(&self) -> bool {
         true
+    }
+
+    /// Bytes of the device's own memory; `None` where it works in the host's.
+    fn memory(&self) -> Option<u64> {
+        None
+    }
+
+    /// What was asked of the device so far; zeros where nothing stands between it and the host.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    /// The moment at which everything that was asked for so far is done; `None` where the device has no clock.
+    fn moment(&self) -> Result<Option<Moment>> {
+        Ok(None)
+    }
+
+    /// Seconds between two moments; waits for the second.
+    fn seconds_between(&self, from: Moment, to: Moment) -> Result<f64> {
+        unreachable!("{from:?} and {to:?} are of a device with a clock")
     }
 
     // Memory.
@@ -428,6 +499,15 @@ pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {
     }
     /// Copies host scalars to `buffer[offset..]`.
     fn upload(&self, data: &[Self::Scalar], buffer: &mut Self::Buffer, offset: usize) -> Result<()>;
+    /// Replaces the first scalars of a buffer; those behind them may be anything then. Other than with [`Backend::upload`],
+    /// a device may copy while it still works on the old ones.
+    fn replace(&self, data: &[Self::Scalar], buffer: &mut Self::Buffer) -> Result<()> {
+        self.upload(data, buffer, 0)
+    }
+    /// Starts to copy `len` scalars of `buffer[offset..]` to the host, as they are after all operations so far.
+    fn read(&self, buffer: &Self::Buffer, offset: usize, len: usize) -> Result<Self::Reading>;
+    /// What a reading has read; waits for it.
+    fn finish(&self, reading: Self::Reading) -> Result<Vec<Self::Scalar>>;
     /// Copies `buffer[offset..]` to host scalars; waits for what was started before.
     fn download(&self, buffer: &Self::Buffer, offset: usize, out: &mut [Self::Scalar]) -> Result<()>;
     /// An index with these numbers.

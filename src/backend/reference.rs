@@ -188,6 +188,7 @@ impl Backend for Reference {
     type Scalar = f64;
     type Buffer = Buffer;
     type Index = Vec<u32>;
+    type Reading = Vec<f64>;
 
     fn describe(&self) -> String {
         "reference (float64, one thread)".into()
@@ -208,6 +209,14 @@ impl Backend for Reference {
     fn upload(&self, data: &[f64], buffer: &mut Buffer, offset: usize) -> Result<()> {
         buffer[offset..][..data.len()].copy_from_slice(data);
         Ok(())
+    }
+
+    fn read(&self, buffer: &Buffer, offset: usize, len: usize) -> Result<Vec<f64>> {
+        Ok(buffer.as_slice()[offset..][..len].to_vec())
+    }
+
+    fn finish(&self, reading: Vec<f64>) -> Result<Vec<f64>> {
+        Ok(reading)
     }
 
     fn download(&self, buffer: &Buffer, offset: usize, out: &mut [f64]) -> Result<()> {

@@ -4,7 +4,6 @@ use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::error::Error;
 use crate::eval::{ModelScorer, QueryOptions, Scorer, cache};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
@@ -12,13 +11,10 @@ use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::process;
 use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Rejection, StructureStats};
-use crate::table::{Table, bytes, count};
-use crate::train::pace::Rate;
-use crate::train::run::{Usage, sampler_options};
-use crate::train::{Learner, RunPlan, tables};
+use crate::table::{Table, count};
+use crate::train::run::sampler_options;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +28,12 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     /// Training steps, sampling and optimizer included
-    Train(TrainArgs),
+    ///
+    /// With what a step spends its time on, in microseconds (`step` in JSON): waiting for a batch; asking the device for its
+    /// operations, on the CPU doing them; waiting for memory to copy a batch to the GPU from, because the GPU is behind;
+    /// waiting for losses. On a GPU also kernels launched and library products a step, copies and bytes to the GPU, and the
+    /// GPU's time: the median of every 16th step between two events, which includes pauses in which the GPU waits for the host.
+    Train(super::bench_train::Args),
     /// Full-ranking evaluation of test queries by an untrained model
     Eval(EvalArgs),
     /// Drawing of training batches, without a model
@@ -57,32 +58,21 @@ enum BenchCommand {
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug, clap::Args)]
-struct Timing {
+pub(super) struct Timing {
     /// Seconds of each run
     #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = parse_seconds, allow_negative_numbers = true)]
-    seconds: f64,
+    pub seconds: f64,
     /// Seconds before the first run
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = parse_seconds, allow_negative_numbers = true)]
-    warm_up: f64,
+    pub warm_up: f64,
     /// Number of runs; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5)]
-    runs: usize,
+    pub runs: usize,
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.ok_or_else(|| "expected seconds, from 0 to 86400".into())
-}
-
-/// Arguments of `smore bench train`.
-#[derive(Debug, clap::Args)]
-struct TrainArgs {
-    #[command(flatten)]
-    config: ConfigArgs,
-    #[command(flatten)]
-    timing: Timing,
-    #[command(flatten)]
-    device: DeviceArgs,
 }
 
 /// Arguments of `smore bench eval`.
@@ -108,8 +98,12 @@ struct SampleArgs {
 /// Runs `smore bench`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.command {
-        BenchCommand::Train(args) => on!(args.device.open(global)?, backend => train(backend, args, global)),
-        BenchCommand::Eval(args) => on!(args.device.open(global)?, backend => eval(backend, args, global)),
+        BenchCommand::Train(args) => super::bench_train::run(args, global),
+        BenchCommand::Eval(args) => {
+            let config = args.config.resolve()?.explicit();
+            let device = args.device.open(config.training.math, global)?;
+            on!(device, backend => eval(backend, config, args.timing, global))
+        }
         BenchCommand::Sample(args) => sample(args, global),
         BenchCommand::Steps(args) => super::bench_steps::run(args, global),
         BenchCommand::Kernels(args) => super::bench_kernels::run(args, global),
@@ -117,7 +111,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 }
 
 /// The middle of the sorted values.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
@@ -141,79 +135,7 @@ fn rates(timing: Timing, mut body: impl FnMut() -> anyhow::Result<usize>) -> any
     (0..timing.runs.max(1)).map(|_| rate(timing.seconds, &mut body)).collect()
 }
 
-fn train<B: Backend>(backend: B, args: TrainArgs, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?.explicit();
-    let graph = Arc::new(global.open(&config.data.dataset)?);
-    let model = model::create(&config.model)?;
-    let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
-    // Rows in a file are kept with what is derived from the graph, and lose their name as soon as they are made: they go
-    // when the process ends, however it ends.
-    let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
-    std::fs::create_dir_all(&cache).map_err(Error::io(&cache))?;
-    let path = cache.join(format!("bench-{}.table", std::process::id()));
-    let (weights, mut rows) = tables::start(&backend, &*model, &graph, &config, &path)?;
-    if rows.is_some() {
-        std::fs::remove_file(&path).map_err(Error::io(&path))?;
-    }
-    let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
-    // Steps, and what was trained in them.
-    let (step, total, mut loss) = (Cell::new(0), Cell::new(0), 0.0);
-    let mut one = || -> anyhow::Result<usize> {
-        step.set(step.get() + 1);
-        let trained = learner.step(&mut rows, config.training.learning_rate, step.get(), true)?;
-        if learner.is_full() {
-            loss = learner.losses()?.pop().unwrap_or(loss);
-        }
-        total.set(total.get() + trained);
-        Ok(trained)
-    };
-    rate(args.timing.warm_up, &mut one)?;
-    let (before, first, faults) = (process::cpu_time(), total.get(), process::page_faults());
-    let runs: Vec<f64> = (0..args.timing.runs.max(1))
-        .map(|_| rate(args.timing.seconds, &mut one))
-        .collect::<Result<_, _>>()?;
-    // Of fewer steps than fill the trainer's window the losses are still there.
-    loss = learner.losses()?.pop().unwrap_or(loss);
-    let cpu = (process::cpu_time() - before).as_secs_f64();
-    let rate = Rate::new(config.training.objective, median(&runs));
-    let mut usage = Usage { rate, ..Usage::default() };
-    usage.look(faults);
-    // The workers' clock has run since the start: their share of the work is the same throughout.
-    let sampling = learner.sampling_cpu_seconds() / process::cpu_time().as_secs_f64();
-    let (unit, per_cpu_second) = (rate.unit(), (total.get() - first) as f64 / cpu);
-    let document = json!({
-        "benchmark": "train",
-        (format!("{unit}_per_second")): median(&runs),
-        (format!("{unit}_per_cpu_second")): per_cpu_second,
-        "runs": runs,
-        "sampling_share_of_cpu": sampling,
-        "loss": loss,
-        "steps": step.get(),
-        "peak_resident_bytes": process::peak_resident_bytes(),
-        "table_bytes": plan.table_bytes,
-        "usage": usage,
-        "device": plan.device,
-        "config": config,
-    });
-    let (per_second, per_cpu) = (format!("{unit} per second"), format!("{unit} per CPU second"));
-    let rows = [
-        (per_second.as_str(), count(median(&runs).round() as u64)),
-        ("runs", runs.iter().map(|r| count(r.round() as u64)).collect::<Vec<_>>().join(", ")),
-        (per_cpu.as_str(), count(per_cpu_second.round() as u64)),
-        ("sampling share of CPU time", format!("{:.1} %", 100.0 * sampling)),
-        ("peak resident memory", process::peak_resident_bytes().map_or("-".into(), bytes)),
-        ("of it now allocated", bytes(usage.anonymous_bytes)),
-        ("of it now mapped", bytes(usage.mapped_bytes)),
-        (
-            "page faults",
-            format!("{} minor, {} major", count(usage.page_faults.minor), count(usage.page_faults.major)),
-        ),
-    ];
-    show(global, &document, &format!("train {} on {}", plan.model, plan.dataset), &rows)
-}
-
-fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?.explicit();
+fn eval<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global) -> anyhow::Result<()> {
     let graph = global.open(&config.data.dataset)?;
     let model = model::create(&config.model)?;
     let mut weights = Weights::zeros(&backend, &*model, graph.num_entities(), graph.num_relations(), None)?;
@@ -235,7 +157,7 @@ fn eval<B: Backend>(backend: B, args: EvalArgs, global: &Global) -> anyhow::Resu
     let mut rows = Vec::new();
     for group in set.groups.iter().filter(|group| !group.is_empty()) {
         let mut ranked = 0;
-        let runs = rates(args.timing, || {
+        let runs = rates(timing, || {
             ranked = scorer.rank(&group.all())?.len();
             Ok(group.len())
         })?;

@@ -42,13 +42,16 @@ pub struct Args {
     /// 0.25 on the CPU]
     #[arg(long, value_name = "GB")]
     table: Option<f64>,
+    /// Precision of matrix products on a GPU
+    #[arg(long, value_enum, value_name = "MATH", default_value = "fp32")]
+    math: Math,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 /// Runs `smore bench kernels`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    match args.device.open(global)? {
+    match args.device.open(args.math, global)? {
         Opened::Cpu(backend) => bench(backend, None, args.table.unwrap_or(0.25), &args, global),
         Opened::Cuda(backend) => {
             let ceilings = ceilings::measure(&backend)?;

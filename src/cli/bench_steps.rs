@@ -39,15 +39,15 @@ const STEPS: u64 = 20;
 
 /// Runs `smore bench steps`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    on!(args.device.open(global)?, backend => steps(backend, args, global))
-}
-
-fn steps<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<()> {
     let mut config = args.config.resolve()?.explicit();
     if args.config.steps.is_none() && args.config.epochs.is_none() {
         config.training.epochs = None;
         config.training.steps = Some(STEPS);
     }
+    on!(args.device.open(config.training.math, global)?, backend => steps(backend, config, args, global))
+}
+
+fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) -> anyhow::Result<()> {
     let graph = Arc::new(global.open(&config.data.dataset)?);
     let model = model::create(&config.model)?;
     let plan = RunPlan::new(&backend, &*model, &graph, &config)?;

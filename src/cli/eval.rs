@@ -63,7 +63,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     // Nothing is lost by Ctrl-C here: it ends the process.
     static NEVER: AtomicBool = AtomicBool::new(false);
-    let (report, meta) = on!(args.device.open(global)?, backend =>
+    let (report, meta) = on!(args.device.open(config.training.math, global)?, backend =>
         evaluate::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &NEVER, &mut Notes)
     )?;
     if global.json {

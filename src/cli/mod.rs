@@ -9,6 +9,7 @@
 pub mod bench;
 pub mod bench_kernels;
 pub mod bench_steps;
+pub mod bench_train;
 pub mod data;
 pub mod data_export;
 pub mod data_generate;

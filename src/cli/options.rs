@@ -1,7 +1,7 @@
 //! Flags that several subcommands share: the configuration, the device.
 
 use super::{Global, note};
-use crate::backend::{Cpu, Cuda};
+use crate::backend::{Cpu, Cuda, Math};
 use crate::config::{Config, TableKind};
 use crate::dataset::Cache;
 use crate::error::Result;
@@ -47,6 +47,9 @@ pub struct ConfigArgs {
     /// Entity rows in memory, or in a mapped file of the run folder that may be larger than memory [default: memory]
     #[arg(long, value_enum, value_name = "WHERE")]
     pub table: Option<TableKind>,
+    /// Precision of matrix products on a GPU; tf32 is faster and less exact [default: fp32]
+    #[arg(long, value_enum, value_name = "MATH")]
+    pub math: Option<Math>,
     /// Any option of the configuration; can be given again
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
@@ -72,6 +75,8 @@ impl ConfigArgs {
             self.table.map(|table| {
                 format!("training.table={}", if table == TableKind::File { "file" } else { "memory" })
             }),
+            self.math
+                .map(|math| format!("training.math={}", if math == Math::Tf32 { "tf32" } else { "fp32" })),
         ];
         flags.into_iter().flatten().chain(self.set.iter().cloned()).collect()
     }
@@ -89,9 +94,6 @@ pub struct DeviceArgs {
     /// Device: auto (a GPU where there is one), cpu, cuda or cuda:N (see `smore devices`)
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
     device: Device,
-    /// On a GPU, let networks multiply with TF32 (10-bit mantissas): faster, less exact
-    #[arg(long)]
-    tf32: bool,
 }
 
 /// A device that was asked for.
@@ -115,11 +117,16 @@ pub enum Opened {
 }
 
 impl DeviceArgs {
-    /// Makes the device ready. Where `auto` does not find a usable GPU, a note says why.
-    pub fn open(&self, global: &Global) -> Result<Opened> {
+    /// Makes the device ready. Where `auto` does not find a usable GPU, a note says why; another tells what makes a GPU
+    /// slower than it could be.
+    pub fn open(&self, math: Math, global: &Global) -> Result<Opened> {
         let gpu = |ordinal| -> Result<Opened> {
             let cache = Cache::new(global.cache_dir.as_deref())?.kernels();
-            Ok(Opened::Cuda(Cuda::open(ordinal, self.tf32, &cache)?))
+            let cuda = Cuda::open(ordinal, math, &cache)?;
+            if let Some(why) = cuda.slow_products() {
+                note(format_args!("warning: {why}"));
+            }
+            Ok(Opened::Cuda(cuda))
         };
         match self.device {
             Device::Cpu => Ok(Opened::Cpu(Cpu)),

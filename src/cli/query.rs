@@ -51,7 +51,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     let query = resolve(&parse_query(&args.query)?, &graph)?;
     let structure = query.structure();
-    let best = on!(args.device.open(global)?, backend => {
+    let best = on!(args.device.open(config.training.math, global)?, backend => {
         let Loaded { model, weights, note: age, .. } = load_model(&backend, &graph, &config, &folder)?;
         if let Some(age) = age {
             note(format_args!("note: {age}"));

@@ -36,26 +36,35 @@ pub struct Args {
 
 /// Runs `smore train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    on!(args.device.open(global)?, backend => train(backend, args, global))
+    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
+    let config = match &resumed {
+        Some(folder) => resumed_config(folder, &args.config)?,
+        None => args.config.resolve()?,
+    };
+    let device = args.device.open(config.training.math, global)?;
+    on!(device, backend => train(backend, config, resumed, args, global))
 }
 
-fn train<B: Backend>(backend: B, args: Args, global: &Global) -> anyhow::Result<()> {
+fn train<B: Backend>(
+    backend: B,
+    config: Config,
+    resumed: Option<RunFolder>,
+    args: Args,
+    global: &Global,
+) -> anyhow::Result<()> {
     let start = Instant::now();
-    let (config, folder, graph) = match &args.resume {
-        Some(path) => {
-            let folder = RunFolder::resume(path)?;
-            let config = resumed_config(&folder, &args.config)?;
+    let (folder, graph) = match resumed {
+        Some(folder) => {
             let graph = folder.graph()?;
-            (config, folder, graph)
+            (folder, graph)
         }
         None => {
-            let config = args.config.resolve()?;
             let graph = global.open(&config.data.dataset)?;
             // Before the folder is made: what cannot work leaves nothing behind.
             let model = crate::model::create(&config.model)?;
             RunPlan::new(&backend, &*model, &graph, &config)?;
             let folder = RunFolder::create(args.run_dir.as_deref(), &config, &graph)?;
-            (config, folder, graph)
+            (folder, graph)
         }
     };
     let query_cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
@@ -263,10 +272,19 @@ impl Observer for Printer {
             "memory",
             format!(
                 "{}: {} parameters, {} optimizer, {} buffers{}",
-                bytes(plan.total_bytes() as u64),
+                bytes(plan.device_bytes() as u64),
                 bytes(plan.parameter_bytes as u64),
                 bytes(plan.optimizer_bytes as u64),
                 bytes(plan.buffer_bytes as u64),
+                if plan.on_host { "" } else { ", all on the GPU" }
+            ),
+        );
+        row(
+            if plan.on_host { "and for batches" } else { "memory of the host" },
+            format!(
+                "{}: {} batches that wait{}",
+                bytes(plan.host_bytes() as u64),
+                bytes(plan.batch_bytes as u64),
                 match plan.popularity_bytes {
                     0 => String::new(),
                     drawing => format!(", {} to draw by degree", bytes(drawing as u64)),

@@ -1,6 +1,6 @@
 //! The section `training`.
 
-use crate::backend::{LossOptions, Optimizer, PoolLoss};
+use crate::backend::{LossOptions, Math, Optimizer, PoolLoss};
 use serde::{Deserialize, Serialize};
 
 /// How the queries of a batch are weighted.
@@ -138,6 +138,8 @@ pub struct TrainingConfig {
     /// ([`LossWatch`](crate::train::watch::LossWatch)); 0 is never. On UMLS, GQE with a rate of
     /// 0.3 loses 13-fold for a while and comes back; with 0.5 it loses 30-fold and does not.
     pub divergence_factor: f64,
+    /// Precision of matrix products on a GPU: fp32, or tf32 (10-bit mantissas; faster, less exact). Elsewhere always fp32.
+    pub math: Math,
     /// Where entity rows and their optimizer state live: memory or file. Both train to the same bits.
     pub table: TableKind,
 }
@@ -167,6 +169,7 @@ impl Default for TrainingConfig {
             valid_every: 0,
             patience: 0,
             divergence_factor: 20.0,
+            math: Math::Fp32,
             table: TableKind::Memory,
         }
     }

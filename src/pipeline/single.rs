@@ -9,6 +9,7 @@ use crate::sampler::single::{SingleOptions, SingleSampler};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Rows of scores with their labels: each row is a pair (head, relation), distinct in the batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,6 +61,8 @@ impl SingleBatch {
 pub struct SinglePipeline {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Time spent waiting for batches.
+    waited: Duration,
 }
 
 struct Shared {
@@ -108,13 +111,21 @@ impl SinglePipeline {
         });
         let thread =
             thread.map_err(|e| Error::invalid(format!("the thread of batches cannot be started: {e}")))?;
-        Ok(SinglePipeline { shared, thread: Some(thread) })
+        Ok(SinglePipeline { shared, thread: Some(thread), waited: Duration::ZERO })
     }
 
     /// The next batch, waiting for it where necessary. Give it back by [`SinglePipeline::recycle`].
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<SingleBatch> {
-        self.shared.ready.pop().ok_or_else(|| Error::Sampling("the thread of batches panicked".into()))
+        let asked = Instant::now();
+        let ready = self.shared.ready.pop();
+        self.waited += asked.elapsed();
+        ready.ok_or_else(|| Error::Sampling("the thread of batches panicked".into()))
+    }
+
+    /// Seconds spent in [`SinglePipeline::next`] so far.
+    pub fn waited_seconds(&self) -> f64 {
+        self.waited.as_secs_f64()
     }
 
     /// Takes back a batch's buffers for reuse.

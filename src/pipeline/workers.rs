@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// A graph that worker threads share.
 pub trait GraphSource: Send + Sync + 'static {
@@ -57,6 +58,8 @@ pub struct Pipeline {
     structures: Vec<Structure>,
     first: u64,
     next: u64,
+    /// Time spent waiting for batches.
+    waited: Duration,
     /// What ended the pipeline.
     failure: Option<String>,
 }
@@ -100,6 +103,7 @@ impl Pipeline {
             structures: mix.parts.iter().map(|(structure, _)| structure.clone()).collect(),
             first: options.first,
             next: options.first,
+            waited: Duration::ZERO,
             failure: None,
         };
         for worker in 0..workers as u64 {
@@ -141,7 +145,10 @@ impl Pipeline {
             return Err(Error::Sampling(format!("the sampler has stopped: {failure}")));
         }
         let lane = self.lane(self.next);
-        let result = self.lanes[lane].shared.ready.pop().unwrap_or_else(|| {
+        let asked = Instant::now();
+        let ready = self.lanes[lane].shared.ready.pop();
+        self.waited += asked.elapsed();
+        let result = ready.unwrap_or_else(|| {
             Err(Error::Sampling(format!("batch {}: worker {lane} ended without a word", self.next)))
         });
         match &result {
@@ -163,6 +170,11 @@ impl Pipeline {
     /// Number of the batch that [`Pipeline::next`] returns next.
     pub fn position(&self) -> u64 {
         self.next
+    }
+
+    /// Seconds spent in [`Pipeline::next`] so far.
+    pub fn waited_seconds(&self) -> f64 {
+        self.waited.as_secs_f64()
     }
 
     /// CPU time of all workers so far, in seconds, up to their last finished batch.

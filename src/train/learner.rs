@@ -90,7 +90,7 @@ impl<B: Backend> Learner<B> {
         }
     }
 
-    /// Whether [`Learner::losses`] must be called before the next step.
+    /// Whether losses must be asked for before the next step.
     pub fn is_full(&self) -> bool {
         match self {
             Learner::Queries { trainer, .. } => trainer.is_full(),
@@ -98,11 +98,35 @@ impl<B: Backend> Learner<B> {
         }
     }
 
-    /// The losses of the steps since the last call, in order.
+    /// Steps whose losses were not given.
+    pub fn unread(&self) -> usize {
+        match self {
+            Learner::Queries { trainer, .. } => trainer.unread(),
+            Learner::Single { trainer, .. } => trainer.unread(),
+        }
+    }
+
+    /// As [`Learner::losses`], without those since the last call, so that nobody waits for the device.
+    pub fn earlier_losses(&mut self) -> Result<Vec<f64>> {
+        match self {
+            Learner::Queries { trainer, .. } => trainer.earlier_losses(),
+            Learner::Single { trainer, .. } => trainer.earlier_losses(),
+        }
+    }
+
+    /// The losses of all steps that were not given yet, in order; waits for the device.
     pub fn losses(&mut self) -> Result<Vec<f64>> {
         match self {
             Learner::Queries { trainer, .. } => trainer.losses(),
             Learner::Single { trainer, .. } => trainer.losses(),
+        }
+    }
+
+    /// Seconds in which steps have waited for a batch.
+    pub fn waited_for_batches(&self) -> f64 {
+        match self {
+            Learner::Queries { pipeline, .. } => pipeline.waited_seconds(),
+            Learner::Single { pipeline, .. } => pipeline.waited_seconds(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Training: a step on a batch, the loop around it, and the folder that a run leaves.
 //!
 //! Reading order: [`step`] (one batch of queries: gather, forward, loss, backward, optimizers), [`single`] (one of
-//! single-hop training), [`learner`] (either of them with its batches), [`plan`] (what a
+//! single-hop training), `losses` (what steps cost, read later), [`learner`] (either of them with its batches), [`plan`] (what a
 //! run is going to do and how much memory it takes, before anything is allocated), [`folder`] (files of
 //! a run), [`log`] (its lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file), [`tables`] (all rows of a run,
 //! wherever they live), [`pace`] (how fast it is), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
@@ -13,6 +13,7 @@ pub mod events;
 pub mod folder;
 pub mod learner;
 pub mod log;
+mod losses;
 pub mod pace;
 pub mod plan;
 pub mod row_file;

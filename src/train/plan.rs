@@ -49,10 +49,14 @@ pub struct RunPlan {
     pub optimizer_bytes: usize,
     /// Bytes of the file of entity rows with their moments; 0 where they are in memory.
     pub table_bytes: u64,
-    /// Bytes by which answers and negatives are drawn by their degree.
-    pub popularity_bytes: usize,
-    /// Bytes of the buffers of a step and of the batches that wait.
+    /// Bytes of the buffers of a step.
     pub buffer_bytes: usize,
+    /// Bytes in the host's memory by which answers and negatives are drawn by their degree.
+    pub popularity_bytes: usize,
+    /// Bytes in the host's memory of the batches that wait or are made, and of what they are drawn from.
+    pub batch_bytes: usize,
+    /// Whether the device works in the host's memory.
+    pub on_host: bool,
     /// Bytes of the graph file, mapped: the system takes them back when it needs memory.
     pub mapped_bytes: u64,
     /// Structures that are evaluated.
@@ -168,20 +172,21 @@ impl RunPlan {
         };
         let drawn_by_degree = [config.sampling.answer_exponent, config.sampling.negative_exponent]
             .map(|e| usize::from(e != 0.0));
-        let buffer_bytes = match &work {
+        let (buffer_bytes, batch_bytes) = match &work {
             Work::Queries { compiled, .. } => {
                 let edges = match config.training.objective {
                     Objective::Negatives => EdgeIndex::bytes(graph.num_entities()),
                     _ => 0,
                 };
-                query_bytes(model, compiled, &dense, config, backend.on_host()) + edges
+                let (step, batches) = query_bytes(model, compiled, &dense, config, backend.on_host());
+                (step, batches + edges)
             }
             Work::Single(options) => {
                 let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);
-                // Of each unit: what it is, its place in the permutation; of each row, in the batches that wait, its
-                // ids, its places in groups, and its labels.
-                let units = options.units(graph.split(Split::Train));
-                4 * shape.len() + 16 * units + (config.sampling.queue + 3) * 40 * shape.rows
+                // Of each unit: what it is, its place in the permutation; of each row of a batch its ids, its places in
+                // groups, and its labels.
+                let (units, batch) = (options.units(graph.split(Split::Train)), 40 * shape.rows);
+                (4 * shape.len() + COPIES * batch, 16 * units + (config.sampling.queue + 1) * batch)
             }
         };
         let batch = match &work {
@@ -215,20 +220,35 @@ impl RunPlan {
             // An alias table; its weights are freed when it is made.
             popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),
             buffer_bytes,
+            batch_bytes,
+            on_host: backend.on_host(),
             mapped_bytes: graph.size_in_bytes(),
             evaluated: evaluated_structures.iter().map(ToString::to_string).collect(),
             evaluation: EvaluationCost::new(&evaluated_structures, graph, config, steps),
             work,
             evaluated_structures,
         };
-        let (needed, present) = (plan.total_bytes() as u64, process::total_memory());
-        if let Some(present) = present.filter(|&present| needed > present) {
+        let lower = "lower model.dim, training.batch_size or sampling.negatives";
+        let (device, mut host) = (plan.device_bytes(), plan.host_bytes());
+        match backend.memory() {
+            Some(present) if device as u64 > present => {
+                return Err(Error::invalid(format!(
+                    "this run needs {} of the GPU's memory and it has {}: {lower}, or use --device cpu ({})",
+                    bytes(device as u64),
+                    bytes(present),
+                    backend.describe()
+                )));
+            }
+            Some(_) => {}
+            None => host += device,
+        }
+        if let Some(present) = process::total_memory().filter(|&present| host as u64 > present) {
+            let in_memory = plan.on_host && !in_file;
             return Err(Error::invalid(format!(
-                "this run needs {} of memory and the machine has {}: lower model.dim, training.batch_size or \
-                 sampling.negatives{}",
-                bytes(needed),
+                "this run needs {} of memory and the machine has {}: {lower}{}",
+                bytes(host as u64),
                 bytes(present),
-                if in_file { "" } else { ", or keep the entity rows in a file with --table file" }
+                if in_memory { ", or keep the entity rows in a file with --table file" } else { "" }
             )));
         }
         Ok(plan)
@@ -249,20 +269,28 @@ impl RunPlan {
         Ok(Work::Queries { mix, compiled })
     }
 
-    /// Bytes that are allocated, without what is mapped.
-    pub fn total_bytes(&self) -> usize {
-        self.parameter_bytes + self.optimizer_bytes + self.buffer_bytes + self.popularity_bytes
+    /// Bytes that are allocated where the device works, without what is mapped.
+    pub fn device_bytes(&self) -> usize {
+        self.parameter_bytes + self.optimizer_bytes + self.buffer_bytes
+    }
+
+    /// Bytes that are allocated in the host's memory besides.
+    pub fn host_bytes(&self) -> usize {
+        self.batch_bytes + self.popularity_bytes
     }
 }
 
-/// Bytes of the buffers of a step on queries and of the batches that wait.
+/// Copies of a batch's ids on the device: while one is worked on, the next one comes.
+const COPIES: usize = 2;
+
+/// Bytes of the buffers of a step on queries, and of the batches that wait or are made.
 fn query_bytes<B: Backend>(
     model: &dyn Model<B>,
     compiled: &Plan,
     dense: &[usize],
     config: &Config,
     on_host: bool,
-) -> usize {
+) -> (usize, usize) {
     let widths = model.widths();
     let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
     let negatives = config.sampling.num_negatives(compiled.num_queries);
@@ -272,13 +300,14 @@ fn query_bytes<B: Backend>(
         + 2 * roots * widths.query
         + Embedder::numbers(model, compiled, true)
         + 2 * roots * pool
+        + 2 * roots
         + dense.iter().sum::<usize>();
     // Of each row: its number, its place in a group, and at worst a group of its own.
     let batch =
         4 * (4 * rows + negatives + 4 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
-    // Batches that wait, are made or worked on, and two copies on the device.
-    let waiting = config.sampling.queue + 2 * config.sampling.num_workers(on_host) + 3;
-    4 * step + waiting * batch
+    // Those that are made have their numbers twice.
+    let waiting = config.sampling.queue + 2 * config.sampling.num_workers(on_host) + 1;
+    (4 * step + COPIES * batch, waiting * batch)
 }
 
 /// The structures that are evaluated; "all" is every named one that the model can express, after single-hop training one hop

@@ -301,9 +301,11 @@ impl<B: Backend> Run<'_, B> {
             let report = last || window.age() >= REPORT;
             let due = pending || last || step.is_multiple_of(valid_every);
             let save_now = due || stopped || saved.elapsed() >= SAVE;
-            if learner.is_full() || log_now || report || save_now {
+            let all = log_now || report || save_now;
+            if learner.is_full() || all {
                 let factor = config.training.divergence_factor;
-                for loss in watch::losses(&mut learner, plan.work(), &graph, factor, step, &mut meta.loss)? {
+                let work = plan.work();
+                for loss in watch::losses(&mut learner, work, &graph, factor, step, !all, &mut meta.loss)? {
                     window.add(loss);
                     log_window.add(loss);
                 }

@@ -1,6 +1,7 @@
 //! One training step: everything that happens to a batch on the device.
 
 use super::clip::Clip;
+use super::losses::Losses;
 use crate::backend::{Backend, DeviceGroups, LossOptions, Mat, MatMut, Optimizer, OptimizerStep, Penalty};
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
@@ -24,15 +25,20 @@ pub struct Trainer<B: Backend> {
     shape: Shape,
     buffers: Buffers<B>,
     query_weights: Vec<B::Scalar>,
+    regulariser: Option<Regulariser<B>>,
+    /// The loss of each query; where there is a regulariser, then the penalty of each row that it sees.
+    losses: Losses<B>,
     clip: Option<Clip<B>>,
     /// Distinct entities and relations of the batch at hand.
     distinct: [usize; 2],
-    /// Steps whose losses have not been asked for.
-    unread: usize,
 }
 
-/// Steps whose losses stay on the device until they are asked for. A GPU works on them while the host goes on.
-pub(super) const WINDOW: usize = 16;
+/// What large numbers of the rows of a batch cost.
+struct Regulariser<B: Backend> {
+    penalty: Penalty,
+    /// The weight of each regularised entity, then of each relation use: the configuration's over the number of queries.
+    weights: B::Buffer,
+}
 
 /// Gradients on the host: of entity uses, of relation uses, of each dense parameter.
 pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);
@@ -42,7 +48,6 @@ pub type Gradients<T> = (Vec<T>, Vec<T>, Vec<Vec<T>>);
 struct StepOptions {
     loss: LossOptions,
     weighting: QueryWeighting,
-    penalty: Option<Penalty>,
     optimizer: Optimizer,
 }
 
@@ -65,18 +70,20 @@ impl Shape {
     fn penalties(&self) -> usize {
         self.leaves + self.queries + self.uses
     }
-}
 
-/// The sums of the first rows of a matrix with so many columns.
-pub(super) fn sums<B: Backend>(
-    backend: &B,
-    buffer: &B::Buffer,
-    rows: usize,
-    cols: usize,
-) -> Result<Vec<f64>> {
-    let mut host = vec![B::Scalar::default(); rows * cols];
-    backend.download(buffer, 0, &mut host)?;
-    Ok(host.chunks(cols).map(|row| row.iter().map(|&x| B::value(x)).sum()).collect())
+    /// What each of them counts.
+    fn penalty_weights<B: Backend>(&self, backend: &B, config: &Config) -> Result<B::Buffer> {
+        let mut weights = backend.zeros(self.penalties())?;
+        let entity_uses = self.leaves + self.queries;
+        for (first, count, weight) in [
+            (0, entity_uses, config.model.regularise_entities),
+            (entity_uses, self.uses, config.model.regularise_relations),
+        ] {
+            let weight = B::scalar(f64::from(weight) / self.queries as f64);
+            backend.upload(&vec![weight; count], &mut weights, first)?;
+        }
+        Ok(weights)
+    }
 }
 
 /// What each query of a batch counts; together 1.
@@ -107,12 +114,6 @@ struct Buffers<B: Backend> {
     positives: B::Buffer,
     dpositives: B::Buffer,
     query_weights: B::Buffer,
-    /// A row per step: the loss of each query.
-    losses: B::Buffer,
-    /// A row per step: the penalty of each regularised entity, then of each relation use.
-    penalties: B::Buffer,
-    /// The weight of each of them: the regulariser's over the number of queries.
-    penalty_weights: B::Buffer,
     dense: Vec<B::Buffer>,
 }
 
@@ -143,16 +144,12 @@ impl<B: Backend> Trainer<B> {
             let empty = || backend.index(&[]);
             Ok(DeviceGroups { ids: empty()?, offsets: empty()?, members: empty()? })
         };
-        let penalty = penalty(&*model, config.regulariser())?;
-        let mut penalty_weights = backend.zeros(shape.penalties())?;
-        let entity_uses = shape.leaves + shape.queries;
-        for (first, count, weight) in [
-            (0, entity_uses, config.model.regularise_entities),
-            (entity_uses, shape.uses, config.model.regularise_relations),
-        ] {
-            let weight = B::scalar(f64::from(weight) / shape.queries as f64);
-            backend.upload(&vec![weight; count], &mut penalty_weights, first)?;
-        }
+        let regulariser = match penalty(&*model, config.regulariser())? {
+            Some(penalty) => Some(Regulariser { penalty, weights: shape.penalty_weights(&backend, config)? }),
+            None => None,
+        };
+        let penalties = regulariser.as_ref().map(|_| shape.penalties());
+        let losses = Losses::new(&backend, [shape.queries].into_iter().chain(penalties).collect())?;
         let buffers = Buffers {
             entity_rows: backend.index(&[])?,
             relation_rows: backend.index(&[])?,
@@ -171,9 +168,6 @@ impl<B: Backend> Trainer<B> {
             positives: backend.zeros(shape.roots)?,
             dpositives: backend.zeros(shape.roots)?,
             query_weights: backend.zeros(shape.queries)?,
-            losses: backend.zeros(WINDOW * shape.queries)?,
-            penalties: backend.zeros(WINDOW * shape.penalties())?,
-            penalty_weights,
             dense: model.dense().iter().map(|s| backend.zeros(s.rows * s.cols)).collect::<Result<_>>()?,
         };
         let dense: usize = model.dense().iter().map(|s| s.rows).sum();
@@ -186,15 +180,15 @@ impl<B: Backend> Trainer<B> {
             options: StepOptions {
                 loss: config.training.pool_loss(),
                 weighting: config.training.query_weighting(),
-                penalty,
                 optimizer: config.training.optimizer,
             },
             shape,
             buffers,
             query_weights: vec![B::Scalar::default(); plan.num_queries],
+            regulariser,
+            losses,
             clip,
             distinct: [0; 2],
-            unread: 0,
         })
     }
 
@@ -223,26 +217,30 @@ impl<B: Backend> Trainer<B> {
 
     /// Whether no more losses fit.
     pub fn is_full(&self) -> bool {
-        self.unread == WINDOW
+        self.losses.is_full()
     }
 
-    /// The losses of the batches since the last call, in order; waits for the device.
+    /// The losses of all batches that were not given yet, in order; waits for the device.
     ///
     /// A loss is the weighted mean over the batch's queries (see [`Backend::loss`]) plus what the regulariser adds.
     pub fn losses(&mut self) -> Result<Vec<f64>> {
-        let Trainer { backend, shape, buffers: b, unread, .. } = self;
-        let losses = sums(backend, &b.losses, *unread, shape.queries)?;
-        let penalties = sums(backend, &b.penalties, *unread, shape.penalties())?;
-        *unread = 0;
-        Ok(losses.into_iter().zip(penalties).map(|(loss, penalty)| loss + penalty).collect())
+        self.losses.read(&self.backend)
+    }
+
+    /// As [`Trainer::losses`], a window late: without those since the last call, so that nobody waits.
+    pub fn earlier_losses(&mut self) -> Result<Vec<f64>> {
+        self.losses.read_late(&self.backend)
+    }
+
+    /// Steps whose losses were not given.
+    pub fn unread(&self) -> usize {
+        self.losses.unread()
     }
 
     /// Leaves the gradients of a batch in the buffers, and its loss for [`Trainer::losses`].
     pub fn gradients(&mut self, batch: &Batch) -> Result<()> {
-        assert!(!self.is_full(), "losses are asked for in time");
+        self.losses.begin();
         self.upload(batch)?;
-        let this = self.unread;
-        self.unread += 1;
         let Trainer { backend, model, weights, embedder, options, shape, buffers: b, .. } = self;
         let (model, widths, scoring) = (&**model, model.widths(), model.scoring());
         let Shape { queries, roots, pool, sharing, leaves, uses, rows } = *shape;
@@ -280,7 +278,7 @@ impl<B: Backend> Trainer<B> {
             &b.mask,
             Batch::words_per_query(pool) * 2,
             Mat::new(&b.query_weights, 1, queries),
-            MatMut::new(&mut b.losses, WINDOW, queries).rows(this, 1),
+            self.losses.part(0),
             MatMut::new(&mut b.dpositives, 1, roots),
             MatMut::new(&mut b.weights, roots, pool),
         );
@@ -338,26 +336,24 @@ impl<B: Backend> Trainer<B> {
             &mut b.dense,
         );
 
-        if let Some(penalty) = options.penalty {
-            let penalty_weights = Mat::new(&b.penalty_weights, 1, shape.penalties());
+        if let Some(Regulariser { penalty, weights }) = &self.regulariser {
+            let row_weights = Mat::new(weights, 1, shape.penalties());
             // Anchors and positives stand before the pool.
             let grads = MatMut::new(&mut b.dentities, rows, widths.entity).rows(0, first_negative);
-            let penalties = MatMut::new(&mut b.penalties, WINDOW, shape.penalties()).rows(this, 1);
             backend.penalise(
-                penalty,
-                penalty_weights.columns(0, first_negative),
+                *penalty,
+                row_weights.columns(0, first_negative),
                 entities.rows(0, first_negative),
                 grads,
-                penalties.columns(0, first_negative),
+                self.losses.part(1).columns(0, first_negative),
             );
             let grads = MatMut::new(&mut b.drelations, uses, widths.relation);
-            let penalties = MatMut::new(&mut b.penalties, WINDOW, shape.penalties()).rows(this, 1);
             backend.penalise(
-                penalty,
-                penalty_weights.columns(first_negative, uses),
+                *penalty,
+                row_weights.columns(first_negative, uses),
                 relations,
                 grads,
-                penalties.columns(first_negative, uses),
+                self.losses.part(1).columns(first_negative, uses),
             );
         }
         Ok(())
@@ -382,7 +378,7 @@ impl<B: Backend> Trainer<B> {
         for (to, weight) in query_weights.iter_mut().zip(self::query_weights(batch, options.weighting)) {
             *to = B::scalar(weight);
         }
-        backend.upload(query_weights, &mut b.query_weights, 0)
+        backend.replace(query_weights, &mut b.query_weights)
     }
 
     /// One step of the optimizer from the gradients in the buffers.
@@ -430,11 +426,8 @@ impl<B: Backend> Trainer<B> {
         ))
     }
 
-    /// The losses of a step's queries, in the order of the mix: of step `index` of those that the last call of
-    /// [`Trainer::losses`] gave. To be asked for before the next step.
-    pub fn query_losses(&self, index: usize) -> Result<Vec<f64>> {
-        let mut host = vec![B::Scalar::default(); self.shape.queries];
-        self.backend.download(&self.buffers.losses, index * self.shape.queries, &mut host)?;
-        Ok(host.into_iter().map(B::value).collect())
+    /// The losses of a step's queries, in the order of the mix: of step `index` of those that were given last.
+    pub fn query_losses(&self, index: usize) -> Vec<f64> {
+        self.losses.first_part(index).collect()
     }
 }

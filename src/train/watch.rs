@@ -41,7 +41,8 @@ impl LossWatch {
     }
 }
 
-/// The losses of the steps up to `step` that have not been asked for, each added to `watch`.
+/// The losses of the steps up to `step` that were not given yet, each added to `watch`; with `late` without those of the
+/// last window, so that nobody waits for the device.
 ///
 /// Errors with [`Error::Training`] at the first that is not finite, with where it came from, and at the first that
 /// makes the loss diverge. Whoever saves asks for the losses before, so what is saved is from before that.
@@ -51,15 +52,17 @@ pub(super) fn losses<B: Backend>(
     graph: &KnowledgeGraph,
     factor: f64,
     step: u64,
+    late: bool,
     watch: &mut Option<LossWatch>,
 ) -> Result<Vec<f64>> {
-    let losses = learner.losses()?;
+    let losses = if late { learner.earlier_losses()? } else { learner.losses()? };
+    let before = step - (learner.unread() + losses.len()) as u64;
     for (index, &loss) in losses.iter().enumerate() {
-        let of = step + 1 + index as u64 - losses.len() as u64;
+        let of = before + 1 + index as u64;
         if !loss.is_finite() {
             let part = match (work, &*learner) {
                 (Work::Queries { mix, .. }, Learner::Queries { trainer, .. }) => {
-                    format!("; {}", broken_part(mix, &trainer.query_losses(index)?))
+                    format!("; {}", broken_part(mix, &trainer.query_losses(index)))
                 }
                 _ => String::new(),
             };

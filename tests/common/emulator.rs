@@ -25,14 +25,20 @@ pub fn cuda() -> Option<Cuda> {
     let library = KERNELS.get_or_init(load).clone()?;
     // SAFETY: the symbol is defined with this signature in kernels/emulator.h.
     let launch = unsafe { *library.get::<LaunchFn>(b"smore_launch\0").unwrap() };
-    Some(Cuda::on(Arc::new(Emulator { launch, memory: Mutex::default(), _library: library })))
+    Some(Cuda::on(Arc::new(Emulator {
+        launch,
+        memory: Mutex::default(),
+        readings: Mutex::default(),
+        _library: library,
+    })))
 }
 
-/// Folders with a driver and a compiler of kernels that stand in for NVIDIA's, for `LD_LIBRARY_PATH`.
-pub fn fake_driver() -> Option<[PathBuf; 2]> {
+/// Folders with a driver, a compiler of kernels and a cuBLAS that stand in for NVIDIA's, for `LD_LIBRARY_PATH`.
+pub fn fake_driver() -> Option<[PathBuf; 3]> {
     let driver = build("libcuda.so", &[("driver.cpp", include_str!("../fake_cuda/driver.cpp"))])?;
     let nvrtc = build("libnvrtc.so.13", &[("nvrtc.cpp", include_str!("../fake_cuda/nvrtc.cpp"))])?;
-    Some([driver, nvrtc].map(|path| path.parent().expect("in a folder").to_path_buf()))
+    let cublas = build("libcublas.so.13", &[("cublas.cpp", include_str!("../fake_cuda/cublas.cpp"))])?;
+    Some([driver, nvrtc, cublas].map(|path| path.parent().expect("in a folder").to_path_buf()))
 }
 
 /// Compiles C++ to a shared library `name`, unless that was done for the same sources before; its path. The first
@@ -89,6 +95,8 @@ struct Emulator {
     launch: LaunchFn,
     /// Mappings by the address that was given out: start and length.
     memory: Mutex<HashMap<u64, (usize, usize)>>,
+    /// What was read, by its number.
+    readings: Mutex<HashMap<u64, Vec<u8>>>,
     _library: Arc<libloading::Library>,
 }
 
@@ -156,6 +164,25 @@ impl Driver for Emulator {
         // SAFETY: as above.
         unsafe { std::ptr::copy_nonoverlapping(address as *const u8, out.as_mut_ptr(), out.len()) };
         Ok(())
+    }
+
+    fn read(&self, address: u64, bytes: usize) -> Result<u64> {
+        let mut data = vec![0; bytes];
+        self.download(address, &mut data)?;
+        let mut readings = self.readings.lock().unwrap();
+        let number = (0..).find(|number| !readings.contains_key(number)).unwrap();
+        readings.insert(number, data);
+        Ok(number)
+    }
+
+    fn finish(&self, reading: u64, out: &mut [u8]) -> Result<()> {
+        let data = self.readings.lock().unwrap().remove(&reading).expect("a reading is finished once");
+        out.copy_from_slice(&data[..out.len()]);
+        Ok(())
+    }
+
+    fn memory(&self) -> u64 {
+        8 << 30
     }
 
     fn launch(&self, launch: &Launch) -> Result<()> {

@@ -10,7 +10,7 @@ pub fn cuda() -> Option<Cuda> {
     None
 }
 
-pub fn fake_driver() -> Option<[PathBuf; 2]> {
+pub fn fake_driver() -> Option<[PathBuf; 3]> {
     super::skip(WHY);
     None
 }

@@ -43,6 +43,7 @@ impl Backend for Cpu {
     type Scalar = f32;
     type Buffer = Buffer;
     type Index = Vec<u32>;
+    type Reading = Vec<f32>;
 
     fn describe(&self) -> String {
         let arch = format!("{:?}", pulp::Arch::new()).to_lowercase();
@@ -74,6 +75,14 @@ impl Backend for Cpu {
     fn upload(&self, data: &[f32], buffer: &mut Buffer, offset: usize) -> Result<()> {
         buffer.as_mut_slice()[offset..][..data.len()].copy_from_slice(data);
         Ok(())
+    }
+
+    fn read(&self, buffer: &Buffer, offset: usize, len: usize) -> Result<Vec<f32>> {
+        Ok(buffer.as_slice()[offset..][..len].to_vec())
+    }
+
+    fn finish(&self, reading: Vec<f32>) -> Result<Vec<f32>> {
+        Ok(reading)
     }
 
     fn download(&self, buffer: &Buffer, offset: usize, out: &mut [f32]) -> Result<()> {

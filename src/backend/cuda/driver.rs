@@ -3,6 +3,7 @@
 //! [`nvidia`](super::nvidia) is the real one. The tests have another that runs the same kernels on the
 //! CPU, so that launchers and kernels are executed where there is no GPU.
 
+use crate::backend::{Counters, Moment};
 use crate::error::Result;
 
 /// A device. Operations are done in the order in which they are asked for, later than the call.
@@ -31,8 +32,37 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Copies from the device, when everything that was asked for is done; reports what went wrong there.
     fn download(&self, address: u64, out: &mut [u8]) -> Result<()>;
 
+    /// Starts such a copy; its number is for [`Driver::finish`].
+    fn read(&self, address: u64, bytes: usize) -> Result<u64>;
+
+    /// Waits for a copy; `out` gets its first bytes, and the number is given up.
+    fn finish(&self, reading: u64, out: &mut [u8]) -> Result<()>;
+
+    /// Bytes of the device's memory.
+    fn memory(&self) -> u64;
+
+    /// What was asked for so far.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    /// The moment at which everything that was asked for so far is done, where there is a clock.
+    fn moment(&self) -> Result<Option<Moment>> {
+        Ok(None)
+    }
+
+    /// Seconds between two moments; waits for the second.
+    fn seconds_between(&self, from: Moment, to: Moment) -> Result<f64> {
+        unreachable!("{from:?} and {to:?} are of a driver with a clock")
+    }
+
     /// Runs a kernel.
     fn launch(&self, launch: &Launch) -> Result<()>;
+
+    /// Why there is no library for matrix products, where there is none, and how to get it.
+    fn slow_products(&self) -> Option<String> {
+        None
+    }
 
     /// `c = a b` or `c += a b` by a library of the device. `false` where there is none: the caller then
     /// launches a kernel.

@@ -39,17 +39,60 @@ impl Drop for Allocation {
     }
 }
 
+/// Memory whose content is replaced for every batch.
+///
+/// Two halves take turns: while kernels still read what a batch brought from one, what the next brings is copied to the
+/// other.
+#[derive(Debug)]
+struct Halves {
+    front: Allocation,
+    back: Allocation,
+    /// The mark after which nothing reads the back half.
+    retired: u64,
+}
+
+impl Halves {
+    /// One half has anything in it; the other is made when it is needed.
+    fn new(driver: &Arc<dyn Driver>, bytes: usize) -> Result<Self> {
+        Ok(Halves { front: Allocation::new(driver, bytes)?, back: Allocation::new(driver, 0)?, retired: 0 })
+    }
+
+    /// Replaces the content. A half that is too small is made anew with `bytes` bytes.
+    fn set(&mut self, driver: &Arc<dyn Driver>, data: &[u8], bytes: usize) -> Result<()> {
+        if self.back.bytes() < data.len() {
+            self.back = Allocation::new(driver, bytes)?;
+            // Whoever had this memory before may not be done with it.
+            self.retired = driver.mark();
+        }
+        if !data.is_empty() {
+            driver.upload(data, self.back.address(), When::After(self.retired))?;
+        }
+        std::mem::swap(&mut self.front, &mut self.back);
+        self.retired = driver.mark();
+        Ok(())
+    }
+}
+
 /// 32-bit floats on the device.
 #[derive(Debug)]
 pub struct Buffer {
-    memory: Allocation,
+    memory: Halves,
     len: usize,
 }
 
 impl Buffer {
     /// Any floats.
     pub fn new(driver: &Arc<dyn Driver>, len: usize) -> Result<Self> {
-        Ok(Buffer { memory: Allocation::new(driver, len * 4)?, len })
+        Ok(Buffer { memory: Halves::new(driver, len * 4)?, len })
+    }
+
+    /// Replaces the first floats; panics where there are fewer.
+    pub fn replace(&mut self, driver: &Arc<dyn Driver>, data: &[f32]) -> Result<()> {
+        assert!(data.len() <= self.len, "{} floats of {}", data.len(), self.len);
+        match data {
+            [] => Ok(()),
+            data => self.memory.set(driver, bytemuck::cast_slice(data), self.len * 4),
+        }
     }
 
     /// Number of floats.
@@ -65,28 +108,21 @@ impl Buffer {
     /// Address of float `offset`; panics where `offset + count` is beyond the end.
     pub fn address(&self, offset: usize, count: usize) -> u64 {
         assert!(offset + count <= self.len, "floats {offset}+{count} of {}", self.len);
-        self.memory.address() + 4 * offset as u64
+        self.memory.front.address() + 4 * offset as u64
     }
 }
 
 /// 32-bit numbers on the device, replaced for every batch.
-///
-/// Two halves take turns: while kernels still read the numbers of a batch from one, those of the next are
-/// copied to the other.
 #[derive(Debug)]
 pub struct Index {
-    front: Allocation,
-    back: Allocation,
+    memory: Halves,
     len: usize,
-    /// The mark after which nothing reads the back half.
-    retired: u64,
 }
 
 impl Index {
     /// An index with these numbers.
     pub fn new(driver: &Arc<dyn Driver>, data: &[u32]) -> Result<Self> {
-        let none = || Allocation::new(driver, 0);
-        let mut index = Index { front: none()?, back: none()?, len: 0, retired: 0 };
+        let mut index = Index { memory: Halves::new(driver, 0)?, len: 0 };
         index.set(driver, data)?;
         Ok(index)
     }
@@ -94,16 +130,7 @@ impl Index {
     /// Replaces the numbers.
     pub fn set(&mut self, driver: &Arc<dyn Driver>, data: &[u32]) -> Result<()> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        if self.back.bytes() < bytes.len() {
-            self.back = Allocation::new(driver, bytes.len().next_power_of_two())?;
-            // Whoever had this memory before may not be done with it.
-            self.retired = driver.mark();
-        }
-        if !bytes.is_empty() {
-            driver.upload(bytes, self.back.address(), When::After(self.retired))?;
-        }
-        std::mem::swap(&mut self.front, &mut self.back);
-        self.retired = driver.mark();
+        self.memory.set(driver, bytes, bytes.len().next_power_of_two())?;
         self.len = data.len();
         Ok(())
     }
@@ -120,7 +147,44 @@ impl Index {
 
     /// Address of the first number.
     pub fn address(&self) -> u64 {
-        self.front.address()
+        self.memory.front.address()
+    }
+}
+
+/// Floats on their way from the device.
+#[derive(Debug)]
+pub struct Reading {
+    driver: Arc<dyn Driver>,
+    /// The driver's number of the copy, until it is given up.
+    number: Option<u64>,
+    len: usize,
+}
+
+impl Reading {
+    /// Starts a copy of so many floats.
+    pub fn start(driver: &Arc<dyn Driver>, address: u64, len: usize) -> Result<Self> {
+        let number = if len == 0 { None } else { Some(driver.read(address, 4 * len)?) };
+        Ok(Reading { driver: driver.clone(), number, len })
+    }
+
+    /// The floats; waits for them.
+    pub fn finish(mut self) -> Result<Vec<f32>> {
+        let mut floats = vec![0f32; self.len];
+        match self.number.take() {
+            Some(number) => {
+                self.driver.finish(number, bytemuck::cast_slice_mut(&mut floats)).map(|()| floats)
+            }
+            None => Ok(floats),
+        }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(number) = self.number.take() {
+            // Nobody wants what it read, or why it could not.
+            let _ = self.driver.finish(number, &mut []);
+        }
     }
 }
 

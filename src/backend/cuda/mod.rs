@@ -36,7 +36,7 @@ pub mod source;
 use super::*;
 use crate::error::Error;
 use driver::{Argument, Driver, Launch, When};
-use memory::{Buffer, Index, RawMat};
+use memory::{Buffer, Index, RawMat, Reading};
 use std::sync::{Arc, Mutex};
 
 /// A CUDA device with everything that belongs to it.
@@ -53,19 +53,24 @@ type ViewMut<'a> = MatMut<'a, Buffer>;
 impl Cuda {
     /// Opens GPU `ordinal`; see [`nvidia::Nvidia::open`]. `cache` is the folder of compiled kernels.
     #[cfg(unix)]
-    pub fn open(ordinal: i32, tf32: bool, cache: &std::path::Path) -> Result<Self> {
-        Ok(Self::on(Arc::new(nvidia::Nvidia::open(nvidia::Options { ordinal, tf32, cache })?)))
+    pub fn open(ordinal: i32, math: Math, cache: &std::path::Path) -> Result<Self> {
+        Ok(Self::on(Arc::new(nvidia::Nvidia::open(nvidia::Options { ordinal, math, cache })?)))
     }
 
     /// Errors: there is no CUDA backend for this system.
     #[cfg(not(unix))]
-    pub fn open(_: i32, _: bool, _: &std::path::Path) -> Result<Self> {
+    pub fn open(_: i32, _: Math, _: &std::path::Path) -> Result<Self> {
         Err(Error::Device("GPUs are used on Linux only: use --device cpu".into()))
     }
 
     /// The operations on a driver.
     pub fn on(driver: Arc<dyn Driver>) -> Self {
         Cuda { driver, failure: Arc::default() }
+    }
+
+    /// Why matrix products are slower than they could be, where they are.
+    pub fn slow_products(&self) -> Option<String> {
+        self.driver.slow_products()
     }
 
     /// Runs an operation unless an earlier one failed; keeps its error.
@@ -115,6 +120,7 @@ impl Backend for Cuda {
     type Scalar = f32;
     type Buffer = Buffer;
     type Index = Index;
+    type Reading = Reading;
 
     fn describe(&self) -> String {
         self.driver.describe()
@@ -122,6 +128,23 @@ impl Backend for Cuda {
 
     fn on_host(&self) -> bool {
         false
+    }
+
+    fn memory(&self) -> Option<u64> {
+        Some(self.driver.memory())
+    }
+
+    fn counters(&self) -> Counters {
+        self.driver.counters()
+    }
+
+    fn moment(&self) -> Result<Option<Moment>> {
+        self.check()?;
+        self.driver.moment()
+    }
+
+    fn seconds_between(&self, from: Moment, to: Moment) -> Result<f64> {
+        self.driver.seconds_between(from, to)
     }
 
     fn scalar(value: f64) -> f32 {
@@ -148,6 +171,21 @@ impl Backend for Cuda {
             return Ok(());
         }
         self.driver.upload(bytemuck::cast_slice(data), address, When::InOrder)
+    }
+
+    fn replace(&self, data: &[f32], buffer: &mut Buffer) -> Result<()> {
+        self.check()?;
+        buffer.replace(&self.driver, data)
+    }
+
+    fn read(&self, buffer: &Buffer, offset: usize, len: usize) -> Result<Reading> {
+        self.check()?;
+        Reading::start(&self.driver, buffer.address(offset, len), len)
+    }
+
+    fn finish(&self, reading: Reading) -> Result<Vec<f32>> {
+        self.check()?;
+        reading.finish()
     }
 
     fn download(&self, buffer: &Buffer, offset: usize, out: &mut [f32]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What a step of single-hop training has on the device, beside the tables.
 
-use super::{Shape, WINDOW};
+use super::Shape;
 use crate::backend::{Backend, DeviceGroups};
 use crate::error::Result;
 use crate::model::{Model, Workspace, allocate};
@@ -39,8 +39,6 @@ pub(super) struct Buffers<B: Backend> {
     pub kept_scores: B::Buffer,
     pub zeros: B::Buffer,
     pub row_weights: B::Buffer,
-    /// A row per step: the loss of each row of its batch, zeros where there are fewer.
-    pub losses: B::Buffer,
 }
 
 impl<B: Backend> Buffers<B> {
@@ -79,7 +77,6 @@ impl<B: Backend> Buffers<B> {
             kept_scores: only(shape.keeps_scores, tile * entities)?,
             zeros: backend.zeros(entities)?,
             row_weights: backend.zeros(rows)?,
-            losses: backend.zeros(WINDOW * rows)?,
         })
     }
 
@@ -112,6 +109,7 @@ impl<B: Backend> Buffers<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Losses;
     use super::super::regularise::Regulariser;
     use super::super::relations::RelationPrediction;
     use super::*;
@@ -150,7 +148,6 @@ mod tests {
                         &b.kept_scores,
                         &b.zeros,
                         &b.row_weights,
-                        &b.losses,
                     ];
                     let weight = f64::from(config.training.relation_prediction);
                     let prediction = RelationPrediction::new(&Reference, &*model, &shape, weight).unwrap();
@@ -162,7 +159,8 @@ mod tests {
                     ];
                     let all = all.into_iter().chain(&b.work).chain(&b.ddense);
                     let allocated: usize = all.chain(more_of.concat()).map(Vec::len).sum();
-                    assert_eq!(shape.len(), allocated, "{name}, {more:?}, tile {tile}");
+                    let losses = Losses::<Reference>::numbers(&shape.losses());
+                    assert_eq!(shape.len(), allocated + losses, "{name}, {more:?}, tile {tile}");
                 }
             }
         }

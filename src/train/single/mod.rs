@@ -17,7 +17,7 @@ pub mod shape;
 pub use shape::Shape;
 
 use super::clip::Clip;
-use super::step::{WINDOW, sums};
+use super::losses::Losses;
 use crate::backend::{
     Backend, Dropout, LabelLoss, LabelRows, Mat, MatMut, Optimizer, OptimizerStep, ProjectStep, Scoring,
 };
@@ -57,9 +57,10 @@ pub struct SingleTrainer<B: Backend> {
     relation_prediction: Option<RelationPrediction<B>>,
     regulariser: Option<Regulariser<B>>,
     row_weights: Vec<B::Scalar>,
+    /// The loss of each row of a batch, zeros where there are fewer; where relations are predicted, then those of the
+    /// edges at hand, added up; where there is a regulariser, then the penalty of each entity and relation.
+    losses: Losses<B>,
     clip: Option<Clip<B>>,
-    /// Steps whose losses have not been asked for.
-    unread: usize,
 }
 
 /// What of the configuration a step needs.
@@ -83,8 +84,6 @@ struct At<'a, B: Backend> {
     options: &'a StepOptions,
     /// Number of the step, which names the numbers that are dropped.
     step: u64,
-    /// The step's row of the losses that wait.
-    window: usize,
 }
 
 impl<B: Backend> Clone for At<'_, B> {
@@ -163,6 +162,7 @@ impl<B: Backend> SingleTrainer<B> {
             dropout_relation: config.model.dropout_relation,
             optimizer: config.training.optimizer,
         };
+        let losses = Losses::new(&backend, shape.losses().to_vec())?;
         let dense: usize = model.dense().iter().map(|s| s.rows).sum();
         let clip = Clip::new(&backend, config.training.clip_norm, shape.entities + shape.relations + dense)?;
         Ok(SingleTrainer {
@@ -175,8 +175,8 @@ impl<B: Backend> SingleTrainer<B> {
             relation_prediction,
             regulariser,
             row_weights: Vec::new(),
+            losses,
             clip,
-            unread: 0,
         })
     }
 
@@ -205,34 +205,35 @@ impl<B: Backend> SingleTrainer<B> {
 
     /// Whether no more losses fit.
     pub fn is_full(&self) -> bool {
-        self.unread == WINDOW
+        self.losses.is_full()
     }
 
-    /// The losses of the batches since the last call, in order; waits for the device.
+    /// The losses of all batches that were not given yet, in order; waits for the device.
     ///
     /// A loss is the mean of those of the batch's edges (1vsAll) or rows (KvsAll); plus the weighted mean of the
     /// cross-entropies of its edges' relations, where they are predicted; plus what the regulariser adds.
     pub fn losses(&mut self) -> Result<Vec<f64>> {
-        let (backend, steps) = (&self.backend, std::mem::take(&mut self.unread));
-        let mut losses = sums(backend, &self.buffers.losses, steps, self.shape.rows)?;
-        let predicted = self.relation_prediction.as_ref().map(|prediction| prediction.sums(backend, steps));
-        let penalties = self.regulariser.as_ref().map(|regulariser| regulariser.sums(backend, steps));
-        for part in predicted.into_iter().chain(penalties) {
-            losses.iter_mut().zip(part?).for_each(|(loss, part)| *loss += part);
-        }
-        Ok(losses)
+        self.losses.read(&self.backend)
+    }
+
+    /// As [`SingleTrainer::losses`], a window late: without those since the last call, so that nobody waits.
+    pub fn earlier_losses(&mut self) -> Result<Vec<f64>> {
+        self.losses.read_late(&self.backend)
+    }
+
+    /// Steps whose losses were not given.
+    pub fn unread(&self) -> usize {
+        self.losses.unread()
     }
 
     /// Leaves the gradients of a batch in the buffers, and its loss for [`SingleTrainer::losses`]. The step names the
     /// numbers that are dropped.
     pub fn gradients(&mut self, batch: &SingleBatch, step: u64) -> Result<()> {
-        assert!(!self.is_full(), "losses are asked for in time");
+        self.losses.begin();
         assert!(batch.rows() <= self.shape.rows, "{} rows of at most {}", batch.rows(), self.shape.rows);
         self.upload(batch)?;
-        let this = self.unread;
-        self.unread += 1;
-        let SingleTrainer { backend, model, weights, shape, options, buffers: b, .. } = self;
-        let at = At { backend, model: &**model, weights, options, step, window: this };
+        let SingleTrainer { backend, model, weights, shape, options, buffers: b, losses, .. } = self;
+        let at = At { backend, model: &**model, weights, options, step };
         let (model, scoring, n, dense) = (&**model, model.scoring(), batch.rows(), weights.dense_mats());
         let Shape { entities, entity, relation, query, .. } = *shape;
         // Rows of relations in this batch.
@@ -278,7 +279,7 @@ impl<B: Backend> SingleTrainer<B> {
             Some(_) => Mat::new(&b.table, entities, entity),
             None => weights.entities.mat(),
         };
-        backend.fill(0.0, MatMut::new(&mut b.losses, WINDOW, shape.rows).rows(this, 1));
+        backend.fill(0.0, losses.part(0));
         for first in (0..n).step_by(shape.tile) {
             let count = shape.tile.min(n - first);
             let queries = slots.rows(n + first, count);
@@ -300,7 +301,7 @@ impl<B: Backend> SingleTrainer<B> {
                 LabelRows { offsets: &b.label_offsets, labels: &b.labels, first },
                 Mat::new(&b.row_weights, 1, n).columns(first, count),
                 MatMut::new(&mut b.scores, count, entities),
-                MatMut::new(&mut b.losses, WINDOW, shape.rows).rows(this, 1).columns(first, count),
+                losses.part(0).columns(first, count),
             );
             let derivatives = Mat::new(&b.scores, count, entities);
             let scores =
@@ -355,7 +356,7 @@ impl<B: Backend> SingleTrainer<B> {
         };
         if let Some(prediction) = &mut self.relation_prediction {
             let rows = Rows { heads: Mat::new(&b.heads, n, entity), table };
-            prediction.add(at, batch, rows, &mut gradients)?;
+            prediction.add(at, batch, rows, &mut gradients, losses.part(1))?;
         }
         if let Some(dropout) = drop_heads {
             backend.dropout(dropout, gradients.heads.again());
@@ -365,7 +366,7 @@ impl<B: Backend> SingleTrainer<B> {
         }
         backend.add_groups(&b.head_groups, gradients.heads.as_mat(), gradients.entities.again());
         if let Some(regulariser) = &mut self.regulariser {
-            regulariser.add(at, &mut gradients);
+            regulariser.add(at, &mut gradients, losses.part(2));
         }
         Ok(())
     }
@@ -386,7 +387,7 @@ impl<B: Backend> SingleTrainer<B> {
                 _ => 1.0 / batch.labels.len() as f64,
             })
         }));
-        backend.upload(row_weights, &mut buffers.row_weights, 0)
+        backend.replace(row_weights, &mut buffers.row_weights)
     }
 
     /// One step of the optimizer from the gradients in the buffers. Networks that have no part in a projection stay.

@@ -1,6 +1,6 @@
 //! What the regulariser adds to a step of single-hop training: every entity and relation with a weight of its own.
 
-use super::{At, Gradients, Shape, WINDOW, sums};
+use super::{At, Gradients, Shape};
 use crate::backend::{Backend, Mat, MatMut, Penalty};
 use crate::config::{Config, RegulariseBy};
 use crate::error::Result;
@@ -17,14 +17,7 @@ pub(super) struct Regulariser<B: Backend> {
     rows: usize,
     /// The weight of each entity, then of each relation.
     row_weights: B::Buffer,
-    /// A row per step: the penalty of each.
-    penalties: B::Buffer,
     host: Vec<B::Scalar>,
-}
-
-/// Numbers of its buffers, for so many entities and relations.
-pub(super) fn numbers(entities: usize, relations: usize) -> usize {
-    (1 + WINDOW) * (entities + relations)
 }
 
 impl<B: Backend> Regulariser<B> {
@@ -39,7 +32,6 @@ impl<B: Backend> Regulariser<B> {
             entities: shape.entities,
             rows,
             row_weights: backend.zeros(rows)?,
-            penalties: backend.zeros(WINDOW * rows)?,
             host: Vec::new(),
         };
         if regulariser.by == RegulariseBy::Table {
@@ -68,11 +60,11 @@ impl<B: Backend> Regulariser<B> {
         let scale = |row: usize| self.scales[usize::from(row >= self.entities)];
         self.host.clear();
         self.host.extend((0..self.rows).map(|row| B::scalar(scale(row) * frequency(row))));
-        backend.upload(&self.host, &mut self.row_weights, 0)
+        backend.replace(&self.host, &mut self.row_weights)
     }
 
-    /// Adds to the gradients of the tables; leaves the penalties in the step's row of the window.
-    pub fn add(&mut self, at: At<B>, gradients: &mut Gradients<B>) {
+    /// Adds to the gradients of the tables; writes the penalties.
+    pub fn add(&self, at: At<B>, gradients: &mut Gradients<B>, mut penalties: MatMut<B::Buffer>) {
         let row_weights = Mat::new(&self.row_weights, 1, self.rows);
         let tables = [
             (&at.weights.entities, gradients.entities.again()),
@@ -80,26 +72,20 @@ impl<B: Backend> Regulariser<B> {
         ];
         let mut first = 0;
         for (table, gradients) in tables {
-            let penalties = MatMut::new(&mut self.penalties, WINDOW, self.rows).rows(at.window, 1);
             at.backend.penalise(
                 self.penalty,
                 row_weights.columns(first, table.rows),
                 table.mat(),
                 gradients,
-                penalties.columns(first, table.rows),
+                penalties.again().columns(first, table.rows),
             );
             first += table.rows;
         }
     }
 
-    /// The penalties of each of the first `steps` of the window.
-    pub fn sums(&self, backend: &B, steps: usize) -> Result<Vec<f64>> {
-        sums(backend, &self.penalties, steps, self.rows)
-    }
-
     /// All that was allocated.
     #[cfg(test)]
-    pub fn buffers(&self) -> [&B::Buffer; 2] {
-        [&self.row_weights, &self.penalties]
+    pub fn buffers(&self) -> [&B::Buffer; 1] {
+        [&self.row_weights]
     }
 }

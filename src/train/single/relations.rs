@@ -9,7 +9,7 @@
 //! - `<dg, g(h, t)> = f(h, dg, t)`: the gradient of t is h moved along `dg`, and those of h and of a network are what
 //!   the backward pass of that projection writes.
 
-use super::{At, Gradients, Shape, WINDOW, sums};
+use super::{At, Gradients, Shape};
 use crate::backend::{
     Activation, Backend, DeviceGroups, LabelLoss, LabelRows, Mat, MatMut, ProjectStep, Scoring,
 };
@@ -45,8 +45,6 @@ pub(super) struct RelationPrediction<B: Backend> {
     zeros: B::Buffer,
     row_weights: B::Buffer,
     edge_losses: B::Buffer,
-    /// A row per step: the losses of the edges at hand, added up over all that came to hand.
-    losses: B::Buffer,
     edges: Edges,
 }
 
@@ -90,12 +88,12 @@ pub(super) fn edges_at_hand<B: Backend>(model: &dyn Model<B>, tile: usize) -> us
 }
 
 /// Lengths of the buffers, besides the workspace of the projections.
-fn lengths(shape: &Shape) -> [usize; 11] {
+fn lengths(shape: &Shape) -> [usize; 10] {
     let Shape { edges, relations, relation, query, copies_relations, .. } = *shape;
     let table = relations * relation;
     let (slots, rows) = (2 * edges * query, edges * relation);
     let copy = if copies_relations { table } else { 0 };
-    [slots, slots, rows, rows, copy, table, edges * relations, relations, edges, edges, WINDOW * edges]
+    [slots, slots, rows, rows, copy, table, edges * relations, relations, edges, edges]
 }
 
 /// Numbers of the buffers; none where the shape has no edges at hand.
@@ -114,8 +112,7 @@ impl<B: Backend> RelationPrediction<B> {
             return Ok(None);
         }
         assert!(model.is_multilinear() && shape.entity == shape.query, "the plan refuses other models");
-        let [slots, dslots, g, dg, table, dtable, scores, zeros, row_weights, edge_losses, losses] =
-            lengths(shape);
+        let [slots, dslots, g, dg, table, dtable, scores, zeros, row_weights, edge_losses] = lengths(shape);
         let index = || backend.index(&[]);
         let groups =
             || -> Result<_> { Ok(DeviceGroups { ids: index()?, offsets: index()?, members: index()? }) };
@@ -140,18 +137,18 @@ impl<B: Backend> RelationPrediction<B> {
             zeros: backend.zeros(zeros)?,
             row_weights: backend.zeros(row_weights)?,
             edge_losses: backend.zeros(edge_losses)?,
-            losses: backend.zeros(losses)?,
             edges: Edges::default(),
         }))
     }
 
-    /// Adds the gradients of a batch; leaves its losses in the step's row of the window.
+    /// Adds the gradients of a batch; writes the losses of the edges at hand, added up over all that came to hand.
     pub fn add(
         &mut self,
         at: At<B>,
         batch: &SingleBatch,
         rows: Rows<B>,
         to: &mut Gradients<B>,
+        mut losses: MatMut<B::Buffer>,
     ) -> Result<()> {
         self.edges.assign(batch);
         let (total, Shape { edges, relations, relation, query, .. }) = (self.edges.tails.len(), self.shape);
@@ -162,8 +159,8 @@ impl<B: Backend> RelationPrediction<B> {
             backend.dropout(dropout, MatMut::new(&mut self.table, relations, relation));
         }
         let row_weight = B::scalar(self.weight / total as f64);
-        backend.upload(&vec![row_weight; edges.min(total)], &mut self.row_weights, 0)?;
-        backend.fill(0.0, MatMut::new(&mut self.losses, WINDOW, edges).rows(at.window, 1));
+        backend.replace(&vec![row_weight; edges.min(total)], &mut self.row_weights)?;
+        backend.fill(0.0, losses.again());
         for first in (0..total).step_by(edges) {
             let count = edges.min(total - first);
             self.upload(backend, first, count)?;
@@ -174,7 +171,7 @@ impl<B: Backend> RelationPrediction<B> {
             // Along zeros: `g` is the same along any row, and a network's gradient stays as it is.
             backend.fill(0.0, MatMut::new(&mut self.dg, count, relation));
             self.project_there_and_back(at, count, to.dense);
-            self.score(at, count);
+            self.score(at, count, losses.again());
             if let Some(dropout) = dropout {
                 backend.dropout(dropout, MatMut::new(&mut self.dtable, relations, relation));
             }
@@ -210,8 +207,8 @@ impl<B: Backend> RelationPrediction<B> {
     }
 
     /// From `g`: the losses, `dg`, and the gradient of the relations' table.
-    fn score(&mut self, at: At<B>, count: usize) {
-        let (backend, Shape { edges, relations, relation, .. }) = (at.backend, self.shape);
+    fn score(&mut self, at: At<B>, count: usize, losses: MatMut<B::Buffer>) {
+        let (backend, Shape { relations, relation, .. }) = (at.backend, self.shape);
         let table = match at.options.dropout_relation > 0.0 {
             true => Mat::new(&self.table, relations, relation),
             false => at.weights.relations.mat(),
@@ -226,7 +223,6 @@ impl<B: Backend> RelationPrediction<B> {
             MatMut::new(&mut self.scores, count, relations),
             MatMut::new(&mut self.edge_losses, 1, count),
         );
-        let losses = MatMut::new(&mut self.losses, WINDOW, edges).rows(at.window, 1);
         backend.add(Mat::new(&self.edge_losses, 1, count), losses.columns(0, count));
         let derivatives = Mat::new(&self.scores, count, relations);
         let dg = MatMut::new(&mut self.dg, count, relation);
@@ -255,16 +251,11 @@ impl<B: Backend> RelationPrediction<B> {
         );
     }
 
-    /// The losses of each of the first `steps` of the window.
-    pub fn sums(&self, backend: &B, steps: usize) -> Result<Vec<f64>> {
-        sums(backend, &self.losses, steps, self.shape.edges)
-    }
-
     /// All that was allocated.
     #[cfg(test)]
     pub fn buffers(&self) -> Vec<&B::Buffer> {
         let RelationPrediction { slots, dslots, g, dg, work, table, dtable, scores, zeros, .. } = self;
-        let rest = [&self.row_weights, &self.edge_losses, &self.losses];
+        let rest = [&self.row_weights, &self.edge_losses];
         [slots, dslots, g, dg, table, dtable, scores, zeros].into_iter().chain(rest).chain(work).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! Sizes of the buffers of a step of single-hop training: known before anything is allocated.
 
+use super::super::losses::WINDOW;
+use super::options;
 use super::relations::edges_at_hand;
-use super::{WINDOW, options, regularise};
 use crate::backend::{Backend, Scoring};
 use crate::config::{Config, Regulariser};
 use crate::model::Model;
@@ -41,8 +42,10 @@ pub struct Shape {
     workspace: usize,
     /// Numbers of the gradients of the projection's network.
     dense: usize,
-    /// Numbers of the regulariser and of relation prediction.
-    more: usize,
+    /// Rows that a regulariser sees; 0 where there is none.
+    penalties: usize,
+    /// Numbers of relation prediction.
+    prediction: usize,
 }
 
 impl Shape {
@@ -82,10 +85,16 @@ impl Shape {
             relation_rows,
             workspace: model.project_workspace(rows, relation_rows, true).iter().sum(),
             dense: model.dense()[model.projection_dense()].iter().map(|s| s.rows * s.cols).sum(),
-            more: if regularised { regularise::numbers(entities, relations) } else { 0 },
+            penalties: if regularised { entities + relations } else { 0 },
+            prediction: 0,
         };
-        shape.more += super::relations::numbers(model, &shape);
+        shape.prediction = super::relations::numbers(model, &shape);
         shape
+    }
+
+    /// Losses of a step: of rows, of predicted relations, of the regulariser.
+    pub(super) fn losses(&self) -> [usize; 3] {
+        [self.rows, self.edges, self.penalties]
     }
 
     /// Numbers of all buffers.
@@ -99,8 +108,10 @@ impl Shape {
             + self.dense
             + self.tile * self.entities * (1 + usize::from(self.keeps_scores))
             + self.entities
-            + (WINDOW + 1) * self.rows
-            + self.more
+            + self.rows
+            + WINDOW * self.losses().iter().sum::<usize>()
+            + self.penalties
+            + self.prediction
     }
 
     /// Whether there is nothing to train.

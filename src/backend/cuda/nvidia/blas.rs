@@ -1,6 +1,7 @@
 //! Matrix products by cuBLAS.
 
 use super::library::{CUBLAS, functions};
+use crate::backend::Math;
 use crate::backend::cuda::driver::{Operand, Product};
 use crate::error::{Error, Result};
 use std::ffi::{c_int, c_void};
@@ -22,9 +23,6 @@ functions! {
         );
     }
 }
-
-/// CUBLAS_DEFAULT_MATH, and CUBLAS_TF32_TENSOR_OP_MATH.
-const MATH_MODES: [c_int; 2] = [0, 3];
 
 /// Bytes of workspace. A workspace of our own makes results repeat bit for bit (cuBLAS documentation,
 /// "Results reproducibility"); this is what it asks for itself on the newest GPUs.
@@ -62,12 +60,16 @@ impl Blas {
     ///
     /// # Safety
     /// Stream and workspace are the current context's, and outlive this value.
-    pub unsafe fn new(major: u32, stream: *mut c_void, workspace: u64, tf32: bool) -> Result<Self, String> {
+    pub unsafe fn new(major: u32, stream: *mut c_void, workspace: u64, math: Math) -> Result<Self, String> {
         let (cublas, version) = bind(major)?;
         let mut blas = Blas { cublas, handle: std::ptr::null_mut(), version };
         let check = |status: c_int, what| match status {
             0 => Ok(()),
             status => Err(format!("cuBLAS does not start ({what}: status {status})")),
+        };
+        let mode = match math {
+            Math::Fp32 => 0, // CUBLAS_DEFAULT_MATH
+            Math::Tf32 => 3, // CUBLAS_TF32_TENSOR_OP_MATH
         };
         // SAFETY: pointers to live locals; the handle is used only after it was made; stream and workspace by this
         // function's contract. The workspace is set after the stream, which resets it.
@@ -79,7 +81,7 @@ impl Blas {
                 (c.cublasSetWorkspace_v2)(blas.handle, workspace as *mut c_void, WORKSPACE),
                 "cublasSetWorkspace",
             )?;
-            check((c.cublasSetMathMode)(blas.handle, MATH_MODES[usize::from(tf32)]), "cublasSetMathMode")?;
+            check((c.cublasSetMathMode)(blas.handle, mode), "cublasSetMathMode")?;
         }
         Ok(blas)
     }

@@ -71,6 +71,11 @@ impl Wanted {
     }
 }
 
+/// The driver's own library, which cudarc has loaded already.
+pub(super) fn driver() -> Option<Library> {
+    ["libcuda.so.1", "libcuda.so"].iter().find_map(|name| load(Path::new(name)))
+}
+
 /// Loads a library; its name is then known to the loader.
 fn load(path: &Path) -> Option<Library> {
     // SAFETY: NVIDIA's libraries run only their own initialisation when they are loaded.

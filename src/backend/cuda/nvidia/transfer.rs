@@ -7,9 +7,11 @@
 
 use super::super::driver::When;
 use super::probe::check;
+use crate::backend::Counters;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUevent, CUevent_flags, CUstream, CUstream_flags};
 use std::ffi::c_void;
+use std::time::Instant;
 
 /// Slabs of pinned memory, and bytes of each.
 const SLABS: usize = 4;
@@ -44,6 +46,8 @@ pub struct Transfers {
     slab: usize,
     /// Whether there are copies that launches do not wait for yet.
     pending: bool,
+    /// What was asked of the device.
+    pub counters: Counters,
 }
 
 impl Default for Transfers {
@@ -59,6 +63,7 @@ impl Default for Transfers {
             slabs: [Slab { memory: null, used: 0, done: null.cast(), in_flight: false }; SLABS],
             slab: 0,
             pending: false,
+            counters: Counters::default(),
         }
     }
 }
@@ -139,7 +144,9 @@ impl Transfers {
             self.slab = (self.slab + 1) % SLABS;
             let slab = &mut self.slabs[self.slab];
             if slab.in_flight {
+                let started = Instant::now();
                 check(sys::cuEventSynchronize(slab.done), "a copy to the GPU failed")?;
+                self.counters.upload_wait_seconds += started.elapsed().as_secs_f64();
                 slab.in_flight = false;
             }
             slab.used = 0;
@@ -170,6 +177,8 @@ impl Transfers {
             When::After(mark) => mark,
         };
         self.wait_for(mark)?;
+        self.counters.uploads += 1;
+        self.counters.uploaded_bytes += data.len() as u64;
         let mut address = address;
         for piece in data.chunks(SLAB) {
             if self.slabs[self.slab].used + piece.len() > SLAB {
