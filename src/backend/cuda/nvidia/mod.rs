@@ -1,13 +1,14 @@
 //! The driver of NVIDIA GPUs.
 //!
 //! Reading order: [`probe`] (which GPUs there are), [`library`] (where NVIDIA's libraries are), [`compile`]
-//! (kernels to machine code), [`blas`] (matrix products), [`transfer`] (copies beside the computation), [`readings`] (copies
-//! from the GPU), [`clock`] (its time), this file (the device).
+//! (kernels to machine code), [`blas`] (matrix products), `memory` (what is given back is kept), [`transfer`] (copies
+//! beside the computation), [`readings`] (copies from the GPU), [`clock`] (its time), this file (the device).
 
 pub mod blas;
 pub mod clock;
 pub mod compile;
 pub mod library;
+mod memory;
 pub mod probe;
 pub mod readings;
 pub mod transfer;
@@ -19,6 +20,7 @@ use blas::Blas;
 use clock::Clock;
 use compile::Compiler;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
+use memory::Memory;
 use probe::{Gpu, check};
 use readings::Readings;
 use rustc_hash::FxHashMap;
@@ -163,61 +165,6 @@ impl Nvidia {
         check(found, &format!("kernel {kernel}"))?;
         functions.insert(kernel, Function(function));
         Ok(function)
-    }
-}
-
-/// Memory of the current context. What is given back is kept for the next who asks for as much: the driver would wait
-/// for the GPU at every allocation.
-#[derive(Default)]
-struct Memory {
-    sizes: FxHashMap<u64, usize>,
-    unused: FxHashMap<usize, Vec<u64>>,
-}
-
-impl Memory {
-    /// # Safety
-    /// The context is current.
-    unsafe fn allocate(&mut self, bytes: usize) -> Result<u64, CUresult> {
-        let size = bytes.next_multiple_of(512);
-        if let Some(address) = self.unused.get_mut(&size).and_then(Vec::pop) {
-            return Ok(address);
-        }
-        let mut address = 0;
-        // SAFETY: by this function's contract; the pointer is to a local.
-        let mut result = unsafe { sys::cuMemAlloc_v2(&mut address, size) };
-        if result == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-            // SAFETY: as above.
-            result = unsafe {
-                self.release();
-                sys::cuMemAlloc_v2(&mut address, size)
-            };
-        }
-        if result != CUresult::CUDA_SUCCESS {
-            return Err(result);
-        }
-        self.sizes.insert(address, size);
-        Ok(address)
-    }
-
-    fn give_back(&mut self, address: u64) {
-        let size = self.sizes[&address];
-        self.unused.entry(size).or_default().push(address);
-    }
-
-    /// Gives what is unused back to the driver, when the GPU is done.
-    ///
-    /// # Safety
-    /// The context is current.
-    unsafe fn release(&mut self) {
-        // SAFETY: by this function's contract; each address came from the driver and is freed once. After an error of
-        // the GPU there is nothing left to save.
-        unsafe {
-            let _ = sys::cuCtxSynchronize();
-            for address in self.unused.drain().flat_map(|(_, addresses)| addresses) {
-                self.sizes.remove(&address);
-                let _ = sys::cuMemFree_v2(address);
-            }
-        }
     }
 }
 
