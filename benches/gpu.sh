@@ -44,10 +44,12 @@ pack() {
     data=$(cd "$data" && pwd)
     cd "$here/.."
     pack=$(mktemp -d)
-    trap 'rm -rf "$pack"' EXIT
-    mkdir -p "$pack"/{tests,configs,peers}
+    # Now, because the variable is gone when the trap is run.
+    # shellcheck disable=SC2064
+    trap "rm -rf '$pack'" EXIT
+    mkdir -p "$pack"/{tests,configs,benches/peers}
     cp benches/gpu.sh benches/gpu_summary.py "$pack/"
-    cp benches/peers/*.py "$pack/peers/"
+    cp benches/peers/*.py "$pack/benches/peers/"
     cp configs/*.toml "$pack/configs/"
     cp "$(executable build --release --locked --bin smore)" "$pack/smore"
     for test in backend_parity model_gradients single_hop; do
@@ -161,7 +163,9 @@ part_steps() {
     need smore python3
     local model options status=0 device worst
     for model in $multi_hop $chains; do
-        options=(--model "$model" --dim 32 --batch-size 64 --negatives 96 --set training.learning_rate=0.01 --set model.hidden=48)
+        options=(--model "$model" --dim 32 --batch-size 64 --negatives 96 --set model.hidden=48)
+        # BetaE amplifies the last bits.
+        options+=(--set "training.learning_rate=$([[ $model == betae ]] && echo 1e-4 || echo 1e-2)")
         [[ " $chains " == *" $model "* ]] && options+=(--structures 1p:2,2p:2,3p:2)
         for device in cuda:0 cuda cpu; do
             "$here/smore" bench steps "$here/umls.smore" "${options[@]}" --device "$device" --json >"$work/steps-$device.json" ||
@@ -177,7 +181,7 @@ part_steps() {
 options() {
     case $1 in
         # Matrices of 400 x 400 for 474 relations are 76 million numbers; TuckER's core would be 64 million.
-        rescal | tucker) echo --dim 100 ;;
+        rescal | tucker) echo --set model.dim=100 ;;
         betae) echo --set model.gamma=60 ;;
         transe | conve) echo --structures 1p:2,2p:2,3p:2 ;;
     esac
@@ -204,7 +208,7 @@ betae betae
 betae-tf32 betae --math tf32
 rotate rotate
 distmult distmult
-gqe-4096 gqe --batch-size 4096
+gqe-4096 gqe --set training.batch_size=4096
 ROWS
 }
 
@@ -222,9 +226,10 @@ part_kernels() {
 
 part_peers() {
     need "$python"
-    local arguments=(--smore "$here/smore" --graphs "$here" --out "$work/lines.jsonl" --limit "${seconds:-100}")
-    if [[ $small ]]; then arguments+=(--small --device cpu); else arguments+=(--device cuda); fi
-    "$python" -W ignore "$here/peers/gpu.py" "${arguments[@]}"
+    # What is under way when the limit is reached is finished, so not the whole time.
+    local arguments=(--smore "$here/smore" --graphs "$here" --out "$work/lines.jsonl" --limit $((seconds > 40 ? seconds - 20 : seconds)))
+    if [[ $small ]]; then arguments+=(--small --device cpu --seconds 0.1); else arguments+=(--device cuda --build-limit 40); fi
+    "$python" -W ignore "$here/benches/peers/gpu.py" "${arguments[@]}"
 }
 
 # Every kernel of two training steps, one after the other.
@@ -270,14 +275,14 @@ part_single() {
         # Distances of 2,048 rows to 2,034 entities, and matrices: fewer columns.
         dim=$([[ $model == complex ]] && echo 256 || echo 128)
         # shellcheck disable=SC2086
-        record "1vsall-$model" bench train "$here/codex-s.smore" --config "$config" --model "$model" --dim "$dim" --device cuda \
+        record "1vsall-$model" bench train "$here/codex-s.smore" --config "$config" --model "$model" --set "model.dim=$dim" --device cuda \
             $timing $single || status=1
     done
     # shellcheck disable=SC2086
     record kvsall-complex bench train "$here/codex-s.smore" --config "$config" --set training.objective=kvsall --device cuda \
         $timing $single || status=1
     # shellcheck disable=SC2086
-    record 1vsall-complex-rp bench train "$here/codex-s.smore" --config "$here/configs/codex-s-complex-rp.toml" --dim 1000 \
+    record 1vsall-complex-rp bench train "$here/codex-s.smore" --config "$here/configs/codex-s-complex-rp.toml" --set model.dim=1000 \
         --device cuda $timing $single || status=1
     return $status
 }
@@ -447,8 +452,8 @@ python=${PEERS_PYTHON:-python3}
 timing="--seconds 1.5 --runs 3 --warm-up 0.7" sizes="" single="" short=""
 if [[ $small ]]; then
     timing="--seconds 0 --runs 1 --warm-up 0"
-    sizes="--dim 8 --batch-size 16 --negatives 16 --set model.hidden=8 --set evaluation.queries=4"
-    single="--dim 8 --batch-size 8 --set model.hidden=8"
+    sizes="--set model.dim=8 --set training.batch_size=16 --set sampling.negatives=16 --set model.hidden=8 --set evaluation.queries=4"
+    single="--set model.dim=8 --set training.batch_size=8 --set model.hidden=8"
     short="--dim 8 --batch-size 16 --negatives 16 --steps 20 --set evaluation.queries=4 --set evaluation.valid_queries=4 --set evaluation.link_prediction=false"
 fi
 

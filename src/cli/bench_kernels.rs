@@ -225,7 +225,7 @@ fn bench<B: Backend>(
     scores(&mut bench, queries, pool, d)?;
     beta::bench(&mut bench, queries, pool, d)?;
     networks(&mut bench, queries, d)?;
-    rows(&mut bench, table_rows, d)?;
+    rows(&mut bench, table_rows, queries, d)?;
     show(&bench, table_rows * d * 4, global)
 }
 
@@ -421,7 +421,7 @@ fn networks<B: Backend>(bench: &mut Bench<B>, queries: usize, d: usize) -> anyho
     })
 }
 
-fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow::Result<()> {
+fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, queries: usize, d: usize) -> anyhow::Result<()> {
     // A tenth of the rows, at random, in random order; for Adam the same ones in ascending order.
     let step = 10;
     let touched = table_rows / step;
@@ -514,7 +514,7 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
     bench.time("scatter", size, cost(2.0), |b| {
         b.scatter(Mat::new(&part, touched, d), &index, MatMut::new(&mut table.values, table_rows, d));
     })?;
-    let step = 1 << 14;
+    let step = 32 * queries;
     let size = format!("{} slots x {d}", count(step as u64));
     let inputs = bench.backend.index(&(0..step as u32).collect::<Vec<_>>())?;
     let relations = bench.random(step * d, 1.0)?;
@@ -537,12 +537,12 @@ fn rows<B: Backend>(bench: &mut Bench<B>, table_rows: usize, d: usize) -> anyhow
         b.project(Projection::Rotate { scale: 3.0 }, to, relations, slots);
     })?;
 
-    matrix::bench(bench, 512, 64, d)?;
-    convolution::bench(bench, 1024)?;
-    normalise::bench(bench, 1024)?;
+    matrix::bench(bench, queries, queries.div_ceil(8), d)?;
+    convolution::bench(bench, 2 * queries)?;
+    normalise::bench(bench, 2 * queries)?;
 
     // Full ranking of one target a query, in tiles.
-    let queries = 512.min(table_rows);
+    let queries = queries.min(table_rows);
     let entities = table_rows.min(if bench.ceilings.is_some() { 1 << 18 } else { 1 << 14 });
     let one_each: Vec<u32> = (0..=queries as u32).collect();
     let targets: Vec<u32> = (0..queries).map(|_| below(&mut bench.rng, entities as u64) as u32).collect();
