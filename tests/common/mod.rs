@@ -13,7 +13,9 @@ pub mod emulator;
 pub mod gpu;
 
 use assert_cmd::Command;
+use smore::backend::{Backend, Parameters};
 use smore::dataset::ResolveOptions;
+use smore::model::Weights;
 use std::path::{Path, PathBuf};
 
 /// A test of each backend that trains, by a function of it.
@@ -119,6 +121,16 @@ pub fn skip(why: impl std::fmt::Display) {
     }
     let thread = std::thread::current();
     let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("test"));
+}
+
+/// The bits of all tables.
+pub fn table_bits<B: Backend>(backend: &B, weights: &Weights<B>) -> Vec<Vec<u64>> {
+    let bits = |table: &Parameters<B>| {
+        let mut values = vec![B::Scalar::default(); table.rows * table.cols];
+        backend.download(&table.values, 0, &mut values).unwrap();
+        values.into_iter().map(|x| B::value(x).to_bits()).collect()
+    };
+    [&weights.entities, &weights.relations].into_iter().chain(&weights.dense).map(bits).collect()
 }
 
 /// A short run. Rows of 7 or 14 numbers: neither vectors nor pages hold a whole number of them.
