@@ -451,6 +451,7 @@ small=${CONTACT_SMALL:-}
 python=${PEERS_PYTHON:-python3}
 timing="--seconds 1.5 --runs 3 --warm-up 0.7" sizes="" single="" short=""
 if [[ $small ]]; then
+    export SMORE_TEST_SIZES=small
     timing="--seconds 0 --runs 1 --warm-up 0"
     sizes="--set model.dim=8 --set training.batch_size=16 --set sampling.negatives=16 --set model.hidden=8 --set evaluation.queries=4"
     single="--set model.dim=8 --set training.batch_size=8 --set model.hidden=8"

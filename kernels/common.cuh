@@ -45,16 +45,17 @@ struct MatMut {
 };
 
 // A kernel for cells runs one thread per column of each row, in blocks of 256: see `Cuda::cells`.
-// Rows are cut into groups of 256 (gridDim.x), a group's cells into blocks (gridDim.y), so that the division
-// below is one of 32 bits and neighbours in a warp are neighbours in memory.
+// Rows are cut into groups of 256, a group's cells into blocks (gridDim.x), so that the division below is one of
+// 32 bits and neighbours in a warp are neighbours in memory. Groups are counted by gridDim.y and gridDim.z, which
+// are small: together they reach any number of rows, without a loop.
 struct Cell {
     u32 row, col;
     bool inside;
 };
 __device__ __forceinline__ Cell cell(u32 rows, u32 cols) {
-    u32 i = blockIdx.y * 256 + threadIdx.x;
+    u32 group = blockIdx.z * gridDim.y + blockIdx.y, i = blockIdx.x * 256 + threadIdx.x;
     u32 row = i / cols;
-    Cell c = {blockIdx.x * 256 + row, i - row * cols, row < 256};
+    Cell c = {group * 256 + row, i - row * cols, row < 256};
     c.inside = c.inside && c.row < rows;
     return c;
 }

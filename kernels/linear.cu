@@ -52,7 +52,9 @@ template <bool LINES> struct Tile {
 template <bool A_LINES, bool B_LINES>
 __device__ __forceinline__ void matmul(const Factor& a, const Factor& b, u32 accumulate, MatMut c) {
     __shared__ float4 tiles[2][2][16][PITCH];
-    u32 first_row = blockIdx.x * 64, first_col = blockIdx.y * 64;
+    // All tiles in gridDim.x: a table of entities has more rows than 64 times the other dimensions of a grid.
+    const u32 tiles_down = ceil_div(c.rows, 64);
+    u32 first_row = blockIdx.x % tiles_down * 64, first_col = blockIdx.x / tiles_down * 64;
     u32 x = threadIdx.x % 16, y = threadIdx.x / 16;
     float sums[4][4] = {};
     Tile<A_LINES> of_a(a, first_row);

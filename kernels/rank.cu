@@ -37,19 +37,22 @@ struct Count {
 KERNEL(256, rank_settle, (MatMut scores, const u32* roots, const u32* bounds, const u32* filter,
                           u32 first_entity)) {
     const u32 q = blockIdx.x, first = roots[q] - roots[0], last = roots[q + 1] - roots[0];
-    const u32 fours = ceil_div(scores.cols, 4);
+    const u32 fours = scores.cols / 4;
     float* row = scores.row(first);
     for (u32 i = threadIdx.x; last - first > 1 && i < fours; i += 256) {
         float4 top = *four(row, i);
         for (u32 root = first + 1; root < last; root++) top = rank::best(top, *four(scores.row(root), i));
         *four(row, i) = top;
     }
+    // One by one: nothing has written what is missing to a group of four.
+    for (u32 col = 4 * fours + threadIdx.x; last - first > 1 && col < scores.cols; col += 256)
+        for (u32 root = first + 1; root < last; root++) row[col] = rank::best(row[col], scores.row(root)[col]);
     __syncthreads();
     for (u32 i = bounds[2 * q] + threadIdx.x; i < bounds[2 * q + 1]; i += 256) {
         u32 col = filter[i] - first_entity; // wraps around where it lies before
         if (col < scores.cols) row[col] = NAN_F;
     }
-    for (u32 col = scores.cols + threadIdx.x; col < 4 * fours; col += 256) row[col] = NAN_F;
+    for (u32 col = scores.cols + threadIdx.x; col < 4 * ceil_div(scores.cols, 4); col += 256) row[col] = NAN_F;
 }
 
 /// Adds to `counts` (better and equal of each target) those of a chunk. A block per group of a query's targets:

@@ -122,7 +122,8 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
                 staged_e[turn][h][carry_row + n * CARRY][carry_col] = carried_e[h][n];
         __syncthreads();
         if (k + CHUNK < d) fetch_chunk(k + CHUNK);
-#pragma unroll(Q * E > 16 ? 1 : 2)
+        // Where a thread holds much, a second group of columns would spill (sm_80, entity rows of two halves).
+#pragma unroll(Q * E * PAIRED > 16 ? 1 : 2)
         for (u32 c = 0; c < CHUNK / 4; c++) {
             float4 qs[Q], os[Q];
 #pragma unroll

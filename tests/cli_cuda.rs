@@ -36,7 +36,18 @@ impl Machine {
             command.env_remove(variable);
         }
         command.env("HOME", self.folder.path()).env("SMORE_CACHE", self.folder.path().join("cache"));
+        // Nothing of this machine's Python.
+        command.env("PATH", self.path("bin"));
         command
+    }
+
+    /// Puts a `python3` on the PATH: a script of the shell.
+    fn install_python(&self, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let python = self.path("bin/python3");
+        std::fs::create_dir_all(self.path("bin")).unwrap();
+        std::fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -155,6 +166,31 @@ fn a_run_keeps_its_precision_when_it_is_resumed() {
         .assert()
         .failure()
         .stderr(predicate::str::contains("--resume goes on with"));
+}
+
+#[test]
+fn libraries_are_found_in_the_packages_of_the_python_on_the_path() {
+    let Some(machine) = Machine::new() else { return };
+    let compiler = machine.libraries[1].join("libnvrtc.so.13");
+    let machine = machine.with_libraries(0);
+    let missing = || predicate::str::contains("libnvrtc.so for CUDA 13 was not found");
+    machine.smore(&["devices"]).assert().success().stdout(missing());
+    for packages in ["venv/lib/python3.11/site-packages/nvidia/cuda_nvrtc", "other/nvidia/cu13"] {
+        let folder = machine.path(packages).join("lib");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(&compiler, folder.join("libnvrtc.so.13")).unwrap();
+        let parent = machine.path(packages).join("../..").canonicalize().unwrap();
+        machine.install_python(&format!("echo; echo /nowhere; echo '{}'", parent.display()));
+        let shown = machine.smore(&["devices"]).assert().success();
+        shown.stdout(predicate::str::contains("nvrtc: 13.0"));
+    }
+    // One that fails, and one that waits for something, are done without.
+    for script in ["exit 3", "exec /bin/sleep 60"] {
+        machine.install_python(script);
+        let begin = std::time::Instant::now();
+        machine.smore(&["devices"]).assert().success().stdout(missing());
+        assert!(begin.elapsed().as_secs() < 30, "{script}");
+    }
 }
 
 #[test]

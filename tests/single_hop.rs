@@ -402,6 +402,34 @@ fn check_training<B: Backend + Clone>(backend: &B) {
 
 on_every_backend!(check_training);
 
+/// The bits of all tables, and of the losses, after some steps.
+fn trained<B: Backend + Clone>(backend: &B, case: &[&str], dim: usize, steps: u64) -> Vec<Vec<u64>> {
+    let config = config(case, dim);
+    let mut trainer = trainer(backend.clone(), &config, 9);
+    (1..=steps).for_each(|step| trainer.step(&batch(&config, step), 1e-2, step).unwrap());
+    let losses = trainer.losses().unwrap().into_iter().map(f64::to_bits).collect();
+    [losses].into_iter().chain(common::table_bits(backend, &trainer.weights)).collect()
+}
+
+#[test]
+fn the_gpu_gives_the_same_bits_twice() {
+    let Some(cuda) = common::gpu::cuda() else { return };
+    let (dim, steps) = common::gpu::sizes((60, 20), (12, 2));
+    for case in CASES {
+        let run = || trained(&cuda, case, dim, steps);
+        assert!(run() == run(), "{case:?}");
+    }
+}
+
+#[test]
+fn the_emulated_cuda_kernels_give_the_same_bits_twice() {
+    let Some(cuda) = common::emulator::cuda() else { return };
+    for case in CASES {
+        let run = || trained(&cuda, case, 12, 2);
+        assert!(run() == run(), "{case:?}");
+    }
+}
+
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let run = |threads: usize| {

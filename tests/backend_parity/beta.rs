@@ -12,7 +12,7 @@ fn parameter(rng: &mut Rng, [low, high]: [f64; 2]) -> f64 {
 }
 
 /// Parameters of queries that are met, and the widest that are promised.
-const USUAL: [f64; 2] = [0.05, 20.0];
+pub const USUAL: [f64; 2] = [0.05, 20.0];
 const WIDE: [f64; 2] = [0.05, 1e4];
 
 /// Query rows.
@@ -88,7 +88,7 @@ fn weights(rng: &mut Rng, rows: usize, cols: usize) -> Array {
 
 /// How far gradients may be off per unit of weight, relative to the terms that they are sums of: by query
 /// parameter k and by entity parameter k of a pair.
-fn sensitivity(q: &[f64], e: &[f64], k: usize) -> [f64; 2] {
+pub fn sensitivity(q: &[f64], e: &[f64], k: usize) -> [f64; 2] {
     let d = q.len() / 2;
     let at = |row: &[f64], k: usize| [row[k], row[(k + d) % (2 * d)]];
     let [x, y] = at(e, k).map(|x| (x + 1.0).max(0.05));

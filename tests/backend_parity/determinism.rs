@@ -1,5 +1,5 @@
 //! The CPU's results are the same bits whatever the number of threads, those of the CUDA kernels whatever the
-//! order of threads and blocks.
+//! order of threads and blocks, those of a GPU in every run.
 
 use crate::array::*;
 use crate::penalty::PENALTIES;
@@ -25,11 +25,17 @@ fn check(what: &str, body: impl Fn() -> Vec<f64> + Sync) {
 #[track_caller]
 fn check_cuda(what: &str, body: fn(&Cuda) -> Vec<f64>) {
     if let Some(cuda) = crate::emulator::cuda() {
-        let run = || body(&cuda).into_iter().map(f64::to_bits).collect::<Vec<u64>>();
-        let expected = run();
-        for _ in 0..3 {
-            assert!(run() == expected, "{what} differs between two runs");
-        }
+        check_runs(what, &cuda, body, 4);
+    }
+}
+
+/// Runs `body` on a device so many times and compares the bits.
+#[track_caller]
+fn check_runs(what: &str, cuda: &Cuda, body: fn(&Cuda) -> Vec<f64>, runs: usize) {
+    let run = || body(cuda).into_iter().map(f64::to_bits).collect::<Vec<u64>>();
+    let expected = run();
+    for _ in 1..runs {
+        assert!(run() == expected, "{what} differs between two runs");
     }
 }
 
@@ -283,4 +289,31 @@ fn ranks<B: Backend>(backend: &B) -> Vec<f64> {
 fn ranks_do_not_depend_on_the_order_of_threads() {
     check("ranks", || ranks(&Cpu));
     check_cuda("ranks", ranks);
+}
+
+/// On a GPU, whose warps come in another order in every run: what races, or depends on the order of memory, shows.
+mod cuda {
+    use super::*;
+
+    macro_rules! repeats {
+        ($($name:ident: $body:ident;)*) => {$(
+            #[test]
+            fn $name() {
+                if let Some(gpu) = crate::gpu::cuda() {
+                    check_runs(stringify!($body), &gpu, $body, crate::gpu::sizes(8, 2));
+                }
+            }
+        )*};
+    }
+    repeats! {
+        scores_and_their_gradients_repeat_bit_for_bit: scores;
+        projections_repeat_bit_for_bit: project;
+        losses_repeat_bit_for_bit: losses;
+        linear_layers_and_their_gradients_repeat_bit_for_bit: linear;
+        batch_normalisation_repeats_bit_for_bit: normalise;
+        set_operations_repeat_bit_for_bit: sets;
+        penalties_repeat_bit_for_bit: penalties;
+        adam_repeats_bit_for_bit: adam;
+        ranks_repeat_bit_for_bit: ranks;
+    }
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 fn check(order: &str) {
     let Some(libraries) = emulator::fake_driver() else { return };
     let mut tests = Command::new(std::env::current_exe().unwrap());
-    tests.args(["cuda::", "--test-threads", "4"]).env("FAKE_CUDA", order).env_remove("SMORE_CUDA_LIBS");
+    tests.args(["cuda::", "--test-threads", "4"]).env("FAKE_CUDA", order).env("SMORE_TEST_SIZES", "small");
+    tests.env_remove("SMORE_CUDA_LIBS");
     let output = tests.env("LD_LIBRARY_PATH", std::env::join_paths(libraries).unwrap()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");

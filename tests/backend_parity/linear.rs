@@ -4,7 +4,7 @@ use crate::array::*;
 use smore::backend::cuda::driver::Operand;
 use smore::backend::cuda::linear::matmul;
 use smore::backend::cuda::memory::{mat, mat_mut};
-use smore::backend::{Activation, Backend, Reference};
+use smore::backend::{Activation, Backend, Mat, MatMut, Reference};
 use smore::rng::stream;
 
 /// Rows, inputs, outputs.
@@ -16,7 +16,7 @@ fn shapes() -> Vec<[usize; 3]> {
     shapes
 }
 
-fn run<B: Backend>(backend: &B, x: &Array, w: &Array, b: &Array, f: Activation) -> Array {
+pub fn run<B: Backend>(backend: &B, x: &Array, w: &Array, b: &Array, f: Activation) -> Array {
     let mut out = Array::junk(x.rows, w.rows).on(backend);
     backend.linear(x.on(backend).mat(), w.on(backend).mat(), b.on(backend).mat(), f, out.mat_mut());
     out.read()
@@ -39,16 +39,25 @@ pub fn check_linear<B: Backend>(backend: &B) {
     }
 }
 
-struct Backward {
-    x: Array,
-    w: Array,
-    out: Array,
-    dout: Array,
-    dw: Array,
-    db: Array,
+#[derive(Clone)]
+pub struct Backward {
+    pub x: Array,
+    pub w: Array,
+    pub out: Array,
+    pub dout: Array,
+    pub dw: Array,
+    pub db: Array,
 }
 
-fn run_backward<B: Backend>(backend: &B, case: &Backward, f: Activation) -> [Array; 4] {
+impl Backward {
+    /// The same with absolute values, whose gradients are the sums of those of all terms.
+    pub fn abs(&self) -> Self {
+        let [x, w, dout, dw, db] = [&self.x, &self.w, &self.dout, &self.dw, &self.db].map(Array::abs);
+        Backward { x, w, out: self.out.clone(), dout, dw, db }
+    }
+}
+
+pub fn run_backward<B: Backend>(backend: &B, case: &Backward, f: Activation) -> [Array; 4] {
     let [mut dout, mut dw, mut db] = [&case.dout, &case.dw, &case.db].map(|a| a.on(backend));
     let [x, w, out] = [&case.x, &case.w, &case.out].map(|a| a.on(backend));
     let mut dx = Array::junk(case.x.rows, case.x.cols).on(backend);
@@ -78,16 +87,7 @@ pub fn check_linear_backward<B: Backend>(backend: &B) {
                 dw: Array::random(&mut rng, outputs, inputs, 1.0),
                 db: Array::random(&mut rng, 1, outputs, 1.0),
             };
-            let Backward { x, w, out, dout, dw, db } = &case;
-            let sizes = Backward {
-                x: x.abs(),
-                w: w.abs(),
-                out: out.clone(),
-                dout: dout.abs(),
-                dw: dw.abs(),
-                db: db.abs(),
-            };
-            let magnitudes = run_backward(&Reference, &sizes, f);
+            let magnitudes = run_backward(&Reference, &case.abs(), f);
             let want = run_backward(&Reference, &case, f);
             let got = run_backward(backend, &case, f);
             let what = format!("linear backward {rows} x {inputs} x {outputs}, {f:?}");
@@ -159,5 +159,23 @@ fn cuda_products_agree_with_any_transposition_and_without_terms() {
             let what = format!("{m} x {n} x {k}, {transpose_a} {transpose_b} {accumulate}");
             assert_close(&what, &c.read(), &want, |_, _| rounding(k + 1, k as f64 + 1.0));
         }
+    }
+}
+
+#[test]
+fn cuda_products_have_more_columns_than_a_grid_has_rows_of_tiles() {
+    let Some(cuda) = crate::emulator::cuda() else { return };
+    // The scores of a query with 4 million entities: more than 65,535 tiles of 64.
+    let (m, n) = (2, 64 * 65_535 + 5);
+    let number = |i: usize| (i % 1000) as f32;
+    let [mut a, mut b, mut c] = [m, n, m * n].map(|len| cuda.zeros(len).unwrap());
+    cuda.upload(&[1.0, 2.0], &mut a, 0).unwrap();
+    cuda.upload(&(0..n).map(number).collect::<Vec<_>>(), &mut b, 0).unwrap();
+    let (left, right) = (Operand::new(mat(Mat::new(&a, m, 1))), Operand::new(mat(Mat::new(&b, n, 1))));
+    matmul(&cuda, left, right.transposed(), 1, false, mat_mut(&mut MatMut::new(&mut c, m, n)));
+    let mut out = vec![f32::NAN; m * n];
+    cuda.download(&c, 0, &mut out).unwrap();
+    for (at, &x) in out.iter().enumerate() {
+        assert_eq!(x, (at / n + 1) as f32 * number(at % n), "row {}, column {}", at / n, at % n);
     }
 }

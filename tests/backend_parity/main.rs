@@ -4,7 +4,10 @@
 //!   under test, on the same inputs, and compares: [`rows`], [`elementwise`], [`project`], [`linear`],
 //!   [`segment`], [`score`], [`beta`], [`loss`], [`label_loss`], [`penalty`], [`clip`], [`optimizer`], [`rank`].
 //! - [`gradients`] holds the backward operations of the reference to finite differences.
-//! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads.
+//! - [`determinism`] holds the CPU and the CUDA kernels to the same bits whatever the order of threads, and a GPU to the
+//!   same bits in every run.
+//! - [`full_size`] compares at the sizes of training.
+//! - [`require_gpu`] holds this binary to what `SMORE_REQUIRE_GPU` promises.
 //!
 //! - [`fake_driver`] runs all of it once more on the real driver code, with a driver that is not real.
 //!
@@ -20,6 +23,7 @@ mod convolution;
 mod determinism;
 mod elementwise;
 mod fake_driver;
+mod full_size;
 mod gradients;
 mod label_loss;
 mod linear;
@@ -29,6 +33,7 @@ mod optimizer;
 mod penalty;
 mod project;
 mod rank;
+mod require_gpu;
 mod rows;
 mod score;
 mod segment;
@@ -70,6 +75,12 @@ macro_rules! parity {
             fn add_accumulates() {
                 if let Some(backend) = $backend {
                     rows::check_add(&backend);
+                }
+            }
+            #[test]
+            fn every_cell_of_a_large_matrix_is_worked_on_once() {
+                if let Some(backend) = $backend {
+                    rows::check_large(&backend);
                 }
             }
             #[test]

@@ -10,10 +10,10 @@ const OPTIMIZERS: [Optimizer; 4] =
     [Optimizer::Adam, Optimizer::Adagrad, Optimizer::RowwiseAdagrad, Optimizer::Sgd];
 
 /// The gradients of some steps, and for each the rows they belong to: ids, offsets, members.
-struct Case {
-    optimizer: Optimizer,
-    values: Array,
-    steps: Vec<(Array, [Vec<u32>; 3])>,
+pub struct Case {
+    pub optimizer: Optimizer,
+    pub values: Array,
+    pub steps: Vec<(Array, [Vec<u32>; 3])>,
 }
 
 /// A matrix without offset or gaps, as tables are.
@@ -60,7 +60,7 @@ fn run<B: Backend>(backend: &B, case: &Case, rows_only: bool) -> Vec<[Vec<f64>; 
 }
 
 /// Gradients are below 3, added up from at most 3 rows of below 1.
-fn compare<B: Backend>(backend: &B, what: &str, case: &Case, rows_only: bool) {
+pub fn compare<B: Backend>(backend: &B, what: &str, case: &Case, rows_only: bool) {
     let (got, want) = (run(backend, case, rows_only), run(&Reference, case, rows_only));
     for (t, (got, want)) in got.iter().zip(&want).enumerate() {
         // A step moves a value by at most a few rates, whatever the gradient.

@@ -15,7 +15,7 @@ const KINDS: [Scoring; 5] = [
     Scoring::Rotation { gamma: 24.0 },
 ];
 
-struct Case {
+pub struct Case {
     kind: Scoring,
     queries: Array,
     entities: Array,
@@ -34,7 +34,14 @@ fn flat(lists: &[Vec<u32>]) -> (Vec<u32>, Vec<u32>) {
 }
 
 impl Case {
-    fn random(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize, d: usize, arity: usize) -> Case {
+    pub fn random(
+        rng: &mut Rng,
+        kind: Scoring,
+        queries: usize,
+        entities: usize,
+        d: usize,
+        arity: usize,
+    ) -> Case {
         let (dimensions, d) = (d, crate::score::entity_width(kind, d));
         let quarters = |rng: &mut Rng, k: usize| match kind {
             // Every other number is real, the rest imaginary.
@@ -81,7 +88,28 @@ impl Case {
         Case { kind, queries: rows, entities: table, roots, targets, filters }
     }
 
-    fn run<B: Backend>(&self, backend: &B) -> Vec<RankCount> {
+    /// The case of some of its queries, and which targets of all they have.
+    pub fn part(&self, queries: &[usize]) -> (Case, Vec<usize>) {
+        let (mut roots, mut root_rows, mut targets) = (vec![0], Vec::new(), Vec::new());
+        let (target_offsets, _) = flat(&self.targets);
+        for &q in queries {
+            root_rows.extend(self.roots[q] as usize..self.roots[q + 1] as usize);
+            roots.push(root_rows.len() as u32);
+            targets.extend(target_offsets[q] as usize..target_offsets[q + 1] as usize);
+        }
+        let of = |lists: &[Vec<u32>]| queries.iter().map(|&q| lists[q].clone()).collect();
+        let part = Case {
+            kind: self.kind,
+            queries: Array::new(root_rows.len(), self.queries.cols, |i, k| self.queries.at(root_rows[i], k)),
+            entities: self.entities.clone(),
+            roots,
+            targets: of(&self.targets),
+            filters: of(&self.filters),
+        };
+        (part, targets)
+    }
+
+    pub fn run<B: Backend>(&self, backend: &B) -> Vec<RankCount> {
         let (queries, entities) = (self.queries.on(backend), self.entities.on(backend));
         let (target_offsets, targets) = flat(&self.targets);
         let (filter_offsets, filter) = flat(&self.filters);

@@ -1,7 +1,7 @@
 //! Memory, moving and adding rows, dropout.
 
 use crate::array::*;
-use smore::backend::{Backend, DeviceGroups, Dropout, Reference};
+use smore::backend::{Backend, DeviceGroups, Dropout, Mat, MatMut, Reference};
 use smore::rng::stream;
 
 pub fn check_memory<B: Backend>(backend: &B) {
@@ -26,6 +26,23 @@ pub fn check_memory<B: Backend>(backend: &B) {
         backend.gather(numbers.mat(), &index, out.mat_mut());
         let want = Array::new(ids.len(), 1, |i, _| f64::from(ids[i]));
         assert_same("index", &out.read(), &want);
+    }
+}
+
+/// Matrices with more rows, and with more columns, than one dimension of a grid has blocks for: every cell is worked on
+/// once.
+pub fn check_large<B: Backend>(backend: &B) {
+    // Groups of 256 rows, and blocks of 256 cells for such a group; 65,535 is the most in two of a grid's dimensions.
+    for (rows, cols) in [(256 * 65_535 + 1, 1), (257, 65_537)] {
+        let ones = vec![B::scalar(1.0); rows * cols];
+        let [mut from, mut to] = [(); 2].map(|()| backend.zeros(rows * cols).unwrap());
+        backend.upload(&ones, &mut from, 0).unwrap();
+        backend.add(Mat::new(&from, rows, cols), MatMut::new(&mut to, rows, cols));
+        let mut out = vec![B::scalar(-1.0); rows * cols];
+        backend.download(&to, 0, &mut out).unwrap();
+        for (i, &x) in out.iter().enumerate() {
+            assert_eq!(B::value(x), 1.0, "{rows} x {cols}: cell {i}");
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn each_shape(mut body: impl FnMut(&mut Rng, Scoring, usize, usize, usize)) {
 }
 
 /// The sum of the absolute values of what a score adds up.
-fn magnitude(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
+pub fn magnitude(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
     let distances = q.iter().zip(e).map(|(q, e)| (q - e).abs());
     match kind {
         Scoring::L1 { gamma } | Scoring::L2 { gamma } | Scoring::Rotation { gamma } => {
@@ -67,13 +67,13 @@ fn magnitude(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
 /// How far the gradient of a weighted score may be off, per unit of its weight: a column's derivative
 /// is below 2 for all scores. L2's divides by the distance, which is known to the precision of the
 /// score.
-fn sensitivity(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
+pub fn sensitivity(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
     let Scoring::L2 { gamma } = kind else { return 2.0 };
     let distance = q.iter().zip(e).map(|(q, e)| (q - e) * (q - e)).sum::<f64>().sqrt();
     if distance > 0.0 { 1.0 + f64::from(gamma) / distance } else { 1.0 }
 }
 
-fn scores<B: Backend>(backend: &B, kind: Scoring, q: &Array, e: &Array) -> Array {
+pub fn scores<B: Backend>(backend: &B, kind: Scoring, q: &Array, e: &Array) -> Array {
     let mut out = Array::junk(q.rows, e.rows).on(backend);
     backend.scores(kind, q.on(backend).mat(), e.on(backend).mat(), out.mat_mut());
     out.read()
@@ -89,22 +89,20 @@ pub fn check_scores<B: Backend>(backend: &B) {
     });
 }
 
+/// Gradients of queries and entities.
+pub fn backward<B: Backend>(
+    backend: &B,
+    kind: Scoring,
+    [q, e, scores, weights]: [&Array; 4],
+) -> (Array, Array) {
+    let mut dq = Array::junk(q.rows, q.cols).on(backend);
+    let mut de = Array::junk(e.rows, e.cols).on(backend);
+    let [q, e, scores, weights] = [q, e, scores, weights].map(|a| a.on(backend));
+    backend.scores_backward(kind, q.mat(), e.mat(), scores.mat(), weights.mat(), dq.mat_mut(), de.mat_mut());
+    (dq.read(), de.read())
+}
+
 pub fn check_scores_backward<B: Backend>(backend: &B) {
-    fn run<B: Backend>(backend: &B, kind: Scoring, [q, e, scores, weights]: [&Array; 4]) -> (Array, Array) {
-        let mut dq = Array::junk(q.rows, q.cols).on(backend);
-        let mut de = Array::junk(e.rows, e.cols).on(backend);
-        let [q, e, scores, weights] = [q, e, scores, weights].map(|a| a.on(backend));
-        backend.scores_backward(
-            kind,
-            q.mat(),
-            e.mat(),
-            scores.mat(),
-            weights.mat(),
-            dq.mat_mut(),
-            de.mat_mut(),
-        );
-        (dq.read(), de.read())
-    }
     each_shape(|rng, kind, num_queries, num_entities, d| {
         let q = queries(rng, kind, num_queries, d);
         let e = entities(rng, &q, num_entities, d);
@@ -118,8 +116,8 @@ pub fn check_scores_backward<B: Backend>(backend: &B) {
                     if below(rng, 4) == 0 { 0.0 } else { random(rng) + 0.5 }
                 },
             );
-        let (dq, de) = run(backend, kind, [&q, &e, &s, &w]);
-        let (want_dq, want_de) = run(&Reference, kind, [&q, &e, &s, &w]);
+        let (dq, de) = backward(backend, kind, [&q, &e, &s, &w]);
+        let (want_dq, want_de) = backward(&Reference, kind, [&q, &e, &s, &w]);
         let by_pair = |i: usize, j: usize| w.at(i, j).abs() * sensitivity(kind, q.row(i), e.row(j));
         let of_query: Vec<f64> =
             (0..num_queries).map(|i| (0..num_entities).map(|j| by_pair(i, j)).sum()).collect();

@@ -1,13 +1,13 @@
 //! The GPU of this machine, where there is one.
 
 use smore::backend::{Cuda, Math};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// The first GPU, or `None` with a printed reason. All tests of a process share it.
 pub fn cuda() -> Option<Cuda> {
     static GPU: OnceLock<Option<Cuda>> = OnceLock::new();
-    let open = || match Cuda::open(0, Math::Fp32, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels")) {
+    let open = || match Cuda::open(0, Math::Fp32, &kernels()) {
         Ok(cuda) => Some(cuda),
         Err(why) => {
             super::skip(format_args!("tests on a GPU: {why}"));
@@ -15,4 +15,22 @@ pub fn cuda() -> Option<Cuda> {
         }
     };
     GPU.get_or_init(open).clone()
+}
+
+/// The folder of compiled kernels: the program's, where a machine that did not build the tests runs them.
+fn kernels() -> PathBuf {
+    let cache = std::env::var_os("SMORE_CACHE").filter(|path| !path.is_empty()).map(PathBuf::from);
+    cache.unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into()).join("kernels")
+}
+
+/// Whether this machine has a GPU that can be asked for, fit or not.
+#[cfg(unix)]
+pub fn exists() -> bool {
+    smore::backend::cuda::nvidia::probe::driver().is_ok()
+}
+
+/// Sizes of a test: the first on a GPU, the second on a driver that runs the kernels on the CPU, which sets
+/// `SMORE_TEST_SIZES=small`.
+pub fn sizes<T>(large: T, small: T) -> T {
+    if std::env::var_os("SMORE_TEST_SIZES").is_some_and(|value| value == "small") { small } else { large }
 }

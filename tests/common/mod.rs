@@ -1,4 +1,8 @@
 //! What the integration tests share.
+//!
+//! A test that lacks something (a GPU, a compiler, public data) is skipped: it says so and passes. With
+//! `SMORE_REQUIRE_GPU=1` (anything but nothing and 0) it fails with the reason instead, so that a run which is to test a GPU
+//! cannot pass without one.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -9,7 +13,9 @@ pub mod emulator;
 pub mod gpu;
 
 use assert_cmd::Command;
+use smore::backend::{Backend, Parameters};
 use smore::dataset::ResolveOptions;
+use smore::model::Weights;
 use std::path::{Path, PathBuf};
 
 /// A test of each backend that trains, by a function of it.
@@ -102,11 +108,29 @@ pub fn public_data() -> Option<PathBuf> {
     None
 }
 
-/// Tells that a test is skipped, also where the test runner keeps what tests print to itself.
+/// The variable with which nothing may be skipped.
+pub const REQUIRE_GPU: &str = "SMORE_REQUIRE_GPU";
+
+/// Tells that a test is skipped, also where the test runner keeps what tests print to itself. Fails where nothing may be
+/// skipped.
+#[track_caller]
 pub fn skip(why: impl std::fmt::Display) {
     use std::io::Write;
+    if std::env::var_os(REQUIRE_GPU).is_some_and(|value| !value.is_empty() && value != "0") {
+        panic!("not skipped, because {REQUIRE_GPU} is set: {why}");
+    }
     let thread = std::thread::current();
     let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("test"));
+}
+
+/// The bits of all tables.
+pub fn table_bits<B: Backend>(backend: &B, weights: &Weights<B>) -> Vec<Vec<u64>> {
+    let bits = |table: &Parameters<B>| {
+        let mut values = vec![B::Scalar::default(); table.rows * table.cols];
+        backend.download(&table.values, 0, &mut values).unwrap();
+        values.into_iter().map(|x| B::value(x).to_bits()).collect()
+    };
+    [&weights.entities, &weights.relations].into_iter().chain(&weights.dense).map(bits).collect()
 }
 
 /// A short run. Rows of 7 or 14 numbers: neither vectors nor pages hold a whole number of them.

@@ -51,7 +51,7 @@ pub fn matmul(cuda: &Cuda, a: Operand, b: Operand, depth: u32, accumulate: bool,
             (true, true) => "matmul_tt",
         };
         let factor = |o: Operand, lines| Factor { data: o.address, stride: o.stride as i64, lines, depth };
-        let grid = [m.div_ceil(64), n.div_ceil(64), 1];
+        let grid = [m.div_ceil(64) * n.div_ceil(64), 1, 1];
         let (a, b) = (factor(a, c.rows), factor(b, c.cols));
         cuda.launch(kernel, grid, 256, &[&a, &b, &u32::from(accumulate), &c]);
     }

@@ -100,11 +100,24 @@ impl Cuda {
     /// Launches the kernel that has a thread per cell of `shape`, or where `wide` its twin that has one
     /// per four columns: see `cell` in `kernels/common.cuh`.
     fn cells(&self, kernels: [&'static str; 2], wide: bool, shape: RawMat, arguments: &[&dyn Argument]) {
-        let cols = if wide { shape.cols / 4 } else { shape.cols } as usize;
-        let rows = shape.rows as usize;
-        let grid = [rows.div_ceil(256), (rows.min(256) * cols).div_ceil(256), 1];
-        self.launch(kernels[usize::from(wide)], grid, 256, arguments);
+        let cols = if wide { shape.cols / 4 } else { shape.cols };
+        self.launch(kernels[usize::from(wide)], cell_grid(shape.rows, cols), 256, arguments);
     }
+}
+
+/// The most blocks in the second and in the third dimension of a grid.
+const LOW: usize = (1 << 16) - 1;
+
+/// Blocks of 256 threads for the cells of a matrix: those of 256 rows, then groups of 256 rows. See `cell` in
+/// `kernels/common.cuh`.
+fn cell_grid(rows: u32, cols: u32) -> [usize; 3] {
+    let (rows, cols) = (rows as usize, cols as usize);
+    let (cells, groups) = (rows.min(256) * cols, rows.div_ceil(256));
+    let layers = groups.div_ceil(LOW).max(1);
+    let grid = [cells.div_ceil(256), groups.div_ceil(layers), layers];
+    // Threads count the cells of a group, and rows, by 32 bits.
+    assert!(grid[0] <= 1 << 24 && grid[1] * grid[2] <= 1 << 24, "{rows} rows of {cols} columns");
+    grid
 }
 
 /// The codes of activations in `kernels/common.cuh`.
@@ -436,5 +449,57 @@ impl Backend for Cuda {
     fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {
         self.check()?;
         rank::rank(self, kind, task, entities)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cells that the threads of a grid have: the twin of `cell` in `kernels/common.cuh`.
+    fn covered(rows: u32, cols: u32, [x, y, z]: [usize; 3]) -> u64 {
+        let mut cells = 0;
+        for group in (0..z as u32).flat_map(|k| (0..y as u32).map(move |j| k * y as u32 + j)) {
+            // Threads of a group have cells 0..256 x of it, in 32 bits.
+            let first = group.checked_mul(256).expect("a row is a number of 32 bits");
+            assert!(x <= 1 << 24);
+            let rows = rows.saturating_sub(first).min(256);
+            cells += (u64::from(rows) * u64::from(cols)).min(256 * x as u64);
+        }
+        cells
+    }
+
+    #[test]
+    fn a_grid_has_a_thread_for_every_cell_of_any_matrix() {
+        let shapes = [
+            (1, 1),
+            (255, 3),
+            (257, 400),
+            // RESCAL with 512 columns, and with an odd number of them.
+            (1088, 512 * 512),
+            (1088, 511 * 511),
+            // Entities of Freebase, in groups of four columns; a vector with a number for each.
+            (86_054_151, 100),
+            (86_054_151, 1),
+            (1, 86_054_151),
+            (65_535 * 256, 1),
+            (65_535 * 256 + 1, 1),
+            (u32::MAX - (1 << 16), 1),
+            (1, u32::MAX - 256),
+            (0, 7),
+            (7, 0),
+        ];
+        for (rows, cols) in shapes {
+            let grid = cell_grid(rows, cols);
+            assert!(grid[0] < 1 << 31 && grid[1] <= LOW && grid[2] <= LOW, "{rows} x {cols}: {grid:?}");
+            assert_eq!(
+                covered(rows, cols, grid),
+                u64::from(rows) * u64::from(cols),
+                "{rows} x {cols}: {grid:?}"
+            );
+            // Only what the last group and the last layer have too much of is started for nothing.
+            let spare = grid[1] * grid[2] - (rows as usize).div_ceil(256);
+            assert!(spare < grid[2], "{rows} x {cols}: {spare} of {grid:?} have no rows");
+        }
     }
 }

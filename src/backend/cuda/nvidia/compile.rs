@@ -82,14 +82,20 @@ impl Compiler {
         if let Some(program) = std::fs::read(&path).ok().and_then(|file| unseal(&file)) {
             return Ok(program);
         }
-        let program = self.compile(&source::root(), source::FILES, target)?;
+        let program = self.compile(&source::root(), source::FILES, target, &[])?.program;
         // A cache that cannot be written costs a second at the next start, no more.
         let _ = std::fs::create_dir_all(cache).map(|()| atomic::write_bytes(&path, &seal(&program)));
         Ok(program)
     }
 
-    /// Compiles `root` with `files` to include. Errors carry the compiler's log.
-    pub fn compile(&self, root: &str, files: &[(&str, &str)], target: Target) -> Result<Vec<u8>> {
+    /// Compiles `root` with `files` to include, by these options more. Errors carry the compiler's log.
+    pub fn compile(
+        &self,
+        root: &str,
+        files: &[(&str, &str)],
+        target: Target,
+        more: &[&str],
+    ) -> Result<Compiled> {
         let (root, name) = (c_string(root), c_string("kernels.cu"));
         let texts: Vec<CString> = files.iter().map(|(_, text)| c_string(text)).collect();
         let names: Vec<CString> = files.iter().map(|(name, _)| c_string(name)).collect();
@@ -97,7 +103,8 @@ impl Compiler {
             Target::Machine(capability) => format!("--gpu-architecture=sm_{capability}"),
             Target::Ptx(capability) => format!("--gpu-architecture=compute_{capability}"),
         };
-        let options: Vec<CString> = OPTIONS.iter().copied().chain([&*architecture]).map(c_string).collect();
+        let options: Vec<CString> =
+            OPTIONS.iter().chain(more).copied().chain([&*architecture]).map(c_string).collect();
         let pointers =
             |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).collect::<Vec<*const c_char>>();
         let (texts, names, options_of) = (pointers(&texts), pointers(&names), pointers(&options));
@@ -117,6 +124,9 @@ impl Compiler {
             check(made, "nvrtcCreateProgram")?;
             let result =
                 (self.nvrtc.nvrtcCompileProgram)(program, options_of.len() as i32, options_of.as_ptr());
+            let log = read(program, self.nvrtc.nvrtcGetProgramLogSize, self.nvrtc.nvrtcGetProgramLog)
+                .unwrap_or_default();
+            let log = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy().into_owned();
             let output = if result == SUCCESS {
                 match target {
                     Target::Machine(_) => {
@@ -125,17 +135,23 @@ impl Compiler {
                     Target::Ptx(_) => read(program, self.nvrtc.nvrtcGetPTXSize, self.nvrtc.nvrtcGetPTX),
                 }
             } else {
-                let log = read(program, self.nvrtc.nvrtcGetProgramLogSize, self.nvrtc.nvrtcGetProgramLog)
-                    .unwrap_or_default();
-                let log = CStr::from_bytes_until_nul(&log).unwrap_or_default().to_string_lossy();
                 Err(Error::Device(format!(
                     "the kernels do not compile for {architecture}: NVRTC error {result}\n{log}"
                 )))
             };
             (self.nvrtc.nvrtcDestroyProgram)(&mut program);
-            output
+            output.map(|program| Compiled { program, log })
         }
     }
+}
+
+/// What a compilation gives.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Machine code or PTX.
+    pub program: Vec<u8>,
+    /// What the compiler says, such as the registers of each kernel with `--ptxas-options=-v`.
+    pub log: String,
 }
 
 /// What a program is compiled to.

@@ -1,10 +1,15 @@
 //! Finds NVIDIA's libraries: the run-time compiler (NVRTC) and cuBLAS.
 //!
 //! They are looked for in the folders that `SMORE_CUDA_LIBS` names, then where the system's loader looks, then
-//! in toolkits and in Python packages. A library is taken only if its CUDA is not newer than the driver's.
+//! in toolkits and in Python packages, at last in those of the `python3` on the PATH. A library is taken only if its CUDA
+//! is not newer than the driver's.
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::time::Duration;
 
 /// The variable with folders to search first, separated by colons.
 pub const FOLDERS_VARIABLE: &str = "SMORE_CUDA_LIBS";
@@ -38,7 +43,8 @@ impl Wanted {
             .unwrap_or_default();
         let by_loader = || versions().find_map(|v| load(Path::new(&self.file(v))));
         let found = self.open_in(&named, versions()).or_else(by_loader);
-        if let Some(library) = found.or_else(|| self.open_in(&search_folders(), versions())) {
+        let found = found.or_else(|| self.open_in(&search_folders(), versions()));
+        if let Some(library) = found.or_else(|| self.open_in(python_folders(), versions())) {
             return Ok(library);
         }
         let suffix = if major == OLDEST { "-cu12" } else { "" };
@@ -93,13 +99,52 @@ fn search_folders() -> Vec<PathBuf> {
     let environments = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(std::env::var_os);
     for place in environments.map(PathBuf::from).chain(home).chain(["/usr/local".into(), "/usr".into()]) {
         for python in entries(&place.join("lib"), "python3") {
-            for packages in ["site-packages", "dist-packages"] {
-                let nvidia = python.join(packages).join("nvidia");
-                folders.extend(entries(&nvidia, "cu").into_iter().map(|package| package.join("lib")));
-            }
+            let packages = ["site-packages", "dist-packages"].map(|packages| python.join(packages));
+            folders.extend(packages.iter().flat_map(|packages| packaged(packages)));
         }
     }
     folders
+}
+
+/// Folders of NVIDIA's libraries in a folder of Python packages: `nvidia/cu13/lib`, or `nvidia/cublas/lib` and so on.
+fn packaged(packages: &Path) -> Vec<PathBuf> {
+    entries(&packages.join("nvidia"), "cu").into_iter().map(|package| package.join("lib")).collect()
+}
+
+/// Folders in the packages of `python3`, asked once: a virtual environment is on the PATH where PyTorch is used, also
+/// where no variable names it.
+fn python_folders() -> &'static [PathBuf] {
+    static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOLDERS.get_or_init(|| {
+        let search_path = python_search_path().unwrap_or_default();
+        // One that is not absolute is the folder that Python was started in.
+        let folders = search_path.lines().map(Path::new).filter(|folder| folder.is_absolute());
+        folders.flat_map(packaged).collect()
+    })
+}
+
+/// Where Python looks for packages, a line each; nothing where it does not tell in time.
+fn python_search_path() -> Option<String> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let mut python = Command::new("python3")
+        .args(["-c", r"import sys; print(*sys.path, sep='\n')"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut output = python.stdout.take().expect("it is piped");
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        // Nobody receives it where time is up.
+        let _ = output.read_to_string(&mut text).map(|_| send.send(text));
+    });
+    let text = receive.recv_timeout(PATIENCE).ok();
+    // After its output is closed it has nothing left to do.
+    let _ = python.kill();
+    let _ = python.wait();
+    text
 }
 
 /// What in a folder starts with a prefix, the last name first.

@@ -92,7 +92,7 @@ mod tests {
             let size = size_class(bytes);
             prop_assert!(size >= bytes && size > 0);
             prop_assert_eq!(size % GRANULE, 0);
-            prop_assert!(size - bytes <= (bytes / 8).max(GRANULE).min(LARGE / 8));
+            prop_assert!(size - bytes <= (bytes / 8).clamp(GRANULE, LARGE / 8));
             prop_assert_eq!(size_class(size), size);
         }
 
