@@ -1,7 +1,8 @@
 """Whether the PyTorch models are smore's: small models trained by smore are loaded here and must give the same scores.
 
 For each model: `smore train` on UMLS, queries of every structure that it can express, and the scores of all entities by
-`smore query`, against those of both forms of the PyTorch model. Then the gradients of the tuned form against the plain one's.
+`smore query`, against those of both forms of the PyTorch model. Then the gradients of the tuned form against the plain one's, and the
+loss of a first step against smore's, by the loss that is the model's default.
 Last, the rows of gpu.py on small models: the losses of 20 steps against smore's.
 """
 
@@ -77,9 +78,9 @@ def scores_differ(smore, graph, folder, name):
 
 
 def gradients_differ(smore, graph, folder, name):
-    """The largest difference of a gradient of the tuned form, relative to the largest of all."""
+    """The largest difference of a gradient of the tuned form, relative to the largest of all; that of the loss to smore's."""
     mix = "1p:2,2p:2,3p:2" + ("" if name == "transe" else ",2i:1,3i:1")
-    once = ["--steps", 1, "--structures", mix, "--output", folder / f"steps-{name}"]
+    once = ["--steps", 1, "--set", "training.final_rate=1", "--structures", mix, "--output", folder / f"steps-{name}"]
     call(smore, "bench", "steps", graph, *options_of(name), *once)
     recorded = Recorded(folder / f"steps-{name}")
     (batch,) = recorded.batches
@@ -93,7 +94,7 @@ def gradients_differ(smore, graph, folder, name):
     # A table's own largest would not do: that of an attention's last biases is 0 but for rounding.
     largest = max(g.abs().max() for g in wanted)
     differences = [(p.grad - g).abs().max() / largest for p, g in zip(model.parameters(), wanted)]
-    return max(differences + [abs(tuned - plain)]).item()
+    return max(differences + [abs(tuned - plain)]).item(), abs(plain.item() / recorded.losses[0] - 1)
 
 
 def main(smore, graph="umls"):
@@ -104,10 +105,10 @@ def main(smore, graph="umls"):
         for name in MODELS:
             worst, compared = scores_differ(smore, graph, folder, name)
             line = f"{name:10} {compared:6,} scores, at most {worst:.1e} from smore's"
-            gradient = gradients_differ(smore, graph, folder, name)
-            line += f"; gradients of the two forms at most {gradient:.1e} apart"
+            gradient, loss = gradients_differ(smore, graph, folder, name)
+            line += f"; gradients of the two forms at most {gradient:.1e} apart; a loss {loss:.1e} from smore's"
             # A NaN is no match.
-            good = compared > 0 and worst <= TOLERANCE and gradient <= 1e-9
+            good = compared > 0 and worst <= TOLERANCE and gradient <= 1e-9 and loss <= TOLERANCE
             print(line if good else line + "  FAILED", flush=True)
             failed += [] if good else [name]
     if failed:
