@@ -91,22 +91,26 @@ class Model(nn.Module):
 
         Also returns the rows that were looked up, of entities and of relations."""
         anchors, relations = [], []
+        return self.walk(structure, ids, anchors, relations), anchors, relations
 
-        def look_up(table, rows):
-            rows.append(table(next(ids)))
-            return rows[-1]
+    def walk(self, node, ids, anchors, relations):
+        """Embeddings of a part of a structure; adds the rows that it looks up.
 
-        def walk(node):
-            if node == "e":
-                return self.leaf(look_up(self.entities, anchors))
-            if not is_chain(node):
-                return self.intersect(torch.stack([walk(branch) for branch in node]))
-            x = walk(node[0])
-            for op in node[-1]:
-                x = self.negate(x) if op == "n" else self.project(x, look_up(self.relations, relations))
-            return x
-
-        return walk(structure), anchors, relations
+        Not a function inside `embed`: one that calls itself would keep the step's graph alive until Python looks for cycles, which
+        takes memory, and breaks the capture of the next step."""
+        if node == "e":
+            anchors.append(self.entities(next(ids)))
+            return self.leaf(anchors[-1])
+        if not is_chain(node):
+            return self.intersect(torch.stack([self.walk(branch, ids, anchors, relations) for branch in node]))
+        x = self.walk(node[0], ids, anchors, relations)
+        for op in node[-1]:
+            if op == "n":
+                x = self.negate(x)
+            else:
+                relations.append(self.relations(next(ids)))
+                x = self.project(x, relations[-1])
+        return x
 
     def n3(self, rows):
         """The sum of cubed moduli."""

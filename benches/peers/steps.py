@@ -11,6 +11,7 @@ gives every entity a gradient: there both sides update all.
 """
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -191,19 +192,22 @@ class Stepper:
 
     def capture(self, warm_up=3):
         """Records a step as a CUDA graph. Everything that is made once must be there before: the optimizer's state, handles of
-        libraries, compiled kernels. PyTorch asks that these first steps run on a stream of their own."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        libraries, compiled kernels. So first some steps, on the stream of the capture: what of autograd outlives a step is
+        bound to the stream that it was made on, and another one ends the capture."""
+        gc.collect()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             for _ in range(warm_up):
                 self.body(self.static)
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
         # Gradients that the backward pass makes anew belong to the graph: each replay writes, and does not add.
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        gc.collect()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             self.captured = self.body(self.static)
         self.graph = graph
 
