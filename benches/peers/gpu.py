@@ -386,8 +386,8 @@ def main(arguments=None):
             notes.append(f"{name}, {form}: {document['error']}")
         elif not document["counts"]:
             check = document["check"]
-            difference, moved = check["largest_difference"], check["moved"]
-            notes.append(f"{name}, {form}: does not count: losses {difference:.1e} apart, at most {check['tolerance']:.0e}; moved {moved:.1e}")
+            numbers = f"{check['largest_difference']:.1e} apart, at most {check['tolerance']:.0e}; moved {check['moved']:.1e}"
+            notes.append(f"{name}, {form}: does not count: losses {numbers}")
 
     with tempfile.TemporaryDirectory() as work:
         for name in args.models:
@@ -410,6 +410,8 @@ def main(arguments=None):
     show(table)
     print()
     show([["largest difference of a loss", *args.forms, "moved by"], *(difference(name, args.forms, documents) for name in args.models)])
+    if args.steps < STEPS:
+        print(f"checked by {args.steps} steps only, of {STEPS}")
     for note in notes:
         print(note)
     if missing:
