@@ -58,9 +58,10 @@ TOLERANCE = {"betae": 1e-4}
 OTHERS = 1e-5
 # What the check needs, and changes no work: losses that move, and a penalty that shows.
 CHECK = {"model.regularise_entities": 0.1, "model.regularise_relations": 0.05}
-# Larger steps amplify the last bits. 1vsAll starts where its gradients are small.
-RATES = {"betae": 1e-4, "1vsall": 1e-2}
-RATE, RATE_SMALL = 1e-4, 1e-3
+# Learning rates of the check, and of --small. Larger steps amplify the last bits, most of all BetaE's; 1vsAll starts where its gradients
+# are small.
+RATES = {"betae": (1e-5, 1e-4), "1vsall": (1e-2, 1e-2)}
+RATE = 1e-4, 1e-3
 
 
 def sets(settings):
@@ -117,7 +118,7 @@ class Bench:
     @cached_property
     def recorded(self):
         """smore's first steps, with the batches on the device."""
-        learning_rate = RATES.get(self.name, RATE_SMALL if self.args.small else RATE)
+        learning_rate = RATES.get(self.name, RATE)[self.args.small]
         changed = sets({**CHECK, "training.learning_rate": learning_rate})
         steps = ["--steps", self.args.steps, "--output", self.folder, "--json"]
         call(self.args.smore, "bench", "steps", self.graph, *self.options, *changed, *steps)
