@@ -1,92 +1,34 @@
-"""smore and eager PyTorch in turn, on the same machine: the same training steps, a table, and JSON lines.
+"""smore and eager PyTorch in turn, on the same CPU: the same training steps, a table, and JSON lines.
 
 A round runs PyTorch's plain form, its tuned form and smore, one after the other; medians of the rounds are compared. See
-benches/README.md for what the rows are.
+benches/README.md for what the rows are. Each side is a process of its own, so that its CPU time and its memory are told; gpu.py
+does without that, for GPUs.
 """
 
 import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
+from rows import ROWS, call, graph_of, rate, record, show, tell
+
 HERE = Path(__file__).resolve().parent
-SETTINGS = HERE.parent.parent / "configs"
+# Batches that PyTorch takes in turn.
+BATCHES = 16
 
 
-class Row:
-    """One comparison: what both sides are told."""
-
-    def __init__(self, what, model, dim=400, gamma=24, peer=(), smore=(), forms=("plain", "tuned"), single=False):
-        self.what, self.single, self.forms = what, single, forms
-        config = SETTINGS / ("codex-s-complex.toml" if single else "throughput.toml")
-        self.graph = "codex-s" if single else "fb15k-237"
-        self.peer = ["--model", model, "--dim", dim, "--gamma", gamma, *peer]
-        self.smore = ["--config", config]
-        if not single:
-            self.smore += ["--model", model, "--dim", dim, "--set", f"model.gamma={gamma}"]
-        self.smore += smore
-
-
-OWN = {
-    "peer": ["--own", "--negatives", 128],
-    "smore": ["--set", "sampling.pool=own", "--set", "sampling.negatives=128"],
-    "forms": ["plain"],
-}
-SINGLE = ["--objective", "1vsall", "--batch", 1024, "--rate", 3.39e-4]
-ROWS = {
-    "gqe": Row("GQE", "gqe"),
-    "query2box": Row("Query2Box", "query2box"),
-    "betae": Row("BetaE", "betae", gamma=60),
-    "rotate": Row("RotatE, 400 complex numbers", "rotate"),
-    "complex-200": Row("ComplEx, 200 complex numbers", "complex", dim=200),
-    "complex": Row("ComplEx, 400 complex numbers", "complex"),
-    "distmult": Row("DistMult", "distmult"),
-    "gqe-dense": Row("GQE, PyTorch: Adam over all rows", "gqe", peer=["--adam", "dense"]),
-    "gqe-own": Row("GQE, 128 negatives a query", "gqe", **OWN),
-    "query2box-own": Row("Query2Box, 128 negatives a query", "query2box", **OWN),
-    "betae-own": Row("BetaE, 128 negatives a query", "betae", gamma=60, **OWN),
-    "1vsall": Row("ComplEx 1vsAll, CoDEx-S, triples", "complex", dim=256, peer=SINGLE, single=True),
-}
-
-
-def call(*command):
-    """What a command prints; its messages and the end of this program where it fails."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stderr.strip()}")
-    return done.stdout
-
-
-def queries_of(smore, graph, name, work):
-    """The folder of a graph's training queries, drawn once."""
-    folder = work / f"queries-{name}"
-    if not (folder / "id2rel.pkl").exists():
-        structures = "1p" if name == "codex-s" else "1p.2p.3p.2i.3i"
-        some = ["--structures", structures, "--train-queries", 2000, "--queries", 1]
-        call(smore, "sample", graph, "--format", "pickle", *some, "--output", folder)
-    return folder
-
-
-def rate(document, key):
-    """The number whose field ends so: smore counts triples with 1vsAll, steps.py queries as always."""
-    return next(value for field, value in document.items() if field.endswith(key))
-
-
-def compare(row, args, work):
+def compare(name, row, args):
     """Rounds of one row: documents of each side, and the medians of their rates."""
-    graph = str(args.graphs / f"{row.graph}.smore") if args.graphs else row.graph
-    folder = queries_of(args.smore, graph, row.graph, work)
-    time = ["--seconds", args.seconds, "--device", args.device]
-    commands = {
-        form: [sys.executable, "-W", "ignore", HERE / "steps.py", folder, *row.peer, "--form", form, *time]
-        for form in row.forms
-    }
-    train = [args.smore, "bench", "train", graph, *row.smore, "--warm-up", 2, "--runs", 1, "--json", *time]
-    commands["smore"] = train
+    graph, folder = graph_of(row, args.graphs), args.work / f"steps-{name}"
+    run = [*row.options, "--device", "cpu", "--json"]
+    call(args.smore, "bench", "steps", graph, *run, "--steps", BATCHES, "--output", folder)
+    time = ["--seconds", args.seconds]
+    peer = [sys.executable, "-W", "ignore", HERE / "steps.py", folder, "--adam", row.adam, *time]
+    commands = {form: [*peer, "--form", form] for form in row.forms}
+    commands["smore"] = [args.smore, "bench", "train", graph, *run, "--warm-up", 2, "--runs", 1, *time]
     rounds = {side: [] for side in commands}
     for _ in range(args.rounds):
         for side, command in commands.items():
@@ -100,30 +42,12 @@ def ratio(rates):
     return rates["smore"] / max(rate for side, rate in rates.items() if side != "smore")
 
 
-def show(table):
-    """Columns, the first to the left."""
-    widths = [max(map(len, column)) for column in zip(*table)]
-    for i, cells in enumerate(table):
-        print("  ".join(c.rjust(w) if j else c.ljust(w) for j, (c, w) in enumerate(zip(cells, widths))))
-        if i == 0:
-            print("─" * (sum(widths) + 2 * len(widths) - 2))
-
-
-def record(path, document, mode):
-    """A line of the results as soon as it is there: a run of all rows takes long."""
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode) as file:
-            file.write(json.dumps(document) + "\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", help=f"check, {', '.join(ROWS)} [default: all]")
     parser.add_argument("--smore", type=Path, required=True, help="the program")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--graphs", type=Path, help="a folder of NAME.smore [default: datasets by their name]")
-    parser.add_argument("--work", type=Path, required=True, help="where drawn queries are kept")
+    parser.add_argument("--work", type=Path, required=True, help="where smore's batches are kept")
     parser.add_argument("--out", type=Path, help="JSON lines")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run, after a warm-up of 2")
@@ -146,17 +70,20 @@ def main():
     head.update(cores=os.cpu_count(), load_before=load, wait_policy=os.environ.get("OMP_WAIT_POLICY"))
     record(args.out, head, "w")
     for i, (name, row) in enumerate(rows, 1):
-        print(f"{i} of {len(rows)}: {name}", file=sys.stderr, flush=True)
-        rounds, rates, cpu_rates = compare(row, args, args.work)
+        tell(f"{i} of {len(rows)}: {name}")
+        rounds, rates, cpu_rates = compare(name, row, args)
         cells = [f"{rates[side]:,.0f}" if side in rates else "-" for side in ("plain", "tuned", "smore")]
         table.append([row.what, *cells, f"{ratio(rates):.1f}", f"{ratio(cpu_rates):.1f}"])
-        document = {"benchmark": "peers", "row": name, "what": row.what, "device": args.device, "medians": rates}
-        record(args.out, {**document, "cpu_medians": cpu_rates, "rounds": rounds}, "a")
+        document = {"benchmark": "peers", "row": name, "what": row.what, "device": "cpu", "medians": rates}
+        record(args.out, {**document, "cpu_medians": cpu_rates, "rounds": rounds})
     show(table)
     print(f"ratio: smore over the faster form; medians of {args.rounds} rounds of {args.seconds:g} s; load before and after: {load:.1f}, {os.getloadavg()[0]:.1f}")
     if args.out:
-        print(f"written to {args.out}", file=sys.stderr)
+        tell(f"written to {args.out}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RuntimeError as error:
+        sys.exit(str(error))

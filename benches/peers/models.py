@@ -12,8 +12,9 @@ import math
 
 import torch
 from torch import nn
-from torch.distributions import Beta, kl_divergence
 from torch.nn import functional as F
+
+from batches import is_chain
 
 
 class Layers(nn.ModuleList):
@@ -32,7 +33,8 @@ class Layers(nn.ModuleList):
 
 
 class Model(nn.Module):
-    """Tables of rows, and what all models share. Subclasses say what a row means."""
+    """Tables of rows, and what all models share. Subclasses say what a row means; `settings` are other values of their
+    attributes."""
 
     # Reals per d of an entity row, a relation row.
     entity_width = relation_width = 1
@@ -41,9 +43,11 @@ class Model(nn.Module):
     # Queries that the tuned form scores at once; None is all. Where it broadcasts, so few that the tensor stays in the cache.
     block = None
 
-    def __init__(self, entities, relations, d, gamma, sparse=True):
+    def __init__(self, entities, relations, d, gamma, sparse=True, **settings):
         super().__init__()
         self.d, self.gamma, self.range = d, gamma, self.start(d, gamma)
+        for name, value in settings.items():
+            setattr(self, name, value)
         self.entities = nn.Embedding(entities, self.entity_width * d, sparse=sparse)
         self.relations = nn.Embedding(relations, self.relation_width * d, sparse=sparse)
         for table in (self.entities, self.relations):
@@ -85,24 +89,28 @@ class Model(nn.Module):
     def embed(self, structure, ids):
         """Embeddings of queries of one structure; `ids` iterates over its anchors and relations, each (B,), in post-order.
 
-        Also returns the rows that were looked up."""
-        rows = []
+        Also returns the rows that were looked up, of entities and of relations."""
+        anchors, relations = [], []
+        return self.walk(structure, ids, anchors, relations), anchors, relations
 
-        def look_up(table):
-            rows.append(table(next(ids)))
-            return rows[-1]
+    def walk(self, node, ids, anchors, relations):
+        """Embeddings of a part of a structure; adds the rows that it looks up.
 
-        def walk(node):
-            if node == "e":
-                return self.leaf(look_up(self.entities))
-            if not all(isinstance(op, str) for op in node[-1]):
-                return self.intersect(torch.stack([walk(branch) for branch in node]))
-            x = walk(node[0])
-            for op in node[-1]:
-                x = self.negate(x) if op == "n" else self.project(x, look_up(self.relations))
-            return x
-
-        return walk(structure), rows
+        Not a function inside `embed`: one that calls itself would keep the step's graph alive until Python looks for cycles, which
+        takes memory, and breaks the capture of the next step."""
+        if node == "e":
+            anchors.append(self.entities(next(ids)))
+            return self.leaf(anchors[-1])
+        if not is_chain(node):
+            return self.intersect(torch.stack([self.walk(branch, ids, anchors, relations) for branch in node]))
+        x = self.walk(node[0], ids, anchors, relations)
+        for op in node[-1]:
+            if op == "n":
+                x = self.negate(x)
+            else:
+                relations.append(self.relations(next(ids)))
+                x = self.project(x, relations[-1])
+        return x
 
     def n3(self, rows):
         """The sum of cubed moduli."""
@@ -275,8 +283,12 @@ class BetaE(Model):
         return 1 / q
 
     def scores(self, q, e):
-        entity, query = (Beta(*x.chunk(2, -1), validate_args=False) for x in (self.leaf(e), q))
-        return self.gamma - kl_divergence(entity, query).sum(-1)
+        # As `torch.distributions.kl_divergence`, which torch.compile does not read.
+        (a, b), (x, y) = self.leaf(e).chunk(2, -1), q.chunk(2, -1)
+        log_beta = lambda a, b: a.lgamma() + b.lgamma() - (a + b).lgamma()
+        whole = (x + y - a - b) * (a + b).digamma()
+        divergence = log_beta(x, y) - log_beta(a, b) + (a - x) * a.digamma() + (b - y) * b.digamma() + whole
+        return self.gamma - divergence.sum(-1)
 
     def tuned_scores(self, q, e):
         """The sum of divergences as a term per query, one per entity and a matrix product, in float64 because they cancel."""
@@ -299,3 +311,44 @@ MODELS = {
     "complex": ComplEx,
     "distmult": DistMult,
 }
+
+# Settings of a model that this program has no other value for. What is not named here or in `make` is refused.
+FIXED = {"batch_norm": [False], "offset_activation": ["none"], "union": ["dnf"], "regulariser": ["none", "n3"]}
+# Those that the step sees to (steps.py), and those of ConvE, which is not here.
+ELSEWHERE = ["regularise_entities", "regularise_relations", "regularise_by", "dropout_entity", "dropout_relation"]
+ELSEWHERE += ["start", "filters", "dropout_features", "dropout_hidden"]
+
+
+def refuse(settings, fixed, known):
+    """An error where a setting has a value, or a name, that is not implemented."""
+    for name, value in settings.items():
+        if value not in fixed.get(name, [value] if name in known else []):
+            raise NotImplementedError(f"{name} = {value!r}")
+
+
+def make(config, entities, relations, sparse=True):
+    """The model of the `[model]` of smore's configuration."""
+    refuse(config, FIXED, [*ELSEWHERE, "name", "dim", "gamma", "norm", "inside", "hidden", "hidden_layers"])
+    name = config["name"]
+    if config["norm"] != "l1" and name in ("gqe", "transe"):
+        name += "-" + config["norm"]
+    if name not in MODELS:
+        raise NotImplementedError(f"model {name}")
+    settings = {"inside": config["inside"]} if name == "query2box" else {}
+    if name == "betae":
+        settings["hidden"] = (config["hidden"],) * config["hidden_layers"]
+    return MODELS[name](entities, relations, config["dim"], config["gamma"], sparse, **settings)
+
+
+def load(model, tensors):
+    """Copies smore's tables into a model: every one of them must find its place."""
+    places = {"entities": model.entities.weight, "relations": model.relations.weight}
+    for name, layers in model.named_children():
+        if name not in places:
+            for i, layer in enumerate(layers, 1):
+                places[f"{name}.w{i}"], places[f"{name}.b{i}"] = layer.weight, layer.bias
+    if places.keys() != tensors.keys():
+        raise ValueError(f"smore's tables {sorted(tensors)} are not those of the PyTorch model, {sorted(places)}")
+    with torch.no_grad():
+        for name, place in places.items():
+            place.copy_(tensors[name].view(place.shape))

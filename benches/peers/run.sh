@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# smore against eager PyTorch, in turn on this machine: see "Against eager PyTorch" in benches/README.md.
+# smore against PyTorch, in turn on this machine: see "Against eager PyTorch" in benches/README.md.
 #
-#   SMORE_DATA=... benches/peers/run.sh [--device cpu|cuda] [--rounds N] [--seconds S] [--out FILE] [WHAT...]
+#   SMORE_DATA=... benches/peers/run.sh [--rounds N] [--seconds S] [--out FILE] [WHAT...]
+#   SMORE_DATA=... benches/peers/run.sh gpu [--device cpu|cuda] [--seconds S] [--limit S] [--out FILE]
 #
-# WHAT, all by default: check (are the PyTorch models smore's?), or rows of the table (--help lists them). The first
+# The first compares on the CPU, one process a side. WHAT, all by default: check (are the PyTorch models smore's?), or rows
+# of the table (--help lists them). The second is gpu.py: eager, compiled and graphed PyTorch in one process. The first
 # run makes a virtual environment of 4 GB in target/peers. PEERS_PYTHON names an interpreter that has PyTorch already,
 # SMORE a program that is built already.
 set -euo pipefail
@@ -26,5 +28,8 @@ fi
 if [[ -z ${SMORE:-} ]]; then
     (cd "$root" && cargo build --release --locked --quiet)
     SMORE=$root/target/release/smore
+fi
+if [[ ${1:-} == gpu ]]; then
+    exec "$python" -W ignore "$here/gpu.py" --smore "$SMORE" "${@:2}"
 fi
 exec "$python" -W ignore "$here/compare.py" --smore "$SMORE" --work "$work" "$@"

@@ -1,173 +1,266 @@
-"""Training steps in eager PyTorch, and how many queries they take a second.
+"""smore's training steps in PyTorch, and how many queries they take a second.
 
-The clock sees what a step does: embed the queries, score them, loss, backward, optimizer. Batches were drawn before.
+The clock sees what a step does: embed the queries, score them, loss, backward, optimizer. Batches were drawn before, by smore.
 
 Forms of a step:
   plain    the formula broadcast over (queries, negatives, d), as the published programs write it
   tuned    the fastest that we found in eager PyTorch: `tuned_scores`, few queries at a time where they broadcast, fused Adam
 
-Embedding rows are updated by SparseAdam, those of the batch alone; with --adam dense by Adam, all of them.
+Embedding rows are updated by SparseAdam, those of the batch alone, as smore does; with --adam dense by Adam, all of them. 1vsAll
+gives every entity a gradient: there both sides update all.
 """
 
 import argparse
+import gc
 import json
 import os
 import resource
+import statistics
 import time
 
 import torch
 from torch.nn import functional as F
 
-import batches
-from models import MODELS
+from batches import Recorded
+from models import load, make, refuse
+
+# Settings of training that have no other value here. The weights of queries are in the batches.
+FIXED = {"objective": ["queries", "1vsall"], "loss": ["logistic", "cross-entropy"], "optimizer": ["adam"], "final_rate": [1.0]}
+FIXED.update(label_smoothing=[0.0], relation_prediction=[0.0], clip_norm=[0.0], warm_up=[0], schedule=["linear"])
+FREE = ["seed", "margin", "batch_size", "steps", "epochs", "learning_rate", "adversarial_temperature", "query_weighting"]
+FREE += ["valid_every", "patience", "plateau_patience", "plateau_factor", "divergence_factor", "table"]
+BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 
-def query_loss(positive, negative, mask, weights, temperature=1.0):
-    """(-log sigmoid(positive) - sum_n w_n log sigmoid(-negative_n)) / 2, weighted over queries; w the softmax of unmasked
-    scores, a constant."""
-    w = (temperature * negative.detach()).masked_fill(mask, -torch.inf).softmax(-1).nan_to_num()
-    losses = -F.logsigmoid(positive) - (w * F.logsigmoid(-negative)).sum(-1)
-    return (losses / 2 * weights).sum()
+class Training:
+    """A model at smore's start, with the loss of smore's configuration."""
 
+    def __init__(self, recorded, device="cpu", sparse=True):
+        model, training = recorded.config["model"], recorded.config["training"]
+        refuse(training, FIXED, FREE)
+        self.single = training["objective"] == "1vsall"
+        self.sparse = sparse and not self.single
+        self.rate, self.kind = training["learning_rate"], training["loss"]
+        self.temperature = training["adversarial_temperature"]
+        self.n3 = [model["regularise_entities"], model["regularise_relations"]] if model["regulariser"] == "n3" else None
+        self.dropout = [model["dropout_entity"], model["dropout_relation"]]
+        self.model = make(model, recorded.entities, recorded.relations, self.sparse).to(device)
+        self.start = recorded.start
+        if self.n3 and (self.single or not self.model.regularised):
+            raise NotImplementedError("N3 with this model or objective")
+        if self.single and self.kind != "cross-entropy":
+            raise NotImplementedError("1vsall by another loss than cross-entropy")
+        self.reset()
 
-def embed(model, batch):
-    """Query embeddings (B, width), and all rows that were looked up."""
-    embedded, rows = zip(*(model.embed(structure, iter(ids)) for structure, ids in batch.groups))
-    return torch.cat(embedded), [row for group in rows for row in group]
+    def reset(self):
+        """Back to the start, in place: a captured graph has the addresses of the tables."""
+        load(self.model, self.start)
 
+    def losses(self, positive, negative, batch, part=slice(None)):
+        """The loss of queries from their scores: together, weighted."""
+        mask = batch.mask[part]
+        if self.kind == "cross-entropy":
+            scores = torch.cat([positive[:, None], negative.masked_fill(mask, -torch.inf)], -1)
+            losses = scores.logsumexp(-1) - positive
+        else:
+            # Weights of the negatives are the softmax of unmasked scores, a constant; none where all are masked.
+            w = (self.temperature * negative.detach()).masked_fill(mask, -torch.inf).softmax(-1).nan_to_num()
+            losses = (-F.logsigmoid(positive) - (w * F.logsigmoid(-negative)).sum(-1)) / 2
+        return (losses * batch.weights[part]).sum()
 
-def penalty(model, rows, queries, n3=1e-5):
-    """N3, averaged over the queries."""
-    return n3 / queries * sum(model.n3(row) for row in rows) if model.regularised else 0.0
+    def embed(self, batch):
+        """Query embeddings (B, width), and the rows that were looked up, of entities and of relations."""
+        parts = [self.model.embed(structure, iter(ids)) for structure, ids in batch.groups]
+        embedded, anchors, relations = zip(*parts)
+        return torch.cat(embedded), sum(anchors, []), sum(relations, [])
 
+    def penalty(self, rows, queries):
+        """N3 of the rows of entities and of relations, averaged over the queries."""
+        sums = [weight * sum(map(self.model.n3, some)) for weight, some in zip(self.n3, rows)]
+        return sum(sums) / queries
 
-def plain_gradients(model, batch):
-    """Leaves gradients in the parameters; the loss."""
-    q, rows = embed(model, batch)
-    positives, pool = model.entities(batch.positives), model.entities(batch.negatives)
-    negative = model.plain_scores(q, pool) if pool.dim() == 2 else model.scores(q[:, None], pool)
-    loss = query_loss(model.scores(q, positives), negative, batch.mask, batch.weights)
-    loss = loss + penalty(model, [*rows, positives], len(q))
-    loss.backward()
-    return loss.detach()
+    def query_loss(self, batch, tuned=False):
+        """The loss of a batch whose queries are scored all at once."""
+        model = self.model
+        q, anchors, relations = self.embed(batch)
+        positives, pool = model.entities(batch.positives), model.entities(batch.negatives)
+        if pool.dim() == 3:
+            negative = model.scores(q[:, None], pool)
+        else:
+            negative = model.tuned_scores(q, pool) if tuned else model.plain_scores(q, pool)
+        loss = self.losses(model.scores(q, positives), negative, batch)
+        return loss + self.penalty([[*anchors, positives], relations], len(q)) if self.n3 else loss
 
+    def triple_loss(self, batch):
+        """Cross-entropy of each tail against all entities, averaged over triples."""
+        model, (of_entities, of_relations) = self.model, self.dropout
+        q = model.leaf(F.dropout(model.entities(batch.heads), of_entities))
+        q = model.project(q, F.dropout(model.relations(batch.relations), of_relations))
+        table = F.dropout(model.entities.weight, of_entities)
+        return F.cross_entropy(model.plain_scores(q, table), batch.tails)
 
-def tuned_gradients(model, batch, block):
-    """The same gradients of a shared pool, scored `block` queries at a time between one embedding and its backward pass."""
-    q, rows = embed(model, batch)
-    positives, pool = model.entities(batch.positives), model.entities(batch.negatives)
-    positive = model.scores(q, positives)
-    cut_q, cut_pool, cut_positive = (x.detach().requires_grad_() for x in (q, pool, positive))
-    total = torch.zeros((), device=q.device, dtype=q.dtype)
-    for first in range(0, len(q), block):
-        part = slice(first, first + block)
-        negative = model.tuned_scores(cut_q[part], cut_pool)
-        loss = query_loss(cut_positive[part], negative, batch.mask[part], batch.weights[part])
+    def loss(self, batch, tuned=False):
+        return self.triple_loss(batch) if self.single else self.query_loss(batch, tuned)
+
+    def gradients(self, batch):
+        """Leaves gradients in the parameters; the loss. The plain form."""
+        loss = self.loss(batch)
         loss.backward()
-        total += loss.detach()
-    outputs, gradients = [q, pool, positive], [cut_q.grad, cut_pool.grad, cut_positive.grad]
-    if model.regularised:
-        regularisation = penalty(model, [*rows, positives], len(q))
-        outputs, gradients = [*outputs, regularisation], [*gradients, None]
-        total += regularisation.detach()
-    torch.autograd.backward(outputs, gradients)
-    return total
+        return loss.detach()
+
+    def blocks(self, batch, block):
+        """The same gradients of a shared pool, scored `block` queries at a time between one embedding and its backward
+        pass: the tuned form. All at once where that is 0, and with 1vsAll."""
+        if self.single or not block or batch.negatives.dim() == 2:
+            loss = self.loss(batch, tuned=True)
+            loss.backward()
+            return loss.detach()
+        model = self.model
+        q, anchors, relations = self.embed(batch)
+        positives, pool = model.entities(batch.positives), model.entities(batch.negatives)
+        positive = model.scores(q, positives)
+        cut_q, cut_pool, cut_positive = (x.detach().requires_grad_() for x in (q, pool, positive))
+        total = torch.zeros((), device=q.device, dtype=q.dtype)
+        for first in range(0, len(q), block):
+            part = slice(first, first + block)
+            loss = self.losses(cut_positive[part], model.tuned_scores(cut_q[part], cut_pool), batch, part)
+            loss.backward()
+            total += loss.detach()
+        outputs, gradients = [q, pool, positive], [cut_q.grad, cut_pool.grad, cut_positive.grad]
+        if self.n3:
+            penalty = self.penalty([[*anchors, positives], relations], len(q))
+            outputs, gradients = [*outputs, penalty], [*gradients, None]
+            total += penalty.detach()
+        torch.autograd.backward(outputs, gradients)
+        return total
 
 
-def one_vs_all(model, batch, entity_dropout, relation_dropout):
-    """Cross-entropy of each tail against all entities, averaged over triples; leaves gradients."""
-    heads, relations, tails = batch
-    q = model.leaf(F.dropout(model.entities(heads), entity_dropout))
-    q = model.project(q, F.dropout(model.relations(relations), relation_dropout))
-    table = F.dropout(model.entities.weight, entity_dropout)
-    loss = F.cross_entropy(model.plain_scores(q, table), tails)
-    loss.backward()
-    return loss.detach()
+class Stepper:
+    """Steps of a training by a function that leaves gradients. `step(batch)` returns the loss, which stays on the device.
+
+    With `static`, some batch, each batch is first copied into tensors of the stepper's own, so that a step is always the same
+    work on the same memory. That is what a CUDA graph needs: `capture` records one, optimizer included, and steps replay it."""
+
+    def __init__(self, training, gradients, fused=False, static=None):
+        self.training, self.gradients = training, gradients
+        self.static = static and static.clone()
+        self.graph = None
+        model, rate = training.model, training.rate
+        tables = [model.entities.weight, model.relations.weight]
+        others = [p for name, p in model.named_parameters() if name not in ("entities.weight", "relations.weight")]
+        self.optimizers = []
+        if training.sparse:
+            self.optimizers.append(torch.optim.SparseAdam(tables, lr=rate, betas=BETAS, eps=EPSILON))
+        dense = others if training.sparse else tables + others
+        if dense:
+            # An optimizer in a graph counts its steps on the device.
+            capturable = static is not None and tables[0].is_cuda
+            options = {"fused": fused or None, "capturable": capturable}
+            self.optimizers.append(torch.optim.Adam(dense, lr=rate, betas=BETAS, eps=EPSILON, **options))
+        self.steps = 0
+
+    def reset(self):
+        """Back to the start, in place."""
+        self.training.reset()
+        self.steps = 0
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                for name, value in state.items():
+                    state[name] = value.zero_() if torch.is_tensor(value) else 0
+
+    def body(self, batch):
+        """What a step does."""
+        self.steps += 1
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss = self.gradients(batch)
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, torch.optim.SparseAdam):
+                # It adds epsilon before it corrects the second moment's bias; Adam, and smore, after.
+                optimizer.param_groups[0]["eps"] = EPSILON * (1 - BETAS[1] ** self.steps) ** 0.5
+            optimizer.step()
+        return loss
+
+    def step(self, batch):
+        if self.static is None:
+            return self.body(batch)
+        self.static.copy_(batch)
+        if self.graph is None:
+            return self.body(self.static)
+        self.graph.replay()
+        return self.captured
+
+    def capture(self, warm_up=3):
+        """Records a step as a CUDA graph. Everything that is made once must be there before: the optimizer's state, handles of
+        libraries, compiled kernels. So first some steps, on the stream of the capture: what of autograd outlives a step is
+        bound to the stream that it was made on, and another one ends the capture."""
+        gc.collect()
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(warm_up):
+                self.body(self.static)
+        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.synchronize()
+        # Gradients that the backward pass makes anew belong to the graph: each replay writes, and does not add.
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        gc.collect()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            self.captured = self.body(self.static)
+        self.graph = graph
 
 
-def optimizers(model, rate, sparse, fused):
-    """SparseAdam for tables with sparse gradients, Adam for everything else."""
-    tables = [model.entities.weight, model.relations.weight]
-    networks = [p for name, p in model.named_parameters() if name not in ("entities.weight", "relations.weight")]
-    dense = networks if sparse else networks + tables
-    made = [torch.optim.SparseAdam(tables, lr=rate)] if sparse else []
-    return made + ([torch.optim.Adam(dense, lr=rate, fused=fused or None)] if dense else [])
+def eager(training, form, block=None):
+    """A stepper of the form `plain` or `tuned`; `block` is the model's where it is not given."""
+    block = training.model.block if block is None else block
+    gradients = training.gradients if form == "plain" else lambda batch: training.blocks(batch, block)
+    return Stepper(training, gradients, fused=form == "tuned")
 
 
-def measure(step, pool, seconds, warm_up, device):
-    """Calls `step(batch)` over the pool of batches again and again; steps a second and a CPU second, their number, the last loss."""
+def measure(step, pool, seconds, warm_up, device, windows=1):
+    """Calls `step(batch)` over the pool of batches again and again: steps a second of each window, steps a CPU second, how many
+    there were, the last loss. The windows take `seconds` together."""
     cuda = torch.device(device).type == "cuda"
-    done, start, loss = 0, time.perf_counter(), None
 
-    def elapsed():
+    def run(seconds, chunk):
         if cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        start, cpu, done, took = time.perf_counter(), time.process_time(), 0, 0.0
+        while done == 0 or took < seconds:
+            # On a GPU a look at the clock waits: not after every step.
+            for _ in range(chunk):
+                loss, done = step(pool[done % len(pool)]), done + 1
+            if cuda:
+                torch.cuda.synchronize()
+            took = time.perf_counter() - start
+        return done, took, time.process_time() - cpu, loss
 
-    while done == 0 or elapsed() < warm_up:
-        loss, done = step(pool[done % len(pool)]), done + 1
-    done, start, cpu = 0, time.perf_counter(), time.process_time()
-    while done == 0 or elapsed() < seconds:
-        # On a GPU a look at the clock waits: not after every step.
-        for _ in range(8 if cuda else 1):
-            loss, done = step(pool[done % len(pool)]), done + 1
-    return done / elapsed(), done / (time.process_time() - cpu), done, float(loss)
+    done, took, _, _ = run(warm_up, 1)
+    chunk = max(1, int(0.05 * done / took))
+    runs = [run(seconds / windows, chunk) for _ in range(windows)]
+    done, _, cpu, _ = (sum(column) for column in zip(*runs))
+    return [done / took for done, took, _, _ in runs], done / cpu, done, float(runs[-1][-1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="of `smore sample --format pickle`")
-    parser.add_argument("--model", choices=MODELS, default="gqe")
-    parser.add_argument("--objective", choices=["queries", "1vsall"], default="queries")
-    parser.add_argument("--dim", type=int, default=400)
-    parser.add_argument("--gamma", type=float, default=24.0)
-    parser.add_argument("--batch", type=int, default=512, help="queries, or triples, a step")
-    parser.add_argument("--negatives", type=int, default=1024)
-    parser.add_argument("--own", action="store_true", help="negatives of each query by itself")
+    parser.add_argument("folder", help="of `smore bench steps --output`")
     parser.add_argument("--form", choices=["plain", "tuned"], default="plain")
-    parser.add_argument("--block", type=int, help="queries that the tuned form scores at once [default: by model]")
+    parser.add_argument("--block", type=int, help="queries that the tuned form scores at once, 0 for all [default: by model]")
     parser.add_argument("--adam", choices=["sparse", "dense"], default="sparse", help="how tables are updated")
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--dropout", type=float, nargs=2, default=[0.079, 0.056], help="1vsall: of entities, of relations")
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--batches", type=int, default=16, help="drawn before the clock runs")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--warm-up", type=float, default=2.0)
     args = parser.parse_args()
-    if args.own and args.form == "tuned":
-        parser.error("own negatives have the plain form only")
 
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    single = args.objective == "1vsall"
-    sparse = args.adam == "sparse" and not single
-    entities, relations = batches.stats(args.folder)
-    model = MODELS[args.model](entities, relations, args.dim, args.gamma, sparse).to(args.device)
-    if single:
-        pool = batches.triple_batches(args.folder, args.batch, args.device)
-    else:
-        pool = batches.query_batches(args.folder, args.batches, args.batch, args.negatives, args.own, args.device)
-    tuned = args.form == "tuned"
-    made = optimizers(model, args.rate, sparse, tuned)
-    block = args.block or model.block or args.batch
-
-    def gradients(batch):
-        if single:
-            return one_vs_all(model, batch, *args.dropout)
-        return tuned_gradients(model, batch, block) if tuned else plain_gradients(model, batch)
-
-    def step(batch):
-        for optimizer in made:
-            optimizer.zero_grad()
-        loss = gradients(batch)
-        for optimizer in made:
-            optimizer.step()
-        return loss
-
-    rate, cpu_rate, steps, loss = measure(step, pool, args.seconds, args.warm_up, args.device)
-    # The last batch of an epoch is smaller.
-    size = sum(batch.shape[1] for batch in pool) / len(pool) / 2 if single else args.batch
+    recorded = Recorded(args.folder)
+    stepper = eager(Training(recorded, sparse=args.adam == "sparse"), args.form, args.block)
+    (rate,), cpu_rate, steps, loss = measure(stepper.step, recorded.batches, args.seconds, args.warm_up, "cpu")
+    size = statistics.mean(batch.queries for batch in recorded.batches)
     document = {"queries_per_second": rate * size, "queries_per_cpu_second": cpu_rate * size}
     document.update(steps=steps, loss=loss)
     document["peak_resident_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
