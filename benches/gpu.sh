@@ -10,7 +10,8 @@
 #
 # Parts of contact, in this order: environment (always; without driver, NVRTC and cuBLAS nothing else runs), parity (every
 # operation against float64), models (whole models), steps (the same bits twice, the CPU's losses), train, sampler, kernels,
-# peers (PyTorch beside smore), profile (ncu), memcheck, racecheck, synccheck. By name only: initcheck, single, eval, runs.
+# peers (PyTorch beside smore), profile (ncu), memcheck, racecheck, synccheck. By name only: compiled (PyTorch's compiled steps; it
+# takes 2 minutes), initcheck, single, eval, runs.
 #
 # OUT gets summary.txt (for people), gpu.jsonl (a JSON document a line; the first says which GPU, driver and commit) and
 # logs.tar.xz, each renewed after every part, and current.log, the log of the part at hand. A part that fails, hangs or is
@@ -23,10 +24,10 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 order="parity models steps train sampler kernels peers profile memcheck racecheck synccheck"
-further="initcheck single eval runs"
+further="compiled initcheck single eval runs"
 # Seconds that a part may take.
-declare -A limits=([environment]=50 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=110
-    [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
+declare -A limits=([environment]=50 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=100
+    [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [compiled]=120 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
 # All models; those without intersections are trained on chains.
 multi_hop="gqe query2box complex betae rotate distmult rescal tucker"
 chains="transe conve"
@@ -224,13 +225,15 @@ part_kernels() {
     record kernels bench kernels --device cuda $([[ $small ]] && echo "$tiny")
 }
 
-part_peers() {
-    need "$python"
-    # What is under way when the limit is reached is finished, so not the whole time.
-    local arguments=(--smore "$here/smore" --graphs "$here" --out "$work/lines.jsonl" --limit $((seconds > 40 ? seconds - 20 : seconds)))
+# PyTorch beside smore, in one process. What is under way when the limit is reached is finished, so not the whole time.
+peers() {
+    need smore "$python"
+    local arguments=(--smore "$here/smore" --graphs "$here" --out "$work/lines.jsonl" --limit $((seconds > 40 ? seconds - 15 : seconds)) "$@")
     if [[ $small ]]; then arguments+=(--small --device cpu --seconds 0.1); else arguments+=(--device cuda --build-limit 40); fi
     "$python" -W ignore "$here/benches/peers/gpu.py" "${arguments[@]}"
 }
+part_peers() { peers --models gqe,query2box,betae,complex,distmult,rotate --forms plain,tuned,smore,graphed; }
+part_compiled() { peers --models gqe,query2box,complex,betae --forms smore,compiled,graphed-compiled; }
 
 # Every kernel of two training steps, one after the other.
 part_profile() {

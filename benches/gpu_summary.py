@@ -67,6 +67,30 @@ def training(documents):
         print(f"  gqe: batches of 4,096 are {times:.1f} times as fast as those of 512; 8 times would mean that launches are all that counts")
 
 
+def peers(documents):
+    """PyTorch beside smore; a row in brackets does not count, because its losses are not smore's."""
+    cells = {(d["row"], d["form"]): d for d in documents if "row" in d}
+    models, forms = (list(dict.fromkeys(key[i] for key in cells)) for i in (0, 1))
+
+    def cell(d):
+        if d is None or "error" in d:
+            return "error" if d else "-"
+        return number(d["queries_per_second"]) if d["counts"] else f"({number(d['queries_per_second'])})"
+
+    def ratio(model):
+        rates = {form: d["queries_per_second"] for (m, form), d in cells.items() if m == model and d.get("counts")}
+        smore = rates.pop("smore", None)
+        return f"{smore / max(rates.values()):.2f}" if smore and rates else "-"
+
+    if models:
+        table = [["", *forms, "smore / fastest"]]
+        table += [[model, *(cell(cells.get((model, form))) for form in forms), ratio(model)] for model in models]
+        show("PyTorch beside smore, queries/s; in brackets where 20 losses are not smore's", table)
+        for (model, form), d in cells.items():
+            if "error" in d:
+                print(f"  {model}, {form}: {d['error']}")
+
+
 def summary(path):
     documents = []
     for line in open(path):
@@ -107,9 +131,7 @@ def summary(path):
             if t["row"] == d["row"]:
                 idle = 1 - d["us"] / t["step"]["wall_us"]
                 print(f"  of {number(t['step']['wall_us'])} us a step the GPU has nothing to do for {100 * idle:.0f} %")
-    peers = [d for d in of("peers") if "row" in d]
-    if peers:
-        print("\npeers: see the lines of gpu.jsonl with \"benchmark\": \"peers\", and peers.log")
+    peers(of("peers-gpu"))
 
 
 def libraries():
