@@ -184,7 +184,7 @@ options() {
         # Matrices of 400 x 400 for 474 relations are 76 million numbers; TuckER's core would be 64 million.
         rescal | tucker) echo --set model.dim=100 ;;
         betae) echo --set model.gamma=60 ;;
-        transe | conve) echo --structures 1p:2,2p:2,3p:2 ;;
+        transe | conve) echo --set sampling.structures=1p:2,2p:2,3p:2 ;;
     esac
 }
 
@@ -250,7 +250,7 @@ part_profile() {
     return $status
 }
 
-tiny="--queries 8 --negatives 16 --dim 16 --table 0.0001"
+tiny="--queries 8 --negatives 16 --dim 16 --table 0.0001 --runs 1"
 # The kernels at a small size, then training steps with every kind of projection, score and loss.
 sanitize() {
     need smore compute-sanitizer
@@ -296,7 +296,7 @@ part_eval() {
     for model in $multi_hop $chains; do
         # shellcheck disable=SC2046,SC2086
         record "eval-$model" bench eval "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            $(options "$model") --structures "$([[ " $chains " == *" $model "* ]] && echo 2p || echo 2i)" --device cuda \
+            $(options "$model") --set sampling.structures="$([[ " $chains " == *" $model "* ]] && echo 2p || echo 2i)" --device cuda \
             $timing $sizes || status=1
     done
     return $status

@@ -284,7 +284,7 @@ fn a_run_that_does_not_fit_the_gpu_is_refused_and_leaves_no_run() {
 #[test]
 fn every_kernel_is_timed_against_its_floor() {
     let Some(machine) = Machine::new() else { return };
-    let small = ["--queries", "8", "--negatives", "16", "--dim", "16", "--table", "0.0001"];
+    let small = ["--queries", "8", "--negatives", "16", "--dim", "16", "--table", "0.0001", "--runs", "1"];
     let mut bench = machine.smore(&["bench", "kernels", "--device", "cuda", "--json"]);
     let document = report(&bench.args(small).assert().success().get_output().stdout);
     let kernels = document["kernels"].as_array().unwrap();

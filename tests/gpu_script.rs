@@ -23,9 +23,7 @@ fn root() -> &'static Path {
 
 impl Packed {
     fn new() -> Option<Self> {
-        if Command::new("python3").arg("-c").status().is_err()
-            || Command::new("bash").arg("-c").status().is_err()
-        {
+        if ["bash", "python3"].iter().any(|tool| Command::new(tool).arg("--version").output().is_err()) {
             common::skip("benches/gpu.sh needs bash and python3");
             return None;
         }
@@ -57,17 +55,21 @@ impl Packed {
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    fn contact(&self, variables: &[(&str, &str)], parts: &[&str]) -> Contact {
-        let out = self.folder.path().join("out");
-        let start = Instant::now();
+    fn command(&self, parts: &[&str]) -> Command {
         let mut command = Command::new("bash");
-        command.arg(self.folder.path().join("gpu.sh")).arg("contact").arg(&out).args(parts);
+        let script = self.folder.path().join("gpu.sh");
+        command.arg(script).arg("contact").arg(self.folder.path().join("out")).args(parts);
         let libraries = std::env::join_paths(&self.libraries).unwrap();
         let tools =
             format!("{}:{}", root().join("tests/fake_cuda/bin").display(), std::env::var("PATH").unwrap());
         command.env("LD_LIBRARY_PATH", &libraries).env("SMORE_CUDA_LIBS", libraries).env("PATH", tools);
         command.env("SMORE_CACHE", self.folder.cache()).env("CONTACT_SMALL", "1");
-        let output = command.envs(variables.iter().copied()).output().unwrap();
+        command
+    }
+
+    fn contact(&self, variables: &[(&str, &str)], parts: &[&str]) -> Contact {
+        let (out, start) = (self.folder.path().join("out"), Instant::now());
+        let output = self.command(parts).envs(variables.iter().copied()).output().unwrap();
         let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
         let lines = text("gpu.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let mut files: Vec<String> =
@@ -164,7 +166,7 @@ fn a_failed_test_is_run_again_alone_with_each_launch_waited_for() {
 }
 
 #[test]
-fn training_steps_peers_and_profiles_are_measured_and_summed_up() {
+fn steps_training_sampling_profiles_and_evaluation_are_measured_and_summed_up() {
     let Some(packed) = Packed::new() else { return };
     let contact = packed.contact(&[], &["steps", "train", "sampler", "profile", "eval"]);
     assert!(
@@ -228,6 +230,27 @@ fn when_the_time_is_over_the_rest_is_named() {
         contact.part("kernels").contains("not run") && contact.part("train").contains("no time was left")
     );
     assert!(contact.took < Duration::from_secs(30), "{:?}", contact.took);
+}
+
+#[test]
+fn what_is_done_is_there_when_the_script_is_killed() {
+    let Some(packed) = Packed::new() else { return };
+    packed.stand_in("backend_parity", "echo 'test result: ok. 7 passed; 0 failed'");
+    packed.stand_in("model_gradients", "echo under way; sleep 20");
+    let out = packed.folder.path().join("out");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap_or_default();
+    let mut script =
+        packed.command(&["parity", "models"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !read("current.log").contains("under way") && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    script.kill().unwrap();
+    script.wait().unwrap();
+    let summary = read("summary.txt");
+    assert!(summary.contains("backend_parity: 7 tests passed on the GPU"), "{summary}");
+    assert!(read("gpu.jsonl").contains("environment") && out.join("logs.tar.xz").is_file());
+    assert!(read("current.log").contains("under way"));
 }
 
 #[test]

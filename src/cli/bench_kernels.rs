@@ -42,6 +42,9 @@ pub struct Args {
     /// 0.25 on the CPU]
     #[arg(long, value_name = "GB")]
     table: Option<f64>,
+    /// Timed runs of each operation, of some 20 milliseconds; the median is reported
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    runs: usize,
     /// Precision of matrix products on a GPU
     #[arg(long, value_enum, value_name = "MATH", default_value = "fp32")]
     math: Math,
@@ -89,6 +92,7 @@ struct Bench<B: Backend> {
     copy: f64,
     product: f64,
     rng: Rng,
+    runs: usize,
     /// Downloaded to wait for the device.
     flag: B::Buffer,
     rows: Vec<Row>,
@@ -115,7 +119,7 @@ impl<B: Backend> Bench<B> {
         Ok(self.backend.download(&self.flag, 0, &mut [B::Scalar::default()])?)
     }
 
-    /// Seconds of a call: the median of 15 runs.
+    /// Seconds of a call: the median of the runs.
     fn seconds(&self, mut body: impl FnMut(&B)) -> anyhow::Result<f64> {
         const RUN: f64 = 0.02;
         let mut run = |calls: usize| -> anyhow::Result<f64> {
@@ -127,7 +131,7 @@ impl<B: Backend> Bench<B> {
         };
         run(1)?;
         let calls = (RUN / run(3)?.max(1e-7)).ceil().clamp(1.0, 10_000.0) as usize;
-        let mut times = (0..15).map(|_| run(calls)).collect::<anyhow::Result<Vec<f64>>>()?;
+        let mut times = (0..self.runs).map(|_| run(calls)).collect::<anyhow::Result<Vec<f64>>>()?;
         times.sort_by(f64::total_cmp);
         Ok(times[times.len() / 2])
     }
@@ -204,7 +208,16 @@ fn bench<B: Backend>(
     let table_rows = ((table_gb * 1e9 / (4.0 * d as f64)) as usize).max(1024);
     let flag = backend.zeros(1)?;
     let rng = stream(1, "bench kernels", 0);
-    let mut bench = Bench { backend, ceilings, copy: 1.0, product: 1.0, rng, flag, rows: Vec::new() };
+    let mut bench = Bench {
+        backend,
+        ceilings,
+        copy: 1.0,
+        product: 1.0,
+        rng,
+        runs: args.runs.max(1),
+        flag,
+        rows: Vec::new(),
+    };
 
     // The ceilings that every device has.
     let len = table_rows * d / 2;
