@@ -115,11 +115,11 @@ fn batch(config: &Config, plan: &Plan, number: u64) -> Batch {
 }
 
 fn trainer<B: Backend>(backend: B, config: &Config, plan: &Plan) -> Trainer<B> {
-    nudged(backend, config, plan, 0.0)
+    nudged(backend, config, plan, 0.0, 0)
 }
 
-/// As [`trainer`], with every number multiplied by 1 plus or minus `nudge`.
-fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64) -> Trainer<B> {
+/// As [`trainer`], with every number multiplied by 1 plus or minus `nudge`; `direction` names the signs.
+fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64, direction: u64) -> Trainer<B> {
     let model = model::create::<B>(&config.model).unwrap();
     let mut weights =
         Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, Some(config.training.optimizer)).unwrap();
@@ -136,7 +136,7 @@ fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64) -> T
         }
         backend.upload(&values, &mut table.values, 0).unwrap();
     }
-    let rng = &mut stream(3, "test nudge", 0);
+    let rng = &mut stream(3, "test nudge", direction);
     for (_, table) in weights.named_mut(&*model) {
         let mut values = vec![B::Scalar::default(); table.rows * table.cols];
         backend.download(&table.values, 0, &mut values).unwrap();
@@ -219,6 +219,14 @@ fn gradients_of_every_model_are_the_slopes_of_its_loss() {
     }
 }
 
+/// The gradients of a batch, of each table: of uses of entities, of uses of relations, of each network's.
+fn gradients<B: Backend>(trainer: &mut Trainer<B>, batch: &Batch) -> Vec<Vec<f64>> {
+    trainer.gradients(batch).unwrap();
+    let (entities, relations, dense) = trainer.last_gradients().unwrap();
+    let tables = [entities, relations].into_iter().chain(dense);
+    tables.map(|table| table.into_iter().map(B::value).collect()).collect()
+}
+
 /// The gradients of every model, and the losses of some steps, are those of the reference.
 fn check_training<B: Backend + Clone>(backend: &B) {
     for model in MODELS {
@@ -227,28 +235,27 @@ fn check_training<B: Backend + Clone>(backend: &B) {
             let plan = plan(&config);
             let mut fast = trainer(backend.clone(), &config, &plan);
             let mut slow = trainer(Reference, &config, &plan);
+            let first = batch(&config, &plan, 0);
+            let (got, want) = (gradients(&mut fast, &first), gradients(&mut slow, &first));
             // How far gradients move where every number moves by a rounding of float32: for most models some 1e-6, but the
             // slope of a negation is up to 400, and a projection behind it can have parameters near 0, of which small
-            // changes are large. With BetaE it is up to 2e-4.
-            let mut near = nudged(Reference, &config, &plan, f64::from(f32::EPSILON) / 2.0);
-            let first = batch(&config, &plan, 0);
-            fast.gradients(&first).unwrap();
-            slow.gradients(&first).unwrap();
-            near.gradients(&first).unwrap();
-            let (entities, relations, dense) = fast.last_gradients().unwrap();
-            let (want_entities, want_relations, want_dense) = slow.last_gradients().unwrap();
-            let (near_entities, near_relations, near_dense) = near.last_gradients().unwrap();
-            let got = [entities, relations].into_iter().chain(dense);
-            let want = [want_entities, want_relations].into_iter().chain(want_dense);
-            let near = [near_entities, near_relations].into_iter().chain(near_dense);
+            // changes are large. With BetaE it is up to 2e-4. A backend rounds sums too, in an order of its own: six times
+            // the most of several directions.
+            let near: Vec<_> = (0..4)
+                .map(|direction| {
+                    let nudge = f64::from(f32::EPSILON) / 2.0;
+                    gradients(&mut nudged(Reference, &config, &plan, nudge, direction), &first)
+                })
+                .collect();
             // A bias without influence is a sum of terms, as large as its weights' gradients, that cancel.
             let mut of_weights = 0.0;
-            for (t, ((got, want), near)) in got.zip(want).zip(near).enumerate() {
+            for (t, (got, want)) in got.into_iter().zip(want).enumerate() {
                 let greatest = want.iter().fold(0.0, |max: f64, g| max.max(g.abs()));
-                let apart = near.iter().zip(&want).fold(0.0, |max: f64, (a, b)| max.max((a - b).abs()));
-                for (k, (g, w)) in got.into_iter().map(B::value).zip(want).enumerate() {
+                let apart = near.iter().flat_map(|near| near[t].iter().zip(&want));
+                let apart = apart.fold(0.0, |max: f64, (a, b)| max.max((a - b).abs()));
+                for (k, (g, w)) in got.into_iter().zip(want).enumerate() {
                     assert!(
-                        (g - w).abs() <= 1e-5 * greatest + 4.0 * apart + 1e-6 * of_weights + 1e-8,
+                        (g - w).abs() <= 1e-5 * greatest + 6.0 * apart + 1e-6 * of_weights + 1e-8,
                         "{model:?}, d = {dim}, table {t}: gradient {k} is {g}, not {w}"
                     );
                 }
@@ -270,6 +277,11 @@ fn check_training<B: Backend + Clone>(backend: &B) {
 }
 
 on_every_backend!(check_training);
+
+#[test]
+fn whole_models_train_on_the_driver_that_is_not_real() {
+    common::gpu::tests_on_fake_driver("the_gpu_", "late");
+}
 
 /// The bits of all tables, and of the losses, after some steps.
 fn trained<B: Backend + Clone>(backend: &B, model: &[&str], dim: usize, steps: u64) -> Vec<Vec<u64>> {

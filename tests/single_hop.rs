@@ -402,6 +402,11 @@ fn check_training<B: Backend + Clone>(backend: &B) {
 
 on_every_backend!(check_training);
 
+#[test]
+fn whole_models_train_on_the_driver_that_is_not_real() {
+    common::gpu::tests_on_fake_driver("the_gpu_", "early");
+}
+
 /// The bits of all tables, and of the losses, after some steps.
 fn trained<B: Backend + Clone>(backend: &B, case: &[&str], dim: usize, steps: u64) -> Vec<Vec<u64>> {
     let config = config(case, dim);

@@ -26,7 +26,7 @@ from models import load, make, refuse
 
 # Settings of training that have no other value here. The weights of queries are in the batches.
 FIXED = {"objective": ["queries", "1vsall"], "loss": ["logistic", "cross-entropy"], "optimizer": ["adam"], "final_rate": [1.0]}
-FIXED.update(label_smoothing=[0.0], relation_prediction=[0.0], clip_norm=[0.0], warm_up=[0], schedule=["linear"])
+FIXED.update(math=["fp32"], label_smoothing=[0.0], relation_prediction=[0.0], clip_norm=[0.0], warm_up=[0], schedule=["linear"])
 FREE = ["seed", "margin", "batch_size", "steps", "epochs", "learning_rate", "adversarial_temperature", "query_weighting"]
 FREE += ["valid_every", "patience", "plateau_patience", "plateau_factor", "divergence_factor", "table"]
 BETAS, EPSILON = (0.9, 0.999), 1e-8

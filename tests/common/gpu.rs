@@ -34,3 +34,16 @@ pub fn exists() -> bool {
 pub fn sizes<T>(large: T, small: T) -> T {
     if std::env::var_os("SMORE_TEST_SIZES").is_some_and(|value| value == "small") { small } else { large }
 }
+
+/// Runs the tests of this binary whose names contain `filter` on a driver that is not real, with the work of streams as
+/// early or as late as events allow (see `tests/fake_cuda/driver.cpp`).
+pub fn tests_on_fake_driver(filter: &str, order: &str) {
+    let Some(libraries) = super::emulator::fake_driver() else { return };
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    tests.args([filter, "--test-threads", "4"]).env("FAKE_CUDA", order).env("SMORE_TEST_SIZES", "small");
+    tests.env_remove("SMORE_CUDA_LIBS").env("SMORE_REQUIRE_GPU", "1");
+    let output = tests.env("LD_LIBRARY_PATH", std::env::join_paths(libraries).unwrap()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("test result: ok.") && !text.contains(" 0 passed"), "no test ran:\n{text}");
+}
