@@ -17,8 +17,8 @@
 # logs.tar.xz, each renewed after every part, and current.log, the log of the part at hand. A part that fails, hangs or is
 # missing does not keep the others from running; then the exit status is 1.
 #
-# Variables: CONTACT_SECONDS, all parts together; CONTACT_LIMIT, each part; CONTACT_SMALL=1, sizes for a driver that emulates
-# a GPU, without limits; PEERS_PYTHON, the interpreter with PyTorch [python3]; SMORE_CUDA_LIBS, folders of NVRTC and cuBLAS [those of
+# Variables: CONTACT_SECONDS, all parts together; CONTACT_LIMIT, each part; CONTACT_SMALL=1, sizes for a driver that emulates a
+# GPU, and no limits; PEERS_PYTHON, the interpreter with PyTorch [python3]; SMORE_CUDA_LIBS, folders of NVRTC and cuBLAS [those of
 # python3's packages].
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -143,8 +143,9 @@ gpu_tests() {
         # A fault stops everything that comes after it on the GPU: alone, with each launch waited for, it has a name.
         for name in $(sed -n '/^failures:$/,$p' "$log" | sed -n 's/^    \([a-z_0-9:]*\)$/\1/p' | sort -u | head -n 5); do
             echo "== again, alone: $name"
-            CUDA_LAUNCH_BLOCKING=1 "$here/tests/$binary" --exact "$name" --test-threads 1 2>&1
-            say "$binary: FAILED $name, alone and blocking $([[ $? == 0 ]] && echo passed || echo failed)"
+            passed=failed
+            CUDA_LAUNCH_BLOCKING=1 "$here/tests/$binary" --exact "$name" --test-threads 1 2>&1 && passed=passed
+            say "$binary: FAILED $name, alone and blocking $passed"
         done
         return 1
     fi
@@ -329,11 +330,23 @@ renew() {
         timeout 20 python3 "$here/gpu_summary.py" summary "$out/gpu.jsonl" 2>&1
     } >"$out/summary.txt.new"
     mv "$out/summary.txt.new" "$out/summary.txt"
-    if command -v xz >/dev/null; then
-        tar -C "$work" -cJf "$out/logs.tar.xz.new" logs
-    else
-        (cd "$work" && python3 -m tarfile -c logs.tar.xz logs && mv logs.tar.xz "$out/logs.tar.xz.new")
-    fi && mv "$out/logs.tar.xz.new" "$out/logs.tar.xz"
+    archive "$work" "$out/logs.tar.xz" logs
+}
+
+# archive FOLDER FILE WHAT...: by xz, or by Python's where there is none.
+archive() {
+    local folder=$1 file=$2
+    shift 2
+    tar -C "$folder" -cf - "$@" | { xz 2>/dev/null || python3 -c 'import lzma, sys; sys.stdout.buffer.write(lzma.compress(sys.stdin.buffer.read()))'; } >"$file.new" &&
+        mv "$file.new" "$file"
+}
+
+# Lets the program find the libraries among python3's packages.
+libraries() {
+    [[ ${SMORE_CUDA_LIBS:-} ]] && return
+    SMORE_CUDA_LIBS=$(timeout 10 python3 "$here/gpu_summary.py" libraries 2>/dev/null)
+    export SMORE_CUDA_LIBS
+    [[ $SMORE_CUDA_LIBS ]] || unset SMORE_CUDA_LIBS
 }
 
 # Runs a part in a process group of its own, at most so many seconds.
@@ -377,11 +390,7 @@ contact() {
     : >"$out/gpu.jsonl"
     failed=()
     export SMORE_CACHE=${SMORE_CACHE:-$work/cache} SMORE_REQUIRE_GPU=1
-    if [[ -z ${SMORE_CUDA_LIBS:-} ]]; then
-        SMORE_CUDA_LIBS=$(timeout 10 python3 "$here/gpu_summary.py" libraries 2>/dev/null)
-        export SMORE_CUDA_LIBS
-        [[ $SMORE_CUDA_LIBS ]] || unset SMORE_CUDA_LIBS
-    fi
+    libraries
     local left allowed
     # shellcheck disable=SC2086
     for name in environment $( (($#)) && echo "$*" || echo $order); do
@@ -415,38 +424,50 @@ contact() {
 # ---- recipes ----
 
 # Trains for a time, which is shared by the recipes; what is not done stays in runs/ beside this script, and the next
-# call goes on with it.
+# call goes on with it. OUT gets NAME.txt (the table of the best model so far), recipes.jsonl, and recipes.tar.xz with logs, curves
+# and reports.
 recipes() {
-    out=$1 seconds=$2
+    local name run share end left arguments document step
+    # What is needed to stop, to save and to evaluate, and the least that is worth it.
+    local reserve=25 least=40
+    [[ $small ]] && reserve=6 least=8
+    out=$1 end=$(($(date +%s) + $2))
     shift 2
-    local names=(${*:-query2box betae gqe}) name share status run end left=$# document
+    local names=("${@:-}")
+    [[ ${names[0]} ]] || names=(query2box betae gqe)
     for name in "${names[@]}"; do
         [[ -f $here/configs/fb15k-237-$name.toml ]] || { echo "there is no recipe $name" >&2; exit 2; }
     done
     mkdir -p "$out" "$here/runs"
     out=$(cd "$out" && pwd)
-    part=recipes left=${#names[@]} end=$(($(date +%s) + seconds))
+    left=${#names[@]}
     export SMORE_CACHE=${SMORE_CACHE:-$here/cache}
+    libraries
     for name in "${names[@]}"; do
         run=$here/runs/$name
-        # Of its share, a run that is stopped needs some seconds to be saved and evaluated.
         share=$(((end - $(date +%s)) / left))
         left=$((left - 1))
-        [[ -f $run/test.json ]] && { echo "$name is done" && continue; }
-        ((share > 30)) || { echo "$name: no time was left"; continue; }
-        local arguments=(train "$here/fb15k-237.smore" --config "$here/configs/fb15k-237-$name.toml" --run-dir "$run")
-        [[ -f $run/state.safetensors ]] && arguments=(train --resume "$run")
-        rm -rf "$run.new"
-        timeout -s INT -k 60 $((share - 25)) "$here/smore" "${arguments[@]}" --device cuda 2>&1 | tee -a "$here/runs/$name.log" | tail -n 40
+        [[ -f $run/test.json ]] && { echo "$name is done"; continue; }
+        ((share >= least)) || { echo "$name: no time was left"; continue; }
+        # shellcheck disable=SC2206
+        arguments=("$here/fb15k-237.smore" --config "$here/configs/fb15k-237-$name.toml" --run-dir "$run" $sizes)
+        if [[ -f $run/state.safetensors ]]; then arguments=(--resume "$run"); else rm -rf "$run"; fi
+        echo "== $name: $((share - reserve)) s"
+        # In the foreground, because in the background timeout sends the signal twice, and the second one stops at once.
+        timeout --foreground -s INT -k 30 $((share - reserve)) "$here/smore" train "${arguments[@]}" --device cuda 2>&1 | tee -a "$here/runs/$name.log" | tail -n 30
         # Also where the run is not done: of its best model so far.
-        document=$(timeout -k 5 25 "$here/smore" eval "$run" --device cuda --json) && {
-            printf '{"benchmark": "recipe", "recipe": "%s", "commit": "%s", "done": %s, "progress": %s, "report": %s}\n' "$name" "$(cat "$here/commit")" \
-                "$([[ -f $run/test.json ]] && echo true || echo false)" "$(grep '"train"' "$run/metrics.jsonl" | tail -n 1)" \
+        if document=$(timeout -k 5 "$reserve" "$here/smore" eval "$run" --device cuda --json 2>>"$here/runs/$name.log"); then
+            step=$(sed -n 's/.*stopped after step \([0-9,]*\).*/\1/p' "$here/runs/$name.log" | tail -n 1 | tr -d ,)
+            [[ -f $run/test.json ]] && step=$(sed -n 's/^steps = //p' "$run/config.toml")
+            printf '{"benchmark": "recipe", "recipe": "%s", "commit": "%s", "done": %s, "step": %s, "report": %s}\n' "$name" \
+                "$(cat "$here/commit")" "$([[ -f $run/test.json ]] && echo true || echo false)" "${step:-null}" \
                 "$(tr -d '\n' <<<"$document" | tr -s ' ')" >>"$out/recipes.jsonl"
-            "$here/smore" eval "$run" --device cuda | tee "$out/$name.txt"
-        }
-        tar -C "$here/runs" -cf - $(cd "$here/runs" && ls -d ./*.log ./*/{config.toml,metrics.jsonl,report.html,test.json} 2>/dev/null) |
-            { command -v xz >/dev/null && xz || cat; } >"$out/recipes.tar.xz"
+            timeout -k 5 "$reserve" "$here/smore" eval "$run" --device cuda 2>&1 | tee "$out/$name.txt"
+        else
+            echo "$name: nothing could be evaluated; see recipes.tar.xz"
+        fi
+        (cd "$here/runs" && find . -name '*.log' -o -name metrics.jsonl -o -name report.html -o -name config.toml -o -name test.json) >"$here/runs/files"
+        archive "$here/runs" "$out/recipes.tar.xz" -T "$here/runs/files"
     done
 }
 

@@ -55,10 +55,10 @@ impl Packed {
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    fn command(&self, parts: &[&str]) -> Command {
+    /// The script with these arguments, on the fake driver.
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("bash");
-        let script = self.folder.path().join("gpu.sh");
-        command.arg(script).arg("contact").arg(self.folder.path().join("out")).args(parts);
+        command.arg("gpu.sh").args(arguments).current_dir(self.folder.path());
         let libraries = std::env::join_paths(&self.libraries).unwrap();
         let tools =
             format!("{}:{}", root().join("tests/fake_cuda/bin").display(), std::env::var("PATH").unwrap());
@@ -69,7 +69,8 @@ impl Packed {
 
     fn contact(&self, variables: &[(&str, &str)], parts: &[&str]) -> Contact {
         let (out, start) = (self.folder.path().join("out"), Instant::now());
-        let output = self.command(parts).envs(variables.iter().copied()).output().unwrap();
+        let arguments = [&["contact", "out"], parts].concat();
+        let output = self.command(&arguments).envs(variables.iter().copied()).output().unwrap();
         let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
         let lines = text("gpu.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let mut files: Vec<String> =
@@ -239,8 +240,11 @@ fn what_is_done_is_there_when_the_script_is_killed() {
     packed.stand_in("model_gradients", "echo under way; sleep 20");
     let out = packed.folder.path().join("out");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap_or_default();
-    let mut script =
-        packed.command(&["parity", "models"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut script = packed
+        .command(&["contact", "out", "parity", "models"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let start = Instant::now();
     while !read("current.log").contains("under way") && start.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(50));
@@ -251,6 +255,31 @@ fn what_is_done_is_there_when_the_script_is_killed() {
     assert!(summary.contains("backend_parity: 7 tests passed on the GPU"), "{summary}");
     assert!(read("gpu.jsonl").contains("environment") && out.join("logs.tar.xz").is_file());
     assert!(read("current.log").contains("under way"));
+}
+
+#[test]
+fn a_recipe_goes_on_where_it_was_stopped() {
+    let Some(packed) = Packed::new() else { return };
+    let out = packed.folder.path().join("out");
+    let train = || {
+        let output = packed.command(&["recipes", "out", "12", "gqe"]).output().unwrap();
+        let text = std::fs::read_to_string(out.join("recipes.jsonl")).unwrap_or_default();
+        let last =
+            text.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stdout)));
+        let line: Value = serde_json::from_str(last).unwrap();
+        assert_eq!(
+            (&line["recipe"], &line["done"], &line["commit"]),
+            (&"gqe".into(), &false.into(), &"test".into())
+        );
+        assert!(line["report"]["multi_hop"]["2i"]["mrr"].as_f64().unwrap() > 0.0, "{line}");
+        line["step"].as_u64().unwrap()
+    };
+    let first = train();
+    let second = train();
+    let log = std::fs::read_to_string(packed.folder.path().join("runs/gqe.log")).unwrap();
+    assert!(second > first && first > 0, "{first}, then {second}:\n{log}");
+    assert!(std::fs::read_to_string(out.join("gqe.txt")).unwrap().contains("MRR"));
+    assert!(out.join("recipes.tar.xz").is_file());
 }
 
 #[test]
