@@ -26,7 +26,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 order="parity models steps train sampler kernels peers profile memcheck racecheck synccheck"
 further="compiled initcheck single eval runs"
 # Seconds that a part may take.
-declare -A limits=([environment]=50 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=100
+declare -A limits=([environment]=50 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=115
     [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [compiled]=120 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
 # All models; those without intersections are trained on chains.
 multi_hop="gqe query2box complex betae rotate distmult rescal tucker"
@@ -95,7 +95,7 @@ json_text() { printf '%s' "$1" | tr -d '"\\\n'; }
 
 part_environment() {
     need smore
-    nvidia-smi 2>&1 || true
+    timeout 10 nvidia-smi 2>&1 || true
     local devices gpu missing=() what
     devices=$("$here/smore" devices --json) || { say "smore does not start"; return 1; }
     echo "$devices"
@@ -112,10 +112,10 @@ part_environment() {
     fi
     local name clocks tool versions=""
     name=$(sed -n 's/.*"description": "\(.*\)",/\1/p' <<<"$devices" | sed -n 2p)
-    clocks=$(nvidia-smi --query-gpu=driver_version,clocks.max.sm,clocks.max.mem,pcie.link.gen.current,pcie.link.width.current \
+    clocks=$(timeout 10 nvidia-smi --query-gpu=driver_version,clocks.max.sm,clocks.max.mem,pcie.link.gen.current,pcie.link.width.current \
         --format=csv,noheader 2>/dev/null | head -n 1)
     for tool in nvcc ncu compute-sanitizer; do
-        versions+="$tool $("$tool" --version 2>/dev/null | grep -o '[0-9]*\.[0-9.]*[0-9]' | tail -n 1); "
+        versions+="$tool $(timeout 5 "$tool" --version 2>/dev/null | grep -o '[0-9]*\.[0-9.]*[0-9]' | tail -n 1); "
     done
     # The first step compiles the kernels.
     local begun=$EPOCHREALTIME first
@@ -327,7 +327,7 @@ renew() {
         echo
         cat "$work/status"
         echo
-        timeout 20 python3 "$here/gpu_summary.py" summary "$out/gpu.jsonl" 2>&1
+        timeout 10 python3 "$here/gpu_summary.py" summary "$out/gpu.jsonl" 2>&1
     } >"$out/summary.txt.new"
     mv "$out/summary.txt.new" "$out/summary.txt"
     archive "$work" "$out/logs.tar.xz" logs

@@ -268,29 +268,24 @@ impl Observer for Printer {
         };
         row("batch", batch);
         row("length", format!("{} steps of {} {unit}", count(plan.steps), count(self.batch_size)));
-        row(
-            "memory",
-            format!(
-                "{}: {} parameters, {} optimizer, {} buffers{}",
-                bytes(plan.device_bytes() as u64),
-                bytes(plan.parameter_bytes as u64),
-                bytes(plan.optimizer_bytes as u64),
-                bytes(plan.buffer_bytes as u64),
-                if plan.on_host { "" } else { ", all on the GPU" }
-            ),
+        let tables = format!(
+            "{} parameters, {} optimizer",
+            bytes(plan.parameter_bytes as u64),
+            bytes(plan.optimizer_bytes as u64)
         );
-        row(
-            if plan.on_host { "and for batches" } else { "memory of the host" },
-            format!(
-                "{}: {} batches that wait{}",
-                bytes(plan.host_bytes() as u64),
-                bytes(plan.batch_bytes as u64),
-                match plan.popularity_bytes {
-                    0 => String::new(),
-                    drawing => format!(", {} to draw by degree", bytes(drawing as u64)),
-                }
-            ),
-        );
+        let drawing = match plan.popularity_bytes {
+            0 => String::new(),
+            drawing => format!(", {} to draw by degree", bytes(drawing as u64)),
+        };
+        let (device, host) = (plan.device_bytes() as u64, plan.host_bytes() as u64);
+        let (buffers, batches) = (plan.buffer_bytes as u64, plan.batch_bytes as u64);
+        if plan.on_host {
+            let buffers = bytes(buffers + batches);
+            row("memory", format!("{}: {tables}, {buffers} buffers{drawing}", bytes(device + host)));
+        } else {
+            row("GPU memory", format!("{}: {tables}, {} buffers", bytes(device), bytes(buffers)));
+            row("host memory", format!("{}: batches that wait{drawing}", bytes(host)));
+        }
         if plan.table_bytes > 0 {
             let file = folder.join(crate::train::row_file::NAME);
             row(
