@@ -265,20 +265,27 @@ fn a_run_that_does_not_fit_the_gpu_is_refused_and_leaves_no_run() {
     let Some(machine) = Machine::new() else { return };
     let run = |memory: usize| {
         let mut run = machine.smore(&train("cuda", "query2box", "run"));
-        run.args(["--set", "model.dim=3000"]).env("FAKE_CUDA_MEMORY", (memory << 20).to_string());
+        run.args(["--set", "model.dim=1000"]).env("FAKE_CUDA_MEMORY", (memory << 20).to_string());
         let told = String::from_utf8(run.assert().failure().get_output().stderr.clone()).unwrap();
         assert!(!machine.path("run").exists());
         told
     };
     // By the plan, before anything is allocated.
-    let told = run(60);
-    assert!(told.contains("of the GPU's memory and it has 62.9 MB"), "{told}");
+    let told = run(40);
+    assert!(told.contains("of the GPU's memory and it has 41.9 MB"), "{told}");
     // By the driver: the plan does not count the workspace of matrix products.
     let needed =
         |told: &str| told.split("this run needs ").nth(1).unwrap().split(' ').next().unwrap().to_string();
     let megabytes: f64 = needed(&told).parse().unwrap();
-    let told = run((megabytes / 1.048_576).ceil() as usize + 8);
+    let needed = megabytes / 1.048_576;
+    let told = run(needed.ceil() as usize + 8);
     assert!(told.contains("out of memory on Emulated GPU"), "{told}");
+    // With that, and what size classes of memory round up, it is enough.
+    let mut steps = machine.smore(&["bench", "steps", "umls", "--model", "query2box", "--steps", "1"]);
+    steps.args(SMALL.split_whitespace().flat_map(|option| ["--set", option]));
+    let memory = (1.125 * needed).ceil() as usize + 33;
+    steps.args(["--dim", "1000", "--device", "cuda"]).env("FAKE_CUDA_MEMORY", (memory << 20).to_string());
+    steps.assert().success();
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What a run is going to do and how much memory it takes, worked out before anything is allocated.
 
+use super::losses::Losses;
 use super::{single, tables};
 use crate::backend::Backend;
-use crate::config::{Config, Objective, TableKind};
+use crate::config::{Config, Objective, Regulariser, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
@@ -294,17 +295,22 @@ fn query_bytes<B: Backend>(
     let widths = model.widths();
     let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
     let negatives = config.sampling.num_negatives(compiled.num_queries);
-    let rows = compiled.leaf_anchors.len() + compiled.num_queries + negatives;
+    let (leaves, uses, queries) =
+        (compiled.leaf_anchors.len(), compiled.relation_uses.len(), compiled.num_queries);
+    let rows = leaves + queries + negatives;
+    let penalties = if config.regulariser() == Regulariser::None { 0 } else { leaves + queries + uses };
     let step = 2 * rows * widths.entity
-        + 2 * compiled.relation_uses.len() * widths.relation
+        + 2 * uses * widths.relation
         + 2 * roots * widths.query
         + Embedder::numbers(model, compiled, true)
         + 2 * roots * pool
         + 2 * roots
+        + COPIES * queries
+        + Losses::<B>::numbers(&[queries, penalties])
+        + penalties
         + dense.iter().sum::<usize>();
     // Of each row: its number, its place in a group, and at worst a group of its own.
-    let batch =
-        4 * (4 * rows + negatives + 4 * compiled.relation_uses.len()) + compiled.num_queries * pool / 8;
+    let batch = 4 * (4 * rows + negatives + 4 * uses) + queries * pool / 8;
     // Those that are made have their numbers twice.
     let waiting = config.sampling.queue + 2 * config.sampling.num_workers(on_host) + 1;
     (4 * step + COPIES * batch, waiting * batch)
