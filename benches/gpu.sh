@@ -364,7 +364,7 @@ run_part() {
         124 | 137) result="stopped after $allowed s" ;;
         *) result="FAILED ($status)" ;;
     esac
-    note "$name" "$result" "$(($(date +%s) - start))" "$(paste -sd ';' "$work/note" | sed 's/;/; /g')"
+    note "$name" "$result" "$(($(date +%s) - start))" "$(paste -sd ';' "$work/note" | sed 's/;\([^ ]\)/; \1/g')"
     if ((status != 0)); then
         failed+=("$name")
         sed 's/^/            /' <(tail -n 6 "$out/current.log" | cut -c 1-200) >>"$work/status"
