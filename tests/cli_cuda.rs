@@ -148,6 +148,9 @@ fn the_precision_of_matrix_products_reaches_the_gpu() {
     assert_ne!(fp32, tf32);
     assert_eq!(tf32, weights(&machine, &["--set", "training.math=tf32"]));
     assert_eq!(fp32, weights(&machine, &["--math", "fp32"]));
+    let cpu = ["bench", "steps", "umls", "--dim", "4", "--steps", "1", "--device", "cpu", "--math", "tf32"];
+    let note = predicate::str::contains("training.math is for GPUs");
+    machine.smore(&cpu).assert().success().stderr(note);
 }
 
 #[test]

@@ -128,12 +128,18 @@ impl DeviceArgs {
             }
             Ok(Opened::Cuda(cuda))
         };
+        let cpu = || {
+            if math != Math::Fp32 {
+                note("note: training.math is for GPUs: the CPU multiplies in fp32");
+            }
+            Ok(Opened::Cpu(Cpu))
+        };
         match self.device {
-            Device::Cpu => Ok(Opened::Cpu(Cpu)),
+            Device::Cpu => cpu(),
             Device::Cuda(ordinal) => gpu(ordinal),
             Device::Auto => gpu(0).or_else(|why| {
                 note(format_args!("no GPU is used: {why}"));
-                Ok(Opened::Cpu(Cpu))
+                cpu()
             }),
         }
     }
