@@ -15,7 +15,8 @@
 #
 # OUT gets summary.txt (for people), gpu.jsonl (a JSON document a line; the first says which GPU, driver and commit) and
 # logs.tar.xz, each renewed after every part, and current.log, the log of the part at hand. A part that fails, hangs or is
-# missing does not keep the others from running; then the exit status is 1.
+# missing does not keep the others from running; then the exit status is 1, and 3 where all passed that there was time for.
+# Parts that are named add their lines to the gpu.jsonl of an earlier call.
 #
 # Variables: CONTACT_SECONDS, all parts together; CONTACT_LIMIT, each part; CONTACT_SMALL=1, sizes for a driver that emulates a
 # GPU, and no limits; PEERS_PYTHON, the interpreter with PyTorch [python3]; SMORE_CUDA_LIBS, folders of NVRTC and cuBLAS [those of
@@ -26,7 +27,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 order="parity models steps train sampler kernels peers profile memcheck racecheck synccheck"
 further="compiled initcheck single eval runs"
 # Seconds that a part may take.
-declare -A limits=([environment]=50 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=115
+declare -A limits=([environment]=120 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=115
     [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [compiled]=120 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
 # All models; those without intersections are trained on chains.
 multi_hop="gqe query2box complex betae rotate distmult rescal tucker"
@@ -112,15 +113,15 @@ part_environment() {
     fi
     local name clocks tool versions=""
     name=$(sed -n 's/.*"description": "\(.*\)",/\1/p' <<<"$devices" | sed -n 2p)
-    clocks=$(timeout 10 nvidia-smi --query-gpu=driver_version,clocks.max.sm,clocks.max.mem,pcie.link.gen.current,pcie.link.width.current \
+    clocks=$(timeout 10 nvidia-smi --query-gpu=driver_version,persistence_mode,clocks.max.sm,clocks.max.mem,pcie.link.gen.current,pcie.link.width.current \
         --format=csv,noheader 2>/dev/null | head -n 1)
-    for tool in nvcc ncu compute-sanitizer; do
-        versions+="$tool $(timeout 5 "$tool" --version 2>/dev/null | grep -o '[0-9]*\.[0-9.]*[0-9]' | tail -n 1); "
-    done
     # The first step compiles the kernels.
     local begun=$EPOCHREALTIME first
     "$here/smore" bench steps "$here/umls.smore" --device cuda --dim 8 --steps 1 --json || { say "a training step failed"; return 1; }
     first=$(awk "BEGIN { printf \"%.2f\", $EPOCHREALTIME - $begun }")
+    for tool in nvcc ncu compute-sanitizer; do
+        versions+="$tool $(timeout 5 "$tool" --version 2>/dev/null | grep -o '[0-9]*\.[0-9.]*[0-9]' | tail -n 1); "
+    done
     printf '{"benchmark": "environment", "commit": "%s", "date": "%s", "gpu": "%s", "driver": "%s", "clocks": "%s", "libraries": "%s", "cores": %s, "memory": "%s", "kernel": "%s", "tools": "%s", "first_step_seconds": %s}\n' \
         "$(cat "$here/commit")" "$(date -u +%FT%TZ)" "$(json_text "$name")" \
         "$(json_text "$(sed -n 's/.*"driver": "\(.*\)".*/\1/p' <<<"$devices")")" "$(json_text "$clocks")" \
@@ -233,8 +234,8 @@ peers() {
     if [[ $small ]]; then arguments+=(--small --device cpu --seconds 0.1); else arguments+=(--device cuda --build-limit 40); fi
     "$python" -W ignore "$here/benches/peers/gpu.py" "${arguments[@]}"
 }
-part_peers() { peers --models gqe,query2box,betae,complex,distmult,rotate --forms plain,tuned,smore,graphed; }
-part_compiled() { peers --models gqe,query2box,complex,betae --forms smore,compiled,graphed-compiled; }
+part_peers() { peers --models gqe,query2box,betae,complex,distmult,rotate --forms smore,graphed,tuned,plain; }
+part_compiled() { peers --models gqe,query2box,complex,betae --forms smore,graphed-compiled,compiled; }
 
 # Every kernel of two training steps, one after the other.
 part_profile() {
@@ -242,29 +243,39 @@ part_profile() {
     local model status=0
     for model in gqe betae; do
         # shellcheck disable=SC2046
-        ncu --csv --page raw --print-units base --clock-control none --log-file "$work/ncu-$model.csv" --metrics \
+        # Clocks as they are, and caches as a step leaves them: what kernels take in training.
+        ncu --csv --page raw --print-units base --clock-control none --cache-control none --log-file "$work/logs/ncu-$model.csv" --metrics \
             gpu__time_duration.sum,launch__registers_per_thread,sm__warps_active.avg.pct_of_peak_sustained_active \
             "$here/smore" bench steps "$here/fb15k-237.smore" --config "$here/configs/throughput.toml" --model "$model" \
-            $(options "$model") --steps 2 --device cuda $sizes &&
-            python3 "$here/gpu_summary.py" profile "$model" 2 "$work/ncu-$model.csv" >>"$out/gpu.jsonl" || status=1
+            $(options "$model") --steps 2 --device cuda $sizes || status=1
+        python3 "$here/gpu_summary.py" profile "$model" 2 "$work/logs/ncu-$model.csv" >>"$out/gpu.jsonl" || status=1
     done
     return $status
 }
 
 tiny="--queries 8 --negatives 16 --dim 16 --table 0.0001 --runs 1"
-# The kernels at a small size, then training steps with every kind of projection, score and loss.
+# The kernels at a small size, then training steps with every kind of projection, score and loss. Allocations have no slack; the
+# kernels of cuBLAS are not ours to check for races, so there smore's own multiplies.
 sanitize() {
     need smore compute-sanitizer
-    local check=(compute-sanitizer --tool "$1" --error-exitcode 3) status=0 model
+    local tool=$1 status=0 model
+    export SMORE_CUDA_EXACT_MEMORY=1
+    [[ $tool == racecheck ]] && export SMORE_CUDA_NO_CUBLAS=1
     # shellcheck disable=SC2086
-    "${check[@]}" "$here/smore" bench kernels --device cuda $tiny >/dev/null || { say "bench kernels: FAILED"; status=1; }
-    local steps=(bench steps "$here/umls.smore" --dim 16 --batch-size 16 --negatives 16 --set model.hidden=16 --steps 2 --device cuda)
-    for model in query2box betae; do
-        "${check[@]}" "$here/smore" "${steps[@]}" --model "$model" || { say "steps of $model: FAILED"; status=1; }
-    done
-    "${check[@]}" "$here/smore" "${steps[@]}" --model conve --set training.objective=1vsall --set training.clip_norm=1 \
-        --set model.batch_norm=true || { say "steps of conve, 1vsall: FAILED"; status=1; }
+    sanitized kernels bench kernels $tiny
+    local steps=(bench steps "$here/umls.smore" --dim 16 --batch-size 16 --negatives 16 --set model.hidden=16 --steps 2)
+    for model in query2box betae; do sanitized "$model" "${steps[@]}" --model "$model"; done
+    sanitized conve "${steps[@]}" --model conve --set training.objective=1vsall --set training.clip_norm=1 --set model.batch_norm=true
     return $status
+}
+# The report of the tool lies among the logs; its first finding is told.
+sanitized() {
+    local name=$1 report=$work/logs/$tool-$1.txt
+    shift
+    compute-sanitizer --tool "$tool" --error-exitcode 3 --log-file "$report" "$here/smore" "$@" --device cuda >/dev/null && return
+    status=1
+    say "$name: FAILED: $(grep -m 1 -E '^=+ +(Invalid|Error|Race|Barrier|Uninit|Program)' "$report" | sed 's/^=* *//')"
+    head -n 40 "$report"
 }
 part_memcheck() { sanitize memcheck; }
 part_racecheck() { sanitize racecheck; }
@@ -351,12 +362,16 @@ libraries() {
 
 # Runs a part in a process group of its own, at most so many seconds.
 run_part() {
-    local name=$1 allowed=$2 start status result
+    local name=$1 allowed=$2 start status result group
     start=$(date +%s)
     : >"$work/note"
     rm -f "$work/lines.jsonl"
-    timeout -k 3 "$allowed" bash "$here/gpu.sh" part "$name" "$allowed" "$out" "$work" >"$out/current.log" 2>&1 </dev/null
+    timeout -k 3 "$allowed" bash "$here/gpu.sh" part "$name" "$allowed" "$out" "$work" >"$out/current.log" 2>&1 </dev/null &
+    group=$!
+    wait "$group"
     status=$?
+    # What outlives its shell would be measured along with the next part.
+    kill -KILL -- "-$group" 2>/dev/null
     cp "$out/current.log" "$work/logs/$name.log"
     [[ -f $work/lines.jsonl ]] && cat "$work/lines.jsonl" >>"$out/gpu.jsonl"
     case $status in
@@ -387,11 +402,15 @@ contact() {
     work=$(mktemp -d)
     mkdir "$work/logs"
     : >"$work/status"
-    : >"$out/gpu.jsonl"
-    failed=()
+    # Parts by name add to what an earlier visit left.
+    (($#)) || : >"$out/gpu.jsonl"
+    touch "$out/gpu.jsonl"
+    failed=() left_out=()
+    # The driver shuts a GPU down that nobody has open, and starts it again for every process.
+    [[ -r /dev/nvidia0 ]] && exec {hold}</dev/nvidia0
     export SMORE_CACHE=${SMORE_CACHE:-$work/cache} SMORE_REQUIRE_GPU=1
     libraries
-    local left allowed
+    local left allowed status
     # shellcheck disable=SC2086
     for name in environment $( (($#)) && echo "$*" || echo $order); do
         [[ $name == environment && -s $work/status ]] && continue
@@ -401,24 +420,37 @@ contact() {
         ((allowed > left)) && allowed=$left
         if ((allowed < 2)); then
             note "$name" "not run" 0 "no time was left"
-            failed+=("$name")
+            left_out+=("$name")
             continue
         fi
-        if ! run_part "$name" "$allowed" && [[ $name == environment ]]; then
-            renew
-            break
-        fi
+        run_part "$name" "$allowed"
+        status=$?
         renew
+        if [[ $name == environment ]]; then
+            # One that was stopped may only have been slow, with everything cold.
+            ((status == 0 || status == 124 || status == 137)) || break
+            warm_up "$@"
+        fi
     done
     renew
     rm -rf "$out/current.log" "$work"
     echo
     cat "$out/summary.txt"
+    ((${#left_out[@]})) && echo "not run: ${left_out[*]}; run them by name: gpu.sh contact OUT ${left_out[*]}"
     if ((${#failed[@]})); then
         echo "FAILED: ${failed[*]}; see $out/summary.txt and $out/logs.tar.xz"
         exit 1
     fi
+    ((${#left_out[@]})) && exit 3
     echo "all parts passed; results in $out"
+}
+
+# Importing PyTorch for the first time reads gigabytes: beside the tests, which are not timed.
+warm_up() {
+    [[ " ${*:-$order} " == *" peers "* || " $* " == *" compiled "* ]] || return
+    timeout -k 3 90 "$python" -W ignore -c 'import torch
+print("PyTorch", torch.__version__, "rsqrt of 1 and 4:", torch.rsqrt(torch.tensor([1.0, 4.0], device="cuda")).tolist())' \
+        >"$work/logs/warm-up.log" 2>&1 </dev/null &
 }
 
 # ---- recipes ----

@@ -53,7 +53,7 @@ def beside(measured, predicted):
 
 
 def training(documents):
-    table = [["", "per second [predicted]", "step us", "host us", "GPU us", "kernels", "products", "batch", "slab", "losses wait us"]]
+    table = [["", "per second [predicted]", "step us", "host us", "GPU elapsed us", "kernels", "products", "batch", "slab", "losses wait us"]]
     for d in documents:
         step, known = d["step"], PREDICTED.get(d["row"], (None,) * 5)
         waits = [number(step[key + "_wait_us"], 1) for key in ("batch", "upload", "losses")]
@@ -61,6 +61,9 @@ def training(documents):
         counts = [beside(step["launches"], known[1]), beside(step["products"], known[2])]
         table.append([d["row"], beside(rate(d), known[0]), number(step["wall_us"]), host, gpu, *counts, *waits])
     show("training", table)
+    host = [d["row"] for d in documents if d["step"]["gpu_us"] and d["step"]["upload_wait_us"] + d["step"]["losses_wait_us"] < d["step"]["wall_us"] / 20]
+    if host:
+        print(f"  the host never waits for the GPU in {', '.join(host)}: there the GPU's time includes pauses (see the profiles)")
     rows = {d["row"]: rate(d) for d in documents}
     if "gqe" in rows and "gqe-4096" in rows:
         times = rows["gqe-4096"] / rows["gqe"]

@@ -131,13 +131,48 @@ fn a_missing_cublas_is_told_and_training_goes_on() {
     let steps = ["bench", "steps", "umls", "--dim", "4", "--steps", "2", "--device", "cuda"];
     let warning = predicate::str::contains("warning: matrix products use a kernel of smore's own");
     machine.smore(&steps).assert().success().stderr(warning.and(missing));
+    let mut unwanted = machine.smore(&steps);
+    unwanted.env("SMORE_CUDA_NO_CUBLAS", "1").assert().success().stderr(predicate::str::contains("is set"));
 }
 
-/// Checksum of the tables after some steps with a network.
+#[test]
+fn memory_of_exact_sizes_that_ends_when_it_is_given_back_changes_no_bit() {
+    let Some(machine) = Machine::new() else { return };
+    for order in ["early", "late"] {
+        let mut exact = machine.smore(&STEPS);
+        exact.env("SMORE_CUDA_EXACT_MEMORY", "1").env("FAKE_CUDA", order);
+        let exact = report(&exact.assert().success().get_output().stdout);
+        assert_eq!(exact["weights_checksum"].as_str().unwrap(), weights(&machine, &[]));
+    }
+}
+
+/// Some steps with a network.
+const STEPS: [&str; 16] = [
+    "bench",
+    "steps",
+    "umls",
+    "--dim",
+    "8",
+    "--json",
+    "--structures",
+    "2i",
+    "--steps",
+    "4",
+    "--batch-size",
+    "8",
+    "--negatives",
+    "8",
+    "--device",
+    "cuda",
+];
+
+/// Checksum of the tables after them.
 fn weights(machine: &Machine, more: &[&str]) -> String {
-    let mut steps = machine.smore(&["bench", "steps", "umls", "--dim", "8", "--json", "--structures", "2i"]);
-    steps.args(["--steps", "4", "--batch-size", "8", "--negatives", "8", "--device", "cuda"]).args(more);
-    report(&steps.assert().success().get_output().stdout)["weights_checksum"].as_str().unwrap().to_string()
+    let mut steps = machine.smore(&STEPS);
+    report(&steps.args(more).assert().success().get_output().stdout)["weights_checksum"]
+        .as_str()
+        .unwrap()
+        .to_string()
 }
 
 #[test]

@@ -149,6 +149,20 @@ fn a_run_in_which_no_test_or_not_every_test_ran_on_the_gpu_fails() {
     let contact = packed.contact(&[], &["parity", "models"]);
     assert!(contact.output.status.success(), "{}", contact.summary);
     assert!(contact.part("parity").contains("backend_parity: 7 tests passed on the GPU"));
+    assert_eq!(contact.lines.len(), 2, "parts by name add to the lines of an earlier call");
+}
+
+#[test]
+fn what_a_sanitizer_finds_is_told() {
+    let Some(packed) = Packed::new() else { return };
+    let finding = "Invalid __global__ read of size 4 bytes";
+    let contact = packed.contact(&[("FAKE_SANITIZER_FINDS", finding)], &["racecheck"]);
+    assert_eq!(contact.output.status.code(), Some(1));
+    let part = contact.part("racecheck");
+    assert!(
+        part.contains(&format!("kernels: FAILED: {finding}")) && part.contains("conve: FAILED"),
+        "{part}"
+    );
 }
 
 #[test]

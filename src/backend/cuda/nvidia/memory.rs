@@ -1,11 +1,14 @@
 //! Memory of a GPU, kept when it is given back: the driver would wait for the GPU at every allocation.
 //!
 //! Sizes are rounded up to a few per octave, so that buffers whose size changes with every batch share the memory of
-//! earlier ones.
+//! earlier ones. For compute-sanitizer, which sees accesses beyond an allocation and after its end only, both are left out
+//! where [`EXACT_VARIABLE`] is set.
 
 use cudarc::driver::sys::{self, CUresult};
 use rustc_hash::FxHashMap;
 
+/// The variable by which every allocation has the size that was asked for, and ends when it is given back.
+pub const EXACT_VARIABLE: &str = "SMORE_CUDA_EXACT_MEMORY";
 /// Every size is a multiple of this.
 const GRANULE: usize = 512;
 /// Sizes of this and more are rounded by no more than an eighth of it: tables of embeddings are allocated once and fill
@@ -24,15 +27,21 @@ fn size_class(bytes: usize) -> usize {
 pub struct Memory {
     sizes: FxHashMap<u64, usize>,
     unused: FxHashMap<usize, Vec<u64>>,
+    exact: bool,
 }
 
 impl Memory {
+    /// Nothing allocated.
+    pub fn new() -> Self {
+        Memory { exact: std::env::var_os(EXACT_VARIABLE).is_some(), ..Self::default() }
+    }
+
     /// Memory for `bytes`: unused one of that size class, or new one.
     ///
     /// # Safety
     /// The context is current.
     pub unsafe fn allocate(&mut self, bytes: usize) -> Result<u64, CUresult> {
-        let size = size_class(bytes);
+        let size = if self.exact { bytes.max(1) } else { size_class(bytes) };
         if let Some(address) = self.unused.get_mut(&size).and_then(Vec::pop) {
             return Ok(address);
         }
@@ -54,9 +63,16 @@ impl Memory {
     }
 
     /// Keeps memory for the next allocation of its size class.
-    pub fn give_back(&mut self, address: u64) {
+    ///
+    /// # Safety
+    /// The context is current.
+    pub unsafe fn give_back(&mut self, address: u64) {
         let size = self.sizes[&address];
         self.unused.entry(size).or_default().push(address);
+        if self.exact {
+            // SAFETY: by this function's contract.
+            unsafe { self.release() };
+        }
     }
 
     /// Gives what is unused back to the driver, when the GPU is done.

@@ -110,7 +110,7 @@ impl Nvidia {
             functions: Mutex::default(),
             compute: std::ptr::null_mut(),
             workspace: 0,
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory::new()),
             transfers: Mutex::default(),
             readings: Mutex::default(),
             clock: Mutex::default(),
@@ -210,7 +210,11 @@ impl Driver for Nvidia {
     }
 
     fn free(&self, address: u64) {
-        self.memory.lock().expect("no panic while it is held").give_back(address);
+        // Where the context is gone, so is its memory.
+        if self.current().is_ok() {
+            // SAFETY: the context is current.
+            unsafe { self.memory.lock().expect("no panic while it is held").give_back(address) };
+        }
     }
 
     fn zero(&self, address: u64, bytes: usize) -> Result<()> {
