@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Everything that smore does on a GPU, checked and measured. The machine with the GPU needs neither Rust nor a network.
 #
-#   SMORE_DATA=... benches/gpu.sh pack FOLDER   here: builds the program and its tests, and leaves FOLDER/smore-gpu.tar.xz
+# Here, pack the program, its tests and three graphs into FOLDER/smore-gpu.tar.xz:
+#   SMORE_DATA=... benches/gpu.sh pack FOLDER
 #
-#   mkdir smore-gpu && tar -xf smore-gpu.tar.xz -C smore-gpu          there (or: python3 -m tarfile -e smore-gpu.tar.xz smore-gpu)
-#   smore-gpu/gpu.sh contact OUT [PART...]      at most 6 minutes, with named parts 3
-#   smore-gpu/gpu.sh recipes OUT SECONDS [NAME...]   trains query2box, betae and gqe as the reference does; goes on where it
-#                                               stopped when it is called again
+# On the machine with the GPU, unpack it (or: python3 -m tarfile -e smore-gpu.tar.xz smore-gpu):
+#   mkdir smore-gpu && tar -xf smore-gpu.tar.xz -C smore-gpu
+# check and measure everything, in at most 6 minutes, or the named parts, in 3:
+#   smore-gpu/gpu.sh contact OUT [PART...]
+# and train query2box, betae and gqe as the reference does; a later call resumes what was not finished:
+#   smore-gpu/gpu.sh recipes OUT SECONDS [NAME...]
 #
 # Parts of contact, in this order: environment (always; without driver, NVRTC and cuBLAS nothing else runs), parity (every
 # operation against float64), models (whole models), steps (the same bits twice, the CPU's losses), train, sampler, kernels,
@@ -36,7 +39,7 @@ chains="transe conve"
 # ---- pack ----
 
 # The executable of a cargo command.
-executable() { cargo "$@" --message-format=json 2>/dev/null | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1; }
+executable() { cargo "$@" --quiet --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1; }
 
 pack() {
     set -e
