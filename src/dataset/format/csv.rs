@@ -9,6 +9,9 @@ use std::io::Read;
 
 /// Calls `take(head, relation, tail)` for each record of `text`; bad lines as for
 /// [`triples`](super::triples::read). Returns whether there was a record, be it a bad one.
+///
+/// A quote that is not closed on its line is an error even where bad lines are skipped: it would take all lines up to the
+/// next quote along.
 pub fn read(
     text: impl Read,
     format: TripleFormat,
@@ -27,6 +30,14 @@ pub fn read(
         // The record's bytes are its fields, one after the other. A character cut in two by a comma
         // passes here, but its halves are then read as empty names, which are refused too.
         first = false;
+        if record.as_slice().contains(&b'\n') {
+            return Err(Error::line(
+                bad.path(),
+                line,
+                "a quote is opened on this line and not closed on it: close it, or double it (\"\") where it belongs \
+                 to a name; names with line breaks are not read",
+            ));
+        }
         let Some(_) = bad.text(line, record.as_slice())? else { continue };
         let fields = record.iter().map(|field| std::str::from_utf8(field).unwrap_or_default());
         if let Some([head, relation, tail]) = format.triple(line, fields, bad)? {
@@ -62,6 +73,22 @@ mod tests {
     fn a_header_is_no_triple() {
         assert_eq!(read_all(b"Head,Relation,Tail\na,r,b\n", false).unwrap().0, ["a|r|b"]);
         assert_eq!(read_all(b"a,r,b\nhead,relation,tail\n", false).unwrap().0.len(), 2);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_on_its_line_is_an_error_also_where_bad_lines_are_skipped() {
+        // Up to the end of the file, and up to a quote of another line.
+        let open: [&[u8]; 2] = [b"a,r,b\nc,r,\"d\ne,r,f\ng,r,h\n", b"a,r,b\nc,r,\"d\ne,r,f\ng,r,\"h\"\n"];
+        for text in open {
+            for skip in [false, true] {
+                let error = read_all(text, skip).unwrap_err().to_string();
+                assert_eq!(
+                    error,
+                    "train.csv:2: a quote is opened on this line and not closed on it: close it, or double it (\"\") \
+                     where it belongs to a name; names with line breaks are not read"
+                );
+            }
+        }
     }
 
     #[test]
