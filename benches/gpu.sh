@@ -19,7 +19,7 @@
 # OUT gets summary.txt (for people), gpu.jsonl (a JSON document a line; the first says which GPU, driver and commit) and
 # logs.tar.xz, each renewed after every part, and current.log, the log of the part at hand. A part that fails, hangs or is
 # missing does not keep the others from running; then the exit status is 1, and 3 where all passed that there was time for.
-# Parts that are named add their lines to the gpu.jsonl of an earlier call.
+# Parts that are named add their lines and logs to those of an earlier call.
 #
 # Variables: CONTACT_SECONDS, all parts together; CONTACT_LIMIT, each part; CONTACT_SMALL=1, sizes for a driver that emulates a
 # GPU, and no limits; PEERS_PYTHON, the interpreter with PyTorch [python3]; SMORE_CUDA_LIBS, folders of NVRTC and cuBLAS [those of
@@ -403,10 +403,11 @@ contact() {
     mkdir -p "$out"
     out=$(cd "$out" && pwd)
     work=$(mktemp -d)
-    mkdir "$work/logs"
-    : >"$work/status"
-    # Parts by name add to what an earlier visit left.
+    # Parts by name add to what an earlier call left.
+    (($#)) && [[ -f $out/logs.tar.xz ]] && tar -C "$work" -xf "$out/logs.tar.xz"
     (($#)) || : >"$out/gpu.jsonl"
+    mkdir -p "$work/logs"
+    : >"$work/status"
     touch "$out/gpu.jsonl"
     failed=() left_out=()
     # The driver shuts a GPU down that nobody has open, and starts it again for every process.
