@@ -136,6 +136,23 @@ fn a_missing_cublas_is_told_and_training_goes_on() {
 }
 
 #[test]
+fn steps_are_as_many_as_asked_for_and_tables_are_in_memory() {
+    let Some(machine) = Machine::new() else { return };
+    let steps = |set: &[&str], expected: usize| {
+        let arguments =
+            ["bench", "steps", "umls", "--dim", "4", "--batch-size", "8", "--device", "cpu", "--json"];
+        let mut steps = machine.smore(&arguments);
+        let document = report(&steps.args(set).assert().success().get_output().stdout);
+        assert_eq!(document["losses"].as_array().unwrap().len(), expected, "{set:?}");
+    };
+    steps(&[], 20);
+    steps(&["--set", "training.steps=3"], 3);
+    steps(&["--steps", "2"], 2);
+    let mut file = machine.smore(&["bench", "steps", "umls", "--table", "file", "--device", "cpu"]);
+    file.assert().failure().stderr(predicate::str::contains("leave out --table file"));
+}
+
+#[test]
 fn memory_of_exact_sizes_that_ends_when_it_is_given_back_changes_no_bit() {
     let Some(machine) = Machine::new() else { return };
     for order in ["early", "late"] {

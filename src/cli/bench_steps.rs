@@ -3,12 +3,11 @@
 use super::bench::show;
 use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, note};
-use crate::backend::Backend;
-use crate::config::Config;
+use crate::backend::{Backend, Parameters};
+use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::model::{self, Weights};
-
 use crate::pipeline::{Batch, Pipeline, PipelineOptions, SinglePipeline};
 use crate::query::print::structure_tuple;
 use crate::storage::{atomic, checksum};
@@ -34,15 +33,17 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
-/// Steps where the configuration names neither steps nor epochs.
+/// Steps where neither --steps nor --epochs are given: a document says how long a whole run is.
 const STEPS: u64 = 20;
 
 /// Runs `smore bench steps`.
-pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let mut config = args.config.resolve()?.explicit();
-    if args.config.steps.is_none() && args.config.epochs.is_none() {
-        config.training.epochs = None;
-        config.training.steps = Some(STEPS);
+pub fn run(mut args: Args, global: &Global) -> anyhow::Result<()> {
+    if args.config.epochs.is_none() {
+        args.config.steps.get_or_insert(STEPS);
+    }
+    let config = args.config.resolve()?.explicit();
+    if config.training.table == TableKind::File {
+        return Err(Error::invalid("bench steps compares tables in memory: leave out --table file").into());
     }
     on!(args.device.open(config.training.math, global)?, backend => steps(backend, config, args, global))
 }
@@ -109,16 +110,13 @@ fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) ->
 }
 
 /// A checksum of each table: its values, then what the optimizer keeps, as float32.
-fn checksums<B: Backend>(
-    backend: &B,
-    tables: &[(String, &crate::backend::Parameters<B>)],
-) -> Result<Vec<(String, String)>> {
+fn checksums<B: Backend>(backend: &B, tables: &[(String, &Parameters<B>)]) -> Result<Vec<(String, String)>> {
     let read = |buffer: &B::Buffer, len: usize| -> Result<Vec<f32>> {
         let mut host = vec![B::Scalar::default(); len];
         backend.download(buffer, 0, &mut host)?;
         Ok(host.into_iter().map(|x| B::value(x) as f32).collect())
     };
-    let of = |(name, table): &(String, &crate::backend::Parameters<B>)| {
+    let of = |(name, table): &(String, &Parameters<B>)| {
         let mut numbers = read(&table.values, table.rows * table.cols)?;
         numbers.extend(read(&table.first, table.rows * table.state[0])?);
         numbers.extend(read(&table.second, table.rows * table.state[1])?);

@@ -5,6 +5,7 @@ use crate::backend::{Cpu, Cuda, Math};
 use crate::config::{Config, TableKind};
 use crate::dataset::Cache;
 use crate::error::Result;
+use clap::ValueEnum;
 use std::path::PathBuf;
 
 /// The configuration: a file, flags for what is set most, `--set` for everything.
@@ -61,6 +62,10 @@ impl ConfigArgs {
         fn text(key: &str, value: &Option<impl std::fmt::Debug>) -> Option<String> {
             value.as_ref().map(|v| format!("{key}={v:?}"))
         }
+        fn choice(key: &str, value: &Option<impl ValueEnum>) -> Option<String> {
+            let name = value.as_ref()?.to_possible_value().expect("no choice is skipped");
+            Some(format!("{key}={}", name.get_name()))
+        }
         let dataset = self.dataset.as_ref().or(self.dataset_flag.as_ref()).cloned();
         let flags = [
             text("data.dataset", &dataset),
@@ -72,11 +77,8 @@ impl ConfigArgs {
             text("training.steps", &self.steps),
             text("training.epochs", &self.epochs),
             text("training.seed", &self.seed),
-            self.table.map(|table| {
-                format!("training.table={}", if table == TableKind::File { "file" } else { "memory" })
-            }),
-            self.math
-                .map(|math| format!("training.math={}", if math == Math::Tf32 { "tf32" } else { "fp32" })),
+            choice("training.table", &self.table),
+            choice("training.math", &self.math),
         ];
         flags.into_iter().flatten().chain(self.set.iter().cloned()).collect()
     }

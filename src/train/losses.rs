@@ -4,7 +4,12 @@ use crate::backend::{Backend, MatMut};
 use crate::error::Result;
 
 /// Steps whose losses stay on the device until they are asked for: a GPU works on them while the host goes on.
-pub(super) const WINDOW: usize = 16;
+const WINDOW: usize = 16;
+
+/// Numbers of the buffer for rows of such parts.
+pub(super) fn numbers(parts: &[usize]) -> usize {
+    WINDOW * parts.iter().sum::<usize>()
+}
 
 /// A row of numbers per step. A row has parts, each a term of the step's loss: those of its queries, for example, then
 /// those of its regulariser.
@@ -21,14 +26,9 @@ pub(super) struct Losses<B: Backend> {
 }
 
 impl<B: Backend> Losses<B> {
-    /// Numbers of the buffer.
-    pub fn numbers(parts: &[usize]) -> usize {
-        WINDOW * parts.iter().sum::<usize>()
-    }
-
     /// Rows of such parts.
     pub fn new(backend: &B, parts: Vec<usize>) -> Result<Self> {
-        let buffer = backend.zeros(Self::numbers(&parts))?;
+        let buffer = backend.zeros(numbers(&parts))?;
         Ok(Losses { parts, buffer, rows: 0, coming: None, last: Vec::new() })
     }
 

@@ -1,7 +1,6 @@
 //! What a run is going to do and how much memory it takes, worked out before anything is allocated.
 
-use super::losses::Losses;
-use super::{single, tables};
+use super::{losses, single, tables};
 use crate::backend::Backend;
 use crate::config::{Config, Objective, Regulariser, TableKind};
 use crate::error::{Error, Result};
@@ -306,7 +305,7 @@ fn query_bytes<B: Backend>(
         + 2 * roots * pool
         + 2 * roots
         + COPIES * queries
-        + Losses::<B>::numbers(&[queries, penalties])
+        + losses::numbers(&[queries, penalties])
         + penalties
         + dense.iter().sum::<usize>();
     // Of each row: its number, its place in a group, and at worst a group of its own.

@@ -109,7 +109,7 @@ impl<B: Backend> Buffers<B> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Losses;
+    use super::super::super::losses;
     use super::super::regularise::Regulariser;
     use super::super::relations::RelationPrediction;
     use super::*;
@@ -159,7 +159,7 @@ mod tests {
                     ];
                     let all = all.into_iter().chain(&b.work).chain(&b.ddense);
                     let allocated: usize = all.chain(more_of.concat()).map(Vec::len).sum();
-                    let losses = Losses::<Reference>::numbers(&shape.losses());
+                    let losses = losses::numbers(&shape.losses());
                     assert_eq!(shape.len(), allocated + losses, "{name}, {more:?}, tile {tile}");
                 }
             }

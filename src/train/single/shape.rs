@@ -1,6 +1,6 @@
 //! Sizes of the buffers of a step of single-hop training: known before anything is allocated.
 
-use super::super::losses::WINDOW;
+use super::super::losses;
 use super::options;
 use super::relations::edges_at_hand;
 use crate::backend::{Backend, Scoring};
@@ -109,7 +109,7 @@ impl Shape {
             + self.tile * self.entities * (1 + usize::from(self.keeps_scores))
             + self.entities
             + self.rows
-            + WINDOW * self.losses().iter().sum::<usize>()
+            + losses::numbers(&self.losses())
             + self.penalties
             + self.prediction
     }
