@@ -8,7 +8,7 @@
 #   mkdir smore-gpu && tar -xf smore-gpu.tar.xz -C smore-gpu
 # check and measure everything, in at most 6 minutes, or the named parts, in 3:
 #   smore-gpu/gpu.sh contact OUT [PART...]
-# and train query2box, betae and gqe as the reference does; a later call resumes what was not finished:
+# and train query2box, betae, gqe and complex-rp as their papers do; a later call resumes what was not finished:
 #   smore-gpu/gpu.sh recipes OUT SECONDS [NAME...]
 #
 # Parts of contact, in this order: environment (always; without driver, NVRTC and cuBLAS nothing else runs), parity (every
@@ -470,7 +470,7 @@ recipes() {
     out=$1 end=$(($(date +%s) + $2))
     shift 2
     local names=("${@:-}")
-    [[ ${names[0]} ]] || names=(query2box betae gqe)
+    [[ ${names[0]} ]] || names=(query2box betae gqe complex-rp)
     for name in "${names[@]}"; do
         [[ -f $here/configs/fb15k-237-$name.toml ]] || { echo "there is no recipe $name" >&2; exit 2; }
     done

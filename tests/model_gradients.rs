@@ -288,9 +288,11 @@ fn trained<B: Backend + Clone>(backend: &B, model: &[&str], dim: usize, steps: u
     let config = config(model, dim, 1.0);
     let plan = plan(&config);
     let mut trainer = trainer(backend.clone(), &config, &plan);
-    (1..=steps).for_each(|step| trainer.step(&batch(&config, &plan, step), 1e-2, step).unwrap());
-    let losses = trainer.losses().unwrap().into_iter().map(f64::to_bits).collect();
-    [losses].into_iter().chain(common::table_bits(backend, &trainer.weights)).collect()
+    let losses = (1..=steps).flat_map(|step| {
+        trainer.step(&batch(&config, &plan, step), 1e-2, step).unwrap();
+        trainer.losses().unwrap()
+    });
+    [losses.map(f64::to_bits).collect()].into_iter().chain(common::table_bits(backend, &trainer.weights)).collect()
 }
 
 #[test]

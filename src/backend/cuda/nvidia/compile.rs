@@ -82,8 +82,10 @@ impl Compiler {
         if let Some(program) = std::fs::read(&path).ok().and_then(|file| unseal(&file)) {
             return Ok(program);
         }
-        let program = self.compile(&source::root(), source::FILES, target, &[])?.program;
-        // A cache that cannot be written costs a second at the next start, no more.
+        // On all cores; older compilers have no use for the option, some complain of it.
+        let threads: &[&str] = if self.version >= (13, 0) { &["--split-compile=0"] } else { &[] };
+        let program = self.compile(&source::root(), source::FILES, target, threads)?.program;
+        // A cache that cannot be written costs some seconds at the next start, no more.
         let _ = std::fs::create_dir_all(cache).map(|()| atomic::write_bytes(&path, &seal(&program)));
         Ok(program)
     }
