@@ -30,7 +30,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 order="parity models steps train sampler kernels peers profile memcheck racecheck synccheck"
 further="compiled initcheck single eval runs"
 # Seconds that a part may take.
-declare -A limits=([environment]=120 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=115
+declare -A limits=([environment]=120 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=150
     [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [compiled]=120 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
 # All models; those without intersections are trained on chains.
 multi_hop="gqe query2box complex betae rotate distmult rescal tucker"
