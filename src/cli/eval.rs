@@ -84,4 +84,8 @@ impl Observer for Notes {
     fn stage(&mut self, what: &str) {
         note(what);
     }
+
+    fn work(&self) -> crate::progress::Progress {
+        super::progress::printer()
+    }
 }

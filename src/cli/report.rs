@@ -1,6 +1,6 @@
 //! `smore report`.
 
-use super::{Global, note, print_json};
+use super::{Global, note, print_json, shown};
 use crate::report;
 use serde_json::json;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let output = args.output.or_else(|| (args.runs.len() > 1).then(|| report::NAME.into()));
     let path = report::write(&args.runs, output.as_deref())?;
     if global.json {
-        return print_json(&json!({ "report": path }));
+        return print_json(&json!({ "report": shown(&path) }));
     }
     note(format_args!("wrote {}", path.display()));
     Ok(())

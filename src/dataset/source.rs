@@ -7,7 +7,7 @@
 use super::format::lines::Block;
 use super::inventory::Input;
 use crate::error::{Error, Result};
-use std::fs::File;
+use crate::storage::regular;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3Default;
@@ -73,7 +73,7 @@ impl Source {
         let path = &input.path;
         let from: Box<dyn Read + Send> = match input.embedded {
             Some(bytes) => Box::new(bytes),
-            None => Box::new(File::open(path).map_err(Error::io(path))?),
+            None => Box::new(regular::open(path)?),
         };
         let mut raw = Raw { from, hash: Xxh3Default::new(), length: 0, watch: None };
         let mut first = Vec::new();

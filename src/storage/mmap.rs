@@ -23,10 +23,7 @@ impl Mapped {
     ///
     /// Fails where the file cannot be opened or is no regular file.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        if !file.metadata().map_err(Error::io(path))?.is_file() {
-            return Err(Error::file(path, "is not a regular file"));
-        }
+        let file = super::regular::open(path)?;
         // SAFETY: the map is private to this type and only ever read. Files of this crate are written
         // under a temporary name and renamed, never changed in place, so the bytes behind the map stay
         // what they are even if the name is given to a newer file. Whoever truncates the file by other

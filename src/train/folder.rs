@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `config.toml` | the resolved configuration; itself a valid `--config` |
 //! | `run.json` | version of smore, dataset, graph, device, steps, machine, what training took |
-//! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
+//! | `graph.smore` | the graph: a hard link to the cached one where that is possible, a copy of a graph file that the user named |
 //! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables; a backslash, tab, line feed or carriage return in them is written as `\\`, `\t`, `\n` or `\r` |
 //! | `model.safetensors` | the best model by valid; with `training.table = "file"` the last one, without entity rows |
 //! | `entities.table` | with `training.table = "file"`: the entity rows and their optimizer state, of the last state ([`super::row_file`]); then there is no `entities.tsv`, rows are in the order of the graph's entities |
@@ -21,6 +21,7 @@ use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
 use crate::process;
 use crate::storage::atomic;
+use crate::storage::place::{Placed, place};
 use crate::table::count;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -34,6 +35,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// Held for its lock.
     _lock: Option<File>,
+    /// How the graph came here, where the folder was made just now.
+    placed: Option<Placed>,
 }
 
 /// `run.json`.
@@ -96,8 +99,15 @@ fn cell(text: &str) -> Cow<'_, str> {
 impl RunFolder {
     /// Makes a new run folder at `path`, or, without one, `runs/DATASET-MODEL` with the first free number.
     ///
-    /// Errors where `path` exists already: a run is never overwritten.
-    pub fn create(path: Option<&Path>, config: &Config, graph: &KnowledgeGraph) -> Result<Self> {
+    /// Its graph is linked only where `may_link`, which is for files of smore's own cache: they never change. Another file
+    /// is copied, so that the run does not depend on what becomes of it. Errors where `path` exists already: a run is never
+    /// overwritten.
+    pub fn create(
+        path: Option<&Path>,
+        config: &Config,
+        graph: &KnowledgeGraph,
+        may_link: bool,
+    ) -> Result<Self> {
         let path = match path {
             Some(path) => {
                 if let Some(parent) = path.parent() {
@@ -114,19 +124,15 @@ impl RunFolder {
             }
             None => first_free(Path::new("runs"), &format!("{}-{}", graph.dataset(), config.model.name))?,
         };
-        let folder = Self::take(path)?;
-        folder.fill(config, graph).inspect_err(|_| folder.discard_unless_saved())?;
+        let mut folder = Self::take(path)?;
+        let placed = folder.fill(config, graph, may_link).inspect_err(|_| folder.discard_unless_saved())?;
+        folder.placed = Some(placed);
         Ok(folder)
     }
 
     /// Writes what does not change in a run.
-    fn fill(&self, config: &Config, graph: &KnowledgeGraph) -> Result<()> {
-        let target = self.file("graph.smore");
-        if std::fs::hard_link(graph.path(), &target).is_err() {
-            atomic::write_by_path(&target, |temporary| {
-                std::fs::copy(graph.path(), temporary).map(drop).map_err(Error::io(&target))
-            })?;
-        }
+    fn fill(&self, config: &Config, graph: &KnowledgeGraph, may_link: bool) -> Result<Placed> {
+        let placed = place(graph.path(), &self.file("graph.smore"), may_link)?;
         let entities = (0..graph.num_entities() as u32).map(|id| {
             let names = graph.entities();
             format!("{id}\t{}\t{}\n", cell(&names.name(id)), cell(&names.label(id).unwrap_or_default()))
@@ -143,7 +149,8 @@ impl RunFolder {
         });
         self.write_lines("relations.tsv", relations)?;
         // Last: a folder with a configuration is whole.
-        self.set_config(config)
+        self.set_config(config)?;
+        Ok(placed)
     }
 
     /// Removes the folder of a new run that failed before it had saved anything to go on from.
@@ -171,7 +178,7 @@ impl RunFolder {
             };
             return Err(Error::file(path, format!("{message}: give the folder that smore train printed")));
         }
-        Ok(RunFolder { path: path.to_path_buf(), _lock: None })
+        Ok(RunFolder { path: path.to_path_buf(), _lock: None, placed: None })
     }
 
     /// Opens a stopped run to go on with it.
@@ -203,13 +210,18 @@ impl RunFolder {
             _ => Error::io(&name)(e),
         })?;
         match lock.try_lock() {
-            Ok(()) => Ok(RunFolder { path, _lock: Some(lock) }),
+            Ok(()) => Ok(RunFolder { path, _lock: Some(lock), placed: None }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::file(&path, "another smore is training in this run folder"))
             }
             // Some file systems have no locks: then nothing guards against a second process.
-            Err(TryLockError::Error(_)) => Ok(RunFolder { path, _lock: None }),
+            Err(TryLockError::Error(_)) => Ok(RunFolder { path, _lock: None, placed: None }),
         }
+    }
+
+    /// How the graph came here, where the folder was made just now.
+    pub fn placed(&self) -> Option<Placed> {
+        self.placed
     }
 
     /// The folder.
