@@ -16,7 +16,7 @@ mod convolution;
 mod matrix;
 mod normalise;
 
-use super::options::{DeviceArgs, Opened};
+use super::options::{DeviceArgs, Opened, parse_number};
 use super::{Global, print, print_json};
 use crate::backend::cuda::ceilings::{self, Ceilings};
 use crate::backend::*;
@@ -40,7 +40,7 @@ pub struct Args {
     dim: usize,
     /// Size of the table of entities for the row operations, in GB; it should not fit a cache [default: 4 on a GPU,
     /// 0.25 on the CPU]
-    #[arg(long, value_name = "GB")]
+    #[arg(long, value_name = "GB", value_parser = parse_number)]
     table: Option<f64>,
     /// Timed runs of each operation, of some 20 milliseconds; the median is reported
     #[arg(long, value_name = "N", default_value_t = 15)]

@@ -22,7 +22,7 @@ use crate::ids::RelationId;
 use crate::process;
 use crate::storage::atomic;
 use crate::storage::place::{Placed, place};
-use crate::table::count;
+use crate::table::{count, quoted};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
@@ -241,7 +241,7 @@ impl RunFolder {
 
     /// What there is to go on from after a failure, in words.
     pub fn kept(&self) -> String {
-        let run = self.path.display();
+        let run = quoted(&self.path.to_string_lossy());
         match super::checkpoint::read_meta(&self.state()) {
             Ok(meta) => format!(
                 "the state of step {} and the best model until then are kept; go on with smore train --resume {run}",
@@ -273,7 +273,7 @@ impl RunFolder {
         if path.is_file() {
             return Ok(path);
         }
-        let run = self.path.display();
+        let run = quoted(&self.path.to_string_lossy());
         Err(Error::file(
             &self.path,
             format!("has no model yet: train it further with smore train --resume {run}"),

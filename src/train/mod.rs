@@ -14,6 +14,7 @@ pub mod folder;
 pub mod learner;
 pub mod log;
 mod losses;
+pub mod mix;
 pub mod pace;
 pub mod plan;
 pub mod row_file;
