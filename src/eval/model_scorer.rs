@@ -131,8 +131,8 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
     }
 }
 
-/// Scores that the CPU computes in well under a second.
-const SCORES: usize = 1 << 26;
+/// Scores that the CPU computes in well under a second. A GPU ranks a whole block in that time.
+const SCORES: usize = 1 << 25;
 
 impl<B: Backend> Scorer for ModelScorer<'_, B> {
     fn name(&self) -> String {
@@ -140,7 +140,10 @@ impl<B: Backend> Scorer for ModelScorer<'_, B> {
     }
 
     fn queries_at_once(&self) -> usize {
-        (SCORES / self.weights.entities.rows.max(1)).clamp(1, BLOCK)
+        match self.backend.on_host() {
+            true => (SCORES / self.weights.entities.rows.max(1)).clamp(1, BLOCK),
+            false => BLOCK,
+        }
     }
 
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
