@@ -4,7 +4,7 @@ use super::data::{Row, RunData, Test, Valid};
 use super::escape;
 use super::plot::{COLOURS, Plot, Series, Span};
 use super::table::{Table, bar, below, pairs, percent};
-use crate::table::{bytes, count, duration};
+use crate::table::{bytes, count, counted, duration};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -65,9 +65,11 @@ pub fn render(runs: &[RunData]) -> String {
 fn state(run: &RunData) -> String {
     let (done, steps) = (run.steps_done(), run.info.steps);
     match (&run.test, done >= steps) {
-        (Some(_), true) => format!("finished, {} steps", count(done)),
-        (Some(_), false) => format!("ended early, after {} of {} steps", count(done), count(steps)),
-        (None, _) => format!("not finished, {} of {} steps", count(done), count(steps)),
+        (Some(_), true) => format!("finished, {}", counted(done, "step", "steps")),
+        (Some(_), false) => {
+            format!("ended early, after {} of {}", count(done), counted(steps, "step", "steps"))
+        }
+        (None, _) => format!("not finished, {} of {}", count(done), counted(steps, "step", "steps")),
     }
 }
 
