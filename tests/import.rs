@@ -73,7 +73,8 @@ fn a_missing_file_an_empty_file_and_invalid_utf8_are_named() {
     let good = [("valid.txt", TRAIN), ("test.txt", TRAIN)];
     let missing = Folder::with(&good);
     assert!(
-        error(&missing).contains("train.txt is missing (or .tsv, .csv); valid.txt and test.txt are here")
+        error(&missing)
+            .contains("train.txt is missing (or .tsv, .csv, .nt); valid.txt and test.txt are here")
     );
     let empty = Folder::with(&[("train.txt", ""), good[0], good[1]]);
     assert!(error(&empty).contains("train.txt: is empty; expected one triple per line"));
@@ -83,7 +84,9 @@ fn a_missing_file_an_empty_file_and_invalid_utf8_are_named() {
     std::fs::write(latin.data().join("train.txt"), b"a\tr\tb\nM\xfcller\tr\tb\n").unwrap();
     assert!(error(&latin).contains("train.txt:2: expected UTF-8, found byte 0xfc at byte 2 of the line"));
     let nothing = Folder::with(&[]);
-    assert!(error(&nothing).contains("train.txt and valid.txt and test.txt are missing"));
+    assert!(
+        error(&nothing).contains("train.txt is missing (or .tsv, .csv, .nt); a dataset's folder holds train")
+    );
     let absent = resolve("./no/such/folder", &nothing.options()).unwrap_err().to_string();
     assert_eq!(absent, "./no/such/folder: no such folder or graph file");
 }

@@ -6,13 +6,15 @@ use super::data_info::{self, InfoArgs};
 use super::options::parse_bytes;
 use super::{Global, note, note_warnings, print, print_json, progress};
 use crate::dataset::format::columns::Columns;
+use crate::dataset::format::delimiter::Delimiter;
+use crate::dataset::format::ids::MapFormat;
 use crate::dataset::inventory::{Reading, missing_splits};
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, import_as, locate_known, missing_data_dir};
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -43,8 +45,8 @@ enum DataCommand {
 /// Arguments of `smore data import`.
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// Folder with train, valid and test as .txt, .tsv, .csv or .nt (also .gz, .zst); or a folder of N-Triples;
-    /// or one file, all of it train; or a CoDEx checkout
+    /// Folder with train, valid and test as .txt, .tsv, .csv, .nt, .nq, .ttl or .trig (also .gz, .zst, .bz2, .xz); or a
+    /// folder of RDF; or one file, all of it train; or a CoDEx checkout
     path: PathBuf,
     /// The dataset's name from now on [default: the folder's name]
     #[arg(long, value_name = "NAME")]
@@ -59,13 +61,23 @@ struct ImportArgs {
     /// htr for DGL-KE's Freebase]
     #[arg(long, value_name = "ORDER", value_parser = parse_columns)]
     columns: Option<Columns>,
-    /// Character between the columns of .txt and .tsv triples, \t is a tab [default: a tab]
+    /// What stands between the columns of triples: a character, \t for a tab, or `blanks` for as many as there are
+    /// [default: told by the first lines]
     #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
-    delimiter: Option<u8>,
+    delimiter: Option<Delimiter>,
+    /// Whether the first line of the files of triples is a header [default: told by the first lines]
+    #[arg(long)]
+    header: Option<Answer>,
     /// Files with the names of ids, a name and an id a line, where triples are numbers
     #[arg(long, num_args = 2, value_names = ["ENTITIES", "RELATIONS"])]
     maps: Option<Vec<PathBuf>>,
-    /// Hold out this share of train for valid, and as much for test, where there are no files of them
+    /// Which column of these has the ids [default: the one with 0, 1, 2 and so on]
+    #[arg(long)]
+    map_columns: Option<MapColumns>,
+    /// Keep IRIs of RDF that are none by their grammar, as real dumps have
+    #[arg(long)]
+    lenient: bool,
+    /// Hold out this share of train for valid, and as much for test, where there is no file of them
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     hold_out: f64,
     /// Memory to build the graph in, for example 4G; what does not fit is sorted on disk, beside the graph
@@ -81,12 +93,20 @@ fn parse_columns(text: &str) -> Result<Columns, String> {
     Columns::parse(text).ok_or_else(|| "expected each of h, r and t once, as in htr or hrt-".into())
 }
 
-fn parse_delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        b"\\t" => Ok(b'\t'),
-        [character @ (b'\t' | b' '..=b'~')] => Ok(*character),
-        _ => Err("expected one ASCII character, or \\t".into()),
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Answer {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MapColumns {
+    IdName,
+    NameId,
+}
+
+fn parse_delimiter(text: &str) -> Result<Delimiter, String> {
+    Delimiter::parse(text).ok_or_else(|| "expected one ASCII character, \\t or blanks".into())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
@@ -120,6 +140,12 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
         reading: Reading {
             columns: args.columns,
             delimiter: args.delimiter,
+            header: args.header.map(|answer| answer == Answer::Yes),
+            map_columns: args.map_columns.map(|order| match order {
+                MapColumns::IdName => MapFormat::IdName,
+                MapColumns::NameId => MapFormat::NameId,
+            }),
+            lenient: args.lenient,
             maps: args.maps.and_then(|maps| maps.try_into().ok()),
             hold_out: args.hold_out,
         },

@@ -1,17 +1,19 @@
 //! One input file -> calls on the graph builder.
 
 use super::format::arrays::{Array, read, read_npz, read_ogb};
-use super::format::ids::{self, InOrder, MapFormat, Mirror};
-use super::format::lines::BadLines;
-use super::format::ntriples::{self, Reason};
-use super::format::triples::TripleFormat;
-use super::format::{aligned, codex, csv, texts, triples};
+use super::format::ids::{self, DOUBLED, InOrder, MapFormat, Mirror, Pairs};
+use super::format::lines::{BadLines, Block};
+use super::format::ntriples::{self, Lines};
+use super::format::rdf::{Parsed, Reason};
+use super::format::triples::Objection;
+use super::format::{aligned, codex, csv, texts, triples, turtle};
 use super::inventory::{Format, Input, Inventory, Role};
 use super::source::{Blocks, Source};
 use crate::error::{Error, Result};
 use crate::graph::vocabulary::Vocabulary;
 use crate::graph::{GraphBuilder, Split, Subject};
 use crate::storage::checksum;
+use rustc_hash::FxHashSet;
 
 impl Inventory {
     /// Feeds one file to the builder, as a stream. Only labels as JSON and readable copies are read whole.
@@ -23,10 +25,10 @@ impl Inventory {
         state: &mut State,
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
-        let State { skipped, ids } = state;
+        let State { skipped, ids, graphs } = state;
         match &input.role {
-            Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
-            Role::Counts => self.counts(source, ids, builder),
+            Role::Ids(subject, format) => self.ids(*subject, *format, source, bad, ids, builder),
+            Role::Counts => self.counts(source, bad, ids, builder),
             // Read with the first columns.
             Role::Columns(_) => Ok(source),
             Role::IdLabels(subject) => {
@@ -52,57 +54,55 @@ impl Inventory {
                 Ok(source)
             }
             Role::Triples(split) if input.format == Format::Ids => {
-                self.numbers(source, bad, ids, |h, r, t| {
+                self.numbers(input, source, bad, ids, |h, r, t| {
                     builder.add_ids(self.split_of(*split, || place_of_ids([h, r, t])), h, r, t)
                 })
             }
             Role::HardNegatives(split) if input.format == Format::Ids => {
-                self.numbers(source, bad, ids, |h, r, t| builder.add_hard_negative_ids(*split, h, r, t))
+                self.numbers(input, source, bad, ids, |h, r, t| {
+                    builder.add_hard_negative_ids(*split, h, r, t)
+                })
             }
             Role::Triples(split) if !ids.names[0].is_empty() => {
                 self.triples(input, source, bad, |h, r, t| {
                     let split = self.split_of(*split, || place_of_names([h, r, t]));
-                    let [h, r, t] = ids.find([h, r, t])?;
-                    builder.add_ids(split, h, r, t)
+                    match ids.find([h, r, t]) {
+                        Ok([h, r, t]) => builder.add_ids(split, h, r, t).map(|()| None),
+                        Err(unknown) => Ok(Some(unknown)),
+                    }
                 })
             }
             Role::HardNegatives(split) if !ids.names[0].is_empty() => {
-                self.triples(input, source, bad, |h, r, t| {
-                    let [h, r, t] = ids.find([h, r, t])?;
-                    builder.add_hard_negative_ids(*split, h, r, t)
+                self.triples(input, source, bad, |h, r, t| match ids.find([h, r, t]) {
+                    Ok([h, r, t]) => builder.add_hard_negative_ids(*split, h, r, t).map(|()| None),
+                    Err(unknown) => Ok(Some(unknown)),
                 })
             }
-            Role::Triples(split) if input.format == Format::NTriples => {
-                let mut blocks = Blocks::new(source);
-                ntriples::read(&mut blocks, ntriples::edges, |parsed| {
-                    parsed.report(bad)?;
+            Role::Triples(split) if input.format.is_rdf() => {
+                self.statements(input, source, bad, true, |parsed| {
                     skipped.iter_mut().zip(parsed.skipped).for_each(|(all, here)| *all += here);
+                    graphs.extend(&parsed.graphs);
                     parsed.items().try_for_each(|[h, r, t]| {
                         builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t)
                     })
-                })?;
-                Ok(blocks.into_source())
+                })
             }
-            Role::RdfLabels => {
-                let mut blocks = Blocks::new(source);
-                ntriples::read(&mut blocks, ntriples::labels, |parsed| {
-                    for [name, language, label] in parsed.items() {
-                        let mut add = |subject| builder.add_label(subject, language, name, label);
-                        // A predicate can be a subject too.
-                        if !(add(Subject::Entity) | add(Subject::Relation)) {
-                            skipped[Reason::UnusedLabel as usize] += 1;
-                        }
+            Role::RdfLabels => self.statements(input, source, bad, false, |parsed| {
+                for [name, language, label] in parsed.items() {
+                    let mut add = |subject| builder.add_label(subject, language, name, label);
+                    // A predicate can be a subject too.
+                    if !(add(Subject::Entity) | add(Subject::Relation)) {
+                        skipped[Reason::UnusedLabel as usize] += 1;
                     }
-                    Ok(())
-                })?;
-                Ok(blocks.into_source())
-            }
-            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
-                builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t)
+                }
+                Ok(())
             }),
-            Role::HardNegatives(split) => {
-                self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
-            }
+            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
+                builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t).map(|()| None)
+            }),
+            Role::HardNegatives(split) => self.triples(input, source, bad, |h, r, t| {
+                builder.add_hard_negative(*split, h, r, t).map(|()| None)
+            }),
             Role::Texts(subject) | Role::Aliases(subject) => {
                 let aliases = matches!(input.role, Role::Aliases(_));
                 let mut blocks = Blocks::new(source);
@@ -124,7 +124,7 @@ impl Inventory {
                 let original = self.inputs.iter().find(|i| i.role == Role::Triples(*split));
                 let original = original.expect("an inventory has all splits");
                 let triples = Source::open(original)?.read_all()?;
-                let (path, format) = (original.path.as_path(), self.format);
+                let (path, format) = (original.path.as_path(), original.layout);
                 aligned::read((path, &triples), &source.read_all()?, format, bad, |triple, labels| {
                     let [head, relation, tail] = labels;
                     builder.add_label(Subject::Entity, "en", triple[0], head);
@@ -142,11 +142,38 @@ impl Inventory {
         if share == 0.0 || split != Split::Train {
             return split;
         }
-        match place() {
-            place if place < share => Split::Valid,
-            place if place < 2.0 * share => Split::Test,
-            _ => Split::Train,
+        let place = place() / share;
+        self.held_out.get(place as usize).copied().unwrap_or(Split::Train)
+    }
+
+    /// The edges, or the labels, of a file of RDF.
+    fn statements(
+        &self,
+        input: &Input,
+        mut source: Source,
+        bad: &mut BadLines,
+        edges: bool,
+        mut take: impl FnMut(&Parsed) -> Result<()> + Send,
+    ) -> Result<Source> {
+        let lenient = self.lenient;
+        if matches!(input.format, Format::Turtle | Format::TriG) {
+            let document = turtle::Document { graphs: input.format == Format::TriG, lenient, labels: !edges };
+            if edges {
+                turtle::read(&mut source, document, bad, take)?;
+            } else {
+                // The reading of edges reports bad statements.
+                turtle::read(&mut source, document, &mut BadLines::new(&input.path, true), take)?;
+            }
+            return Ok(source);
         }
+        let reader = Lines { quads: input.format == Format::NQuads, lenient };
+        let mut blocks = Blocks::new(source);
+        let parse = |block: Block| if edges { reader.edges(block) } else { reader.labels(block) };
+        ntriples::read(&mut blocks, parse, |parsed| {
+            parsed.report(bad)?;
+            take(parsed)
+        })?;
+        Ok(blocks.into_source())
     }
 
     /// Declares the names of a map, in the order of their ids.
@@ -155,11 +182,12 @@ impl Inventory {
         subject: Subject,
         format: MapFormat,
         mut source: Source,
+        bad: &mut BadLines,
         ids: &mut Ids,
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
         let path = source.path().to_path_buf();
-        let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled()?;
+        let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled(bad)?;
         let by_names =
             self.inputs.iter().any(|i| i.role == Role::Triples(Split::Train) && !i.format.is_ids());
         let mut before = String::new();
@@ -204,11 +232,17 @@ impl Inventory {
     }
 
     /// Declares as many decimal names as a file of counts says.
-    fn counts(&self, mut source: Source, ids: &mut Ids, builder: &mut GraphBuilder) -> Result<Source> {
+    fn counts(
+        &self,
+        mut source: Source,
+        bad: &mut BadLines,
+        ids: &mut Ids,
+        builder: &mut GraphBuilder,
+    ) -> Result<Source> {
         let path = source.path().to_path_buf();
         let [entities, mut relations] = ids::stated_counts(&source.read_all()?)
             .ok_or_else(|| Error::file(&path, "expected `numentity: N` and `numrelations: R`"))?;
-        ids.doubled = self.is_doubled()?;
+        ids.doubled = self.is_doubled(bad)?;
         ids.counts = [entities, relations];
         if ids.doubled {
             relations = relations.div_ceil(2);
@@ -220,49 +254,105 @@ impl Inventory {
         Ok(source)
     }
 
-    /// Whether the numbers of train hold each fact in both directions. Reads train once. O(1) memory.
-    fn is_doubled(&self) -> Result<bool> {
-        let train = self.inputs.iter().find(|input| input.role == Role::Triples(Split::Train));
-        let Some(train) = train else { return Ok(false) };
+    /// Whether the numbers of train hold nearly each fact in both directions. Reads train once, where that is so exactly, with
+    /// O(1) memory; else twice.
+    fn is_doubled(&self, bad: &mut BadLines) -> Result<bool> {
         let mut mirror = Mirror::default();
-        // Its own import reports bad lines.
+        self.numbers_of_train(|triple| mirror.see(triple))?;
+        if mirror.is_whole() {
+            return Ok(true);
+        }
+        let mut pairs = Pairs::new(mirror.triples());
+        self.numbers_of_train(|triple| {
+            pairs.see(triple);
+        })?;
+        let (both, all) = pairs.counts();
+        let share = both as f64 / all.max(1) as f64;
+        if share >= DOUBLED {
+            return Ok(true);
+        }
+        let inverse: Vec<String> = pairs
+            .by_relation()
+            .into_iter()
+            .filter(|(_, both, all)| *both as f64 >= 0.5 * *all as f64)
+            .map(|(k, both, all)| format!("{} and {} ({both} of {all} facts)", 2 * k, 2 * k + 1))
+            .collect();
+        if !inverse.is_empty() {
+            let more = if inverse.len() > 3 {
+                format!(" and {} more pairs", inverse.len() - 3)
+            } else {
+                String::new()
+            };
+            bad.remarks.push(format!(
+                "relations {}{more} look like each other's inverses, but only {:.0} % of all facts of train are given in \
+                 both directions: every relation is kept as one of its own, and each gets an inverse besides",
+                inverse[..inverse.len().min(3)].join(", "),
+                100.0 * share
+            ));
+        }
+        Ok(false)
+    }
+
+    /// Calls `see` with the numbers of train. Bad lines are passed over: the import of train reports them.
+    fn numbers_of_train(&self, mut see: impl FnMut([u32; 3])) -> Result<()> {
+        let train = self.inputs.iter().find(|input| input.role == Role::Triples(Split::Train));
+        let Some(train) = train else { return Ok(()) };
         let mut passed_over = BadLines::new(&train.path, true);
         let mut blocks = Blocks::new(Source::open(train)?);
         while let Some(block) = blocks.next()? {
-            ids::triples(block, self.format, [u32::MAX; 2], &mut passed_over, |triple| {
-                mirror.see(triple);
+            ids::triples(block, train.layout, [u32::MAX; 2], &mut passed_over, &mut None, |triple| {
+                see(triple);
                 Ok(())
             })?;
         }
-        Ok(mirror.is_whole())
+        Ok(())
     }
 
-    /// Triples of numbers. Where train has each fact in both directions, so must this file, and the inverse is
-    /// dropped.
+    /// Triples of numbers. Where train has each fact in both directions, a fact is taken once, whichever it is given in.
     fn numbers(
         &self,
+        input: &Input,
         source: Source,
         bad: &mut BadLines,
         ids: &Ids,
         mut take: impl FnMut(u32, u32, u32) -> Result<()>,
     ) -> Result<Source> {
         let mut mirror = Mirror::default();
+        if ids.doubled {
+            let mut blocks = Blocks::new(Source::open(input)?);
+            let mut passed_over = BadLines::new(&input.path, true);
+            while let Some(block) = blocks.next()? {
+                ids::triples(block, input.layout, ids.counts, &mut passed_over, &mut None, |triple| {
+                    mirror.see(triple);
+                    Ok(())
+                })?;
+            }
+        }
+        let mut pairs = (ids.doubled && !mirror.is_whole()).then(|| Pairs::new(0));
+        let (mut stated, mut count) = (None, 0);
         let mut blocks = Blocks::new(source);
         while let Some(block) = blocks.next()? {
-            ids::triples(block, self.format, ids.counts, bad, |triple| {
+            ids::triples(block, input.layout, ids.counts, bad, &mut stated, |triple| {
+                count += 1;
                 if !ids.doubled {
                     return take(triple[0], triple[1], triple[2]);
                 }
-                mirror.see(triple);
-                match triple[1] % 2 {
-                    0 => take(triple[0], triple[1] / 2, triple[2]),
-                    _ => Ok(()),
-                }
+                let is_new = match &mut pairs {
+                    Some(pairs) => pairs.see(triple),
+                    None => triple[1] % 2 == 0,
+                };
+                let [head, relation, tail] = ids::undirected(triple);
+                if is_new { take(head, relation, tail) } else { Ok(()) }
             })?;
         }
-        if ids.doubled && !mirror.is_whole() && !mirror.is_empty() {
-            let message = "has facts without their inverse, although train has each in both directions; \
-                           give both or none";
+        if let Some((both, all)) = pairs.as_ref().map(Pairs::counts).filter(|(both, all)| both < all) {
+            bad.remarks.push(format!(
+                "{} of {all} facts are given in one direction only, and were taken from it",
+                all - both
+            ));
+        }
+        if let Some(stated) = stated.filter(|&stated| stated != count + bad.skipped) {
+            let message = format!("its first line says {stated} triples, found {count}; get the file again");
             return Err(Error::file(bad.path(), message));
         }
         Ok(blocks.into_source())
@@ -273,25 +363,59 @@ impl Inventory {
         input: &Input,
         mut source: Source,
         bad: &mut BadLines,
-        mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+        mut take: impl FnMut(&str, &str, &str) -> Result<Objection>,
     ) -> Result<Source> {
+        let mut first = FirstTriple::default();
+        let mut take = |h: &str, r: &str, t: &str| {
+            first.see([h, r, t]);
+            take(h, r, t)
+        };
         let mut empty = true;
         if input.format == Format::Csv {
-            let format = TripleFormat { delimiter: b',', ..self.format };
-            empty = !csv::read(&mut source, format, bad, take)?;
+            empty = !csv::read(&mut source, input.layout, bad, take)?;
         } else {
             let mut blocks = Blocks::new(source);
             while let Some(block) = blocks.next()? {
-                triples::read(block, self.format, bad, &mut take)?;
+                triples::read(block, input.layout, bad, &mut take)?;
                 empty = false;
             }
             source = blocks.into_source();
         }
-        if empty {
+        if empty && input.role == Role::Triples(Split::Train) {
             let message = "is empty; expected one triple per line: head, relation, tail";
             return Err(Error::file(bad.path(), message));
         }
+        if let Some([h, r, t]) = first.looks_like_a_header().filter(|_| !bad.header) {
+            bad.remarks.push(format!(
+                "its first line may be a header: {h:?}, {r:?} and {t:?} do not come again; it is kept as a triple, unless \
+                 `--header yes` says otherwise"
+            ));
+        }
         Ok(source)
+    }
+}
+
+/// The first triple of a file, and whether any of its names comes again.
+#[derive(Debug, Default)]
+struct FirstTriple {
+    names: Option<[String; 3]>,
+    again: bool,
+    others: u64,
+}
+
+impl FirstTriple {
+    fn see(&mut self, [h, r, t]: [&str; 3]) {
+        let Some([head, relation, tail]) = &self.names else {
+            self.names = Some([h, r, t].map(str::to_owned));
+            return;
+        };
+        self.others += 1;
+        self.again = self.again || r == relation || [h, t].iter().any(|name| name == head || name == tail);
+    }
+
+    /// Its names, where there are some triples more and none of them shares one.
+    fn looks_like_a_header(self) -> Option<[String; 3]> {
+        self.names.filter(|_| !self.again && self.others >= 3)
     }
 }
 
@@ -306,9 +430,10 @@ fn arrays(input: &Input, source: &mut Source, take: impl FnMut(u64, [u32; 3]) ->
         (Format::Npz, _) => read_npz(&input.path, take),
         (Format::OgbCsv, Some((path, second))) => read_ogb([(&input.path, source), (path, second)], take),
         (_, Some((path, second))) => {
-            read(&mut [Array::open(source, &input.path)?, Array::open(second, path)?], take)
+            let arrays = &mut [Array::open(source, &input.path)?, Array::open(second, path)?];
+            read(arrays, input.layout.columns, take)
         }
-        (_, None) => read(&mut [Array::open(source, &input.path)?], take),
+        (_, None) => read(&mut [Array::open(source, &input.path)?], input.layout.columns, take),
     }
 }
 
@@ -332,6 +457,8 @@ fn place(hash: u64) -> f64 {
 pub(super) struct State {
     /// Statements of the file at hand, by [`Reason`].
     pub skipped: [u64; Reason::ALL.len()],
+    /// Named graphs of the file at hand, by hash.
+    pub graphs: FxHashSet<u64>,
     ids: Ids,
 }
 
@@ -347,10 +474,12 @@ struct Ids {
 }
 
 impl Ids {
-    fn find(&self, [head, relation, tail]: [&str; 3]) -> Result<[u32; 3]> {
+    /// The ids of a triple's names, or what is wrong with them.
+    fn find(&self, [head, relation, tail]: [&str; 3]) -> std::result::Result<[u32; 3], String> {
         let find = |subject: Subject, name: &str| {
-            let unknown = || Error::invalid(format!("{name:?} of a triple has no id: its map lacks it"));
-            self.names[subject as usize].get(name).ok_or_else(unknown)
+            self.names[subject as usize]
+                .get(name)
+                .ok_or_else(|| format!("{name:?} has no id: its map lacks it"))
         };
         Ok([find(Subject::Entity, head)?, find(Subject::Relation, relation)?, find(Subject::Entity, tail)?])
     }

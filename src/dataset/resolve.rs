@@ -241,7 +241,10 @@ fn open_or_import(
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let path = cache.graph(name, &files.key(&import_options(name, options)));
     let write = |path: &Path| files.import(&import_options(name, options), path);
-    open_or_make(&path, &files.inventory().folder, manifest, write).map_err(|e| cache.explain(e))
+    let Inventory { folder, notes, .. } = files.inventory();
+    let (graph, mut report) = open_or_make(&path, folder, manifest, write).map_err(|e| cache.explain(e))?;
+    report.warnings.extend_from_slice(notes);
+    Ok((graph, report))
 }
 
 fn import(
@@ -252,7 +255,10 @@ fn import(
     path: &Path,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let write = |path: &Path| files.import(&import_options(name, options), path);
-    make(path, &files.inventory().folder, manifest, write)
+    let Inventory { folder, notes, .. } = files.inventory();
+    let (graph, mut report) = make(path, folder, manifest, write)?;
+    report.warnings.extend_from_slice(notes);
+    Ok((graph, report))
 }
 
 /// Opens the graph file `path` where it is whole, else makes it.

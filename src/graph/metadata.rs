@@ -43,6 +43,9 @@ pub struct SourceFile {
     /// Statements that are neither edges nor labels, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped_statements: BTreeMap<String, u64>,
+    /// What else a user should know of it, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What a synthetic graph is generated from; see [`crate::dataset::generate`].

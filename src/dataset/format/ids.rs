@@ -3,6 +3,8 @@
 //! | folder | maps | triples |
 //! | --- | --- | --- |
 //! | DGL-KE's Freebase | `entity2id.txt`, `relation2id.txt`: the count, then `name<TAB>id` | numbers: head, tail, relation |
+//! | OpenKE | the same | `train2id.txt` and so on: the count, then the same |
+//! | LibKGE | `entity_ids.del`, `relation_ids.del`: `id<TAB>name` | `train.del` and so on: numbers |
 //! | DGL-KE's other sets | `entities.dict`, `relations.dict`: `id<TAB>name` | names |
 //! | DGL-KE's `udd` sets | any two files: `name<TAB>id` or `id<TAB>name` | numbers or names, in any order |
 //! | KGReasoning, BetaE | `id2ent.pkl`, `id2rel.pkl`: a dict from ids to names | numbers, inverses among them |
@@ -11,6 +13,7 @@
 //! Ids are kept. They are 0, 1, 2 and so on without a gap, in any order; where the order is ascending, names
 //! are not held in memory.
 
+use super::delimiter::Delimiter;
 use super::lines::{BadLines, Block, lines};
 use super::triples::TripleFormat;
 use crate::error::{Error, Result};
@@ -33,23 +36,77 @@ pub enum MapFormat {
     Csv,
 }
 
-impl MapFormat {
-    /// Of a map in text, by its first two lines.
-    pub fn of(first: &[Vec<u8>]) -> Self {
-        let line = match first {
-            // The count.
-            [count, entry, ..] if !count.contains(&b'\t') => entry,
-            [entry, ..] => entry,
-            [] => return MapFormat::NameId,
-        };
-        let text = String::from_utf8_lossy(line);
-        let (first, last) = (text.split('\t').next().unwrap_or(""), text.rsplit('\t').next().unwrap_or(""));
-        let number = |field: &str| field.trim().parse::<u32>().ok();
-        match (number(first), number(last)) {
-            // Names that are numbers: the ids begin with 0.
-            (Some(first), Some(_)) if first != 0 => MapFormat::NameId,
-            (Some(_), _) => MapFormat::IdName,
-            _ => MapFormat::NameId,
+/// Which column of a map has the ids: those that are 0, 1, 2 and so on, in any order.
+#[derive(Debug)]
+pub struct MapColumns {
+    /// Ids seen in the first and in the last column; `None` once that column has no more ids.
+    seen: [Option<Seen>; 2],
+    lines: u64,
+    alike: bool,
+}
+
+/// Ids without a repetition.
+#[derive(Debug, Default)]
+struct Seen {
+    bits: Vec<u64>,
+    end: u64,
+}
+
+impl Seen {
+    /// False where the id was there before, or can be none.
+    fn insert(&mut self, id: u32) -> bool {
+        let (word, bit) = (id as usize / 64, 1 << (id % 64));
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        let new = self.bits[word] & bit == 0;
+        self.bits[word] |= bit;
+        self.end = self.end.max(u64::from(id) + 1);
+        new
+    }
+}
+
+impl Default for MapColumns {
+    fn default() -> Self {
+        MapColumns { seen: [Some(Seen::default()), Some(Seen::default())], lines: 0, alike: true }
+    }
+}
+
+impl MapColumns {
+    /// Looks at some lines of a map, the count of names in the first line aside.
+    pub fn see(&mut self, block: Block) {
+        for (number, line) in lines(block) {
+            let text = String::from_utf8_lossy(line);
+            let Some((first, rest)) = text.split_once('\t') else {
+                if number == 1 {
+                    continue;
+                }
+                self.seen = [None, None];
+                return;
+            };
+            let fields = [first.trim(), rest.rsplit('\t').next().unwrap_or(rest).trim()];
+            self.lines += 1;
+            self.alike &= fields[0] == fields[1];
+            for (seen, field) in self.seen.iter_mut().zip(fields) {
+                // A map has an id for each line, so that none is far above the number of lines; bounds memory.
+                let id = field.parse().ok().filter(|&id: &u32| u64::from(id) < 64 * self.lines + (1 << 20));
+                if !id.zip(seen.as_mut()).is_some_and(|(id, seen)| seen.insert(id)) {
+                    *seen = None;
+                }
+            }
+        }
+    }
+
+    /// The format, where it is not ambiguous.
+    pub fn format(&self) -> Option<MapFormat> {
+        let whole = |seen: &Option<Seen>| seen.as_ref().is_some_and(|seen| seen.end == self.lines);
+        match [whole(&self.seen[0]), whole(&self.seen[1])] {
+            [true, true] if !self.alike => None,
+            [true, _] => Some(MapFormat::IdName),
+            [false, true] => Some(MapFormat::NameId),
+            // Neither: what comes next says what is wrong with it.
+            [false, false] if self.seen[0].is_some() && self.seen[1].is_none() => Some(MapFormat::IdName),
+            [false, false] => Some(MapFormat::NameId),
         }
     }
 }
@@ -115,9 +172,9 @@ impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
     ) -> Result<()> {
         for (number, line) in lines(block) {
             let text = std::str::from_utf8(line).map_err(|_| Error::line(path, number, "expected UTF-8"))?;
-            if format == MapFormat::NameId && number == 1 && !text.contains('\t') {
-                let count = text.trim().parse();
-                *stated = Some(count.map_err(|_| Error::line(path, 1, "expected the number of names"))?);
+            let count = text.trim().parse().ok().filter(|_| number == 1);
+            if let Some(count) = count.filter(|_| !text.contains('\t')) {
+                *stated = Some(count);
                 continue;
             }
             let (fields, expected) = match format {
@@ -190,23 +247,30 @@ pub fn csv_map(
 
 /// Calls `take([head, relation, tail])` for each line of `block`: three numbers in the columns of `format`,
 /// separated by blanks or tabs where its delimiter is a tab. A number that is no id of `counts` (entities, relations) is bad.
+///
+/// `stated` becomes the number of triples that the first line tells, as in OpenKE's files.
 pub fn triples(
     block: Block,
     format: TripleFormat,
     counts: [u32; 2],
     bad: &mut BadLines,
+    stated: &mut Option<u64>,
     mut take: impl FnMut([u32; 3]) -> Result<()>,
 ) -> Result<()> {
     let [entities, relations] = counts;
-    let blank = TripleFormat { delimiter: b' ', ..format };
+    let format = match format.delimiter {
+        Delimiter::TAB => TripleFormat { delimiter: Delimiter::Blanks, ..format },
+        _ => format,
+    };
     let limits = [(entities, "entities"), (relations, "relations"), (entities, "entities")];
     for (number, line) in lines(block) {
         let Some(text) = bad.text(number, line)? else { continue };
-        let fields = match format.delimiter {
-            b'\t' => blank.triple(number, text.split_ascii_whitespace(), bad)?,
-            other => format.triple(number, text.split(char::from(other)).map(str::trim), bad)?,
-        };
-        let Some(fields) = fields else { continue };
+        if let Some(count) = text.trim().parse().ok().filter(|_| number == 1) {
+            *stated = Some(count);
+            continue;
+        }
+        let fields = format.delimiter.split(text).map(str::trim);
+        let Some(fields) = format.triple(number, fields, bad)? else { continue };
         let mut triple = [0; 3];
         let wrong =
             fields.iter().zip(limits).zip(&mut triple).find_map(
@@ -228,10 +292,10 @@ pub fn triples(
 }
 
 /// Whether at least three fields of `line` are numbers, as in a triple of ids, be there a weight or not.
-pub fn are_ids(line: &[u8], delimiter: u8) -> bool {
-    let fields = line.split(|&b| b == delimiter || (delimiter == b'\t' && b == b' ')).map(<[u8]>::trim_ascii);
-    let number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
-    fields.filter(|field| number(field)).count() >= 3
+pub fn are_ids(line: &str, delimiter: Delimiter) -> bool {
+    let delimiter = if delimiter == Delimiter::TAB { Delimiter::Blanks } else { delimiter };
+    let number = |field: &str| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
+    delimiter.split(line).filter(|field| number(field.trim())).count() >= 3
 }
 
 /// Finds out whether triples hold each fact twice, as `(h, 2k, t)` and `(t, 2k + 1, h)`, in any order.
@@ -247,21 +311,80 @@ impl Mirror {
     /// Looks at a triple.
     pub fn see(&mut self, triple: [u32; 3]) {
         let side = (triple[1] % 2) as usize;
-        let [head, relation, tail] = undirected(triple).map(u32::to_le_bytes);
-        let hash = xxh3_64(&[head, relation, tail].concat());
-        self.sums[side] = self.sums[side].wrapping_add(hash);
+        self.sums[side] = self.sums[side].wrapping_add(hash_of_fact(triple));
         self.counts[side] += 1;
-    }
-
-    /// Whether no triple was seen.
-    pub fn is_empty(&self) -> bool {
-        self.counts == [0, 0]
     }
 
     /// Whether each fact was seen in both directions.
     pub fn is_whole(&self) -> bool {
         self.counts[0] > 0 && self.counts[0] == self.counts[1] && self.sums[0] == self.sums[1]
     }
+
+    /// Triples that were seen.
+    pub fn triples(&self) -> u64 {
+        self.counts[0] + self.counts[1]
+    }
+}
+
+/// The share of facts that must be there in both directions for relations 2k and 2k + 1 to be each other's inverses.
+pub const DOUBLED: f64 = 0.95;
+
+/// Facts of a sample that an inexact mirror is judged by.
+const SAMPLE: u64 = 1 << 23;
+
+/// Counts, by the facts themselves, how many triples hold in both directions. Memory: some 24 bytes a fact, of at most 8 million.
+#[derive(Debug)]
+pub struct Pairs {
+    /// Every how many-eth fact is looked at, by its hash.
+    every: u64,
+    /// Directions in which a fact was seen, as bits, and its relation over 2.
+    facts: FxHashMap<u64, (u8, u32)>,
+}
+
+impl Pairs {
+    /// For so many triples.
+    pub fn new(triples: u64) -> Self {
+        Pairs { every: triples.div_ceil(SAMPLE).max(1), facts: FxHashMap::default() }
+    }
+
+    /// Looks at a triple. Returns whether its fact is new, or this direction of it was seen before (every fact of the
+    /// sample).
+    pub fn see(&mut self, triple: [u32; 3]) -> bool {
+        let hash = hash_of_fact(triple);
+        if !hash.is_multiple_of(self.every) {
+            return false;
+        }
+        let direction = 1 << (triple[1] % 2);
+        let (seen, _) = self.facts.entry(hash).or_insert((0, triple[1] / 2));
+        let other_only = *seen == 3 - direction;
+        *seen |= direction;
+        !other_only
+    }
+
+    /// Facts that were seen in both directions, and all.
+    pub fn counts(&self) -> (u64, u64) {
+        let both = self.facts.values().filter(|(seen, _)| *seen == 3).count();
+        (both as u64, self.facts.len() as u64)
+    }
+
+    /// The same, of each pair of relations: its number, then the counts.
+    pub fn by_relation(&self) -> Vec<(u32, u64, u64)> {
+        let mut counts: FxHashMap<u32, (u64, u64)> = FxHashMap::default();
+        for (seen, pair) in self.facts.values() {
+            let (both, all) = counts.entry(*pair).or_default();
+            *both += u64::from(*seen == 3);
+            *all += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().map(|(pair, (both, all))| (pair, both, all)).collect();
+        counts.sort_unstable();
+        counts
+    }
+}
+
+/// The same of a fact in either direction.
+fn hash_of_fact(triple: [u32; 3]) -> u64 {
+    let [head, relation, tail] = undirected(triple).map(u32::to_le_bytes);
+    xxh3_64(&[head, relation, tail].concat())
 }
 
 /// The fact that a triple of doubled relations states: `(h, k, t)` for `(h, 2k, t)` and `(t, 2k + 1, h)`.
@@ -307,12 +430,47 @@ mod tests {
     }
 
     #[test]
+    fn the_column_of_ids_is_the_one_without_gaps() {
+        let format = |text: &str| {
+            let mut columns = MapColumns::default();
+            columns.see(text.as_bytes().into());
+            columns.format()
+        };
+        assert_eq!(format("0\ta\n1\tb\n"), Some(MapFormat::IdName));
+        assert_eq!(format("2\na\t1\nb\t0\n"), Some(MapFormat::NameId));
+        assert_eq!(format("0\t0\n10\t1\n1\t2\n"), Some(MapFormat::NameId), "names that are numbers");
+        assert_eq!(format("0\t7\n1\t0\n"), Some(MapFormat::IdName));
+        assert_eq!(format("0\t1\n1\t0\n"), None);
+        assert_eq!(format("0\t0\n1\t1\n"), Some(MapFormat::IdName), "either reading is the same");
+        assert_eq!(format("0\ta\n2\tb\n"), Some(MapFormat::IdName), "for the error to say that 1 is missing");
+    }
+
+    #[test]
+    fn the_count_of_a_first_line_is_no_triple() {
+        let mut bad = BadLines::new(Path::new("train2id.txt"), false);
+        let (mut stated, mut found) = (None, 0);
+        triples(
+            b"2\n0 1 2\n1 2 0\n"[..].into(),
+            TripleFormat::default(),
+            [3, 3],
+            &mut bad,
+            &mut stated,
+            |_| {
+                found += 1;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!((stated, found), (Some(2), 2));
+    }
+
+    #[test]
     fn numbers_are_checked_against_the_maps() {
         let read = |text: &str| {
             let mut bad = BadLines::new(Path::new("train.txt"), false);
             let mut found = Vec::new();
             let format = TripleFormat::default();
-            triples(text.as_bytes().into(), format, [3, 2], &mut bad, |triple| {
+            triples(text.as_bytes().into(), format, [3, 2], &mut bad, &mut None, |triple| {
                 found.push(triple);
                 Ok(())
             })
@@ -341,5 +499,15 @@ mod tests {
         assert!(!whole(&[[1, 0, 2], [3, 2, 4], [2, 1, 1]]));
         assert!(!whole(&[[1, 0, 2], [1, 1, 2]]));
         assert!(!whole(&[[1, 0, 2]]) && !whole(&[]));
+    }
+
+    #[test]
+    fn facts_in_one_direction_alone_are_counted() {
+        let mut pairs = Pairs::new(7);
+        let new = [[1, 0, 2], [2, 1, 1], [3, 3, 4], [3, 3, 4], [4, 2, 3], [5, 4, 5]]
+            .map(|triple| pairs.see(triple));
+        assert_eq!(new, [true, false, true, true, false, true]);
+        assert_eq!(pairs.counts(), (2, 3));
+        assert_eq!(pairs.by_relation(), [(0, 1, 1), (1, 1, 1), (2, 0, 1)]);
     }
 }
