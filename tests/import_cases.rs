@@ -293,10 +293,10 @@ fn texts_in_utf_16_with_a_mark_or_with_carriage_returns_are_read() {
     let utf16 = |text: &str| -> Vec<u8> {
         [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
     };
-    let encodings: [&dyn Fn(&str) -> Vec<u8>; 3] =
-        [&utf16, &|text| ["\u{feff}", text].concat().into_bytes(), &|text| {
-            text.replace('\n', "\r").into_bytes()
-        }];
+    type Encode<'e> = &'e dyn Fn(&str) -> Vec<u8>;
+    let encodings: [Encode; 3] = [&utf16, &|text| ["\u{feff}", text].concat().into_bytes(), &|text| {
+        text.replace('\n', "\r").into_bytes()
+    }];
     for encode in encodings {
         for ending in ["txt", "csv"] {
             let folder = Folder::with(&[]);
@@ -543,4 +543,31 @@ fn inverse_pairs_with_a_fact_too_many_or_too_few_are_still_inverse_pairs() {
     );
     let duplicates: &Value = &serde_json::to_value(&graph.metadata().findings).unwrap()["duplicates"][0];
     assert!(duplicates.as_u64().unwrap() >= 1, "the repeated line is told: {duplicates}");
+}
+
+#[test]
+fn names_that_a_reader_may_take_for_one_are_told() {
+    let folder = Folder::with(&[("g.tsv", "Paris\tr\tb\nparis\tr\tc\nb\tR\tc\nb\tr\tc \n")]);
+    let (graph, report) = import(&folder, "g.tsv");
+    assert_eq!(counts(&graph).0, 5);
+    assert_eq!(
+        report.warnings,
+        [
+            "g.tsv: names begin or end with a blank on 1 line; it is part of them",
+            "names of entities that differ in case, blanks or Unicode form alone are kept apart: 2, as \"c\" and \"c \"",
+            "names of relations that differ in case, blanks or Unicode form alone are kept apart: 1, as \"r\" and \"R\""
+        ]
+    );
+}
+
+#[test]
+fn a_pickled_map_may_have_the_numbers_of_numpy() {
+    let entities = b"\x80\x04\x95\x89\0\0\0\0\0\0\0}\x94(\x8c\x16numpy._core.multiarray\x94\x8c\x06scalar\x94\x93\x94\x8c\x05numpy\x94\
+        \x8c\x05dtype\x94\x93\x94\x8c\x02i8\x94\x89\x88\x87\x94R\x94(K\x03\x8c\x01<\x94NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0t\x94bC\x08\
+        \0\0\0\0\0\0\0\0\x94\x86\x94R\x94\x8c\x01a\x94h\x03h\x09C\x08\x01\0\0\0\0\0\0\0\x94\x86\x94R\x94\x8c\x01b\x94u.";
+    let relations = b"\x80\x02}(K\0X\x01\0\0\0ru.";
+    let folder = Folder::with(&[("train.txt", "0\t0\t1\n")]);
+    put(&folder, "id2ent.pkl", entities);
+    put(&folder, "id2rel.pkl", relations);
+    assert_eq!(triples(&import(&folder, "").0, Split::Train), ["a|r|b"]);
 }

@@ -225,6 +225,14 @@ pub fn warnings(graph: &KnowledgeGraph, manifest: Option<&Manifest>) -> Vec<Stri
     by_split(&findings.duplicates, "given more than once; each was kept once");
     by_split(&findings.duplicates_of_earlier_splits, "also in an earlier split, where they were kept");
     by_split(&findings.false_hard_negatives, "given as hard negatives although they are facts");
+    for (alike, what) in [(&findings.alike_entities, "entities"), (&findings.alike_relations, "relations")] {
+        if let [[first, second], ..] = alike.examples.as_slice() {
+            let names = alike.names;
+            warnings.push(format!(
+                "names of {what} that differ in case, blanks or Unicode form alone are kept apart: {names}, as {first:?} and {second:?}"
+            ));
+        }
+    }
     if let Some(manifest) = manifest {
         warnings.extend(manifest.differences(graph));
     }
