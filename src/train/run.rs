@@ -262,6 +262,12 @@ impl<B: Backend> Run<'_, B> {
             }
             _ => Valid::Links(link_prediction::queries(&graph.split(Split::Valid), &graph.view(Split::Test))),
         };
+        if valid.is_empty() {
+            observer.note(
+                "there is nothing on valid to rank: the model is that of the last step, and training neither ends early nor \
+                 slows down; `smore data import --hold-out 0.05` takes a share of train for valid",
+            );
+        }
         let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, meta.step)?;
         let valid_every = config.training.valid_interval(plan.steps);
         let log_every = plan.steps.div_ceil(LOG_LINES);
@@ -347,9 +353,11 @@ impl<B: Backend> Run<'_, B> {
                 if best || rows.is_some() {
                     save(&best_path, &learner, &meta)?;
                 }
-                last_valid = Some(mean);
-                log.write(&Record::Valid { step, mean_mrr: mean, best, results })?;
-                observer.valid(step, &each, mean, best);
+                if !each.is_empty() {
+                    last_valid = Some(mean);
+                    log.write(&Record::Valid { step, mean_mrr: mean, best, results })?;
+                    observer.valid(step, &each, mean, best);
+                }
                 if plateau && !last {
                     observer.note(&format!(
                         "the learning rate falls to {:.3e}: valid has not become better in {} evaluations \
@@ -424,6 +432,14 @@ enum Valid {
 }
 
 impl Valid {
+    /// Whether there is nothing to rank.
+    fn is_empty(&self) -> bool {
+        match self {
+            Valid::Queries(set) => set.groups.iter().all(QueryGroup::is_empty),
+            Valid::Links(queries) => queries.is_empty(),
+        }
+    }
+
     /// Ranks all of it.
     fn rank(&self, scorer: &impl Scorer) -> Result<ValidResults> {
         let mut results = ValidResults::default();
