@@ -292,7 +292,10 @@ fn trained<B: Backend + Clone>(backend: &B, model: &[&str], dim: usize, steps: u
         trainer.step(&batch(&config, &plan, step), 1e-2, step).unwrap();
         trainer.losses().unwrap()
     });
-    [losses.map(f64::to_bits).collect()].into_iter().chain(common::table_bits(backend, &trainer.weights)).collect()
+    [losses.map(f64::to_bits).collect()]
+        .into_iter()
+        .chain(common::table_bits(backend, &trainer.weights))
+        .collect()
 }
 
 #[test]

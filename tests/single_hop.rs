@@ -415,7 +415,10 @@ fn trained<B: Backend + Clone>(backend: &B, case: &[&str], dim: usize, steps: u6
         trainer.step(&batch(&config, step), 1e-2, step).unwrap();
         trainer.losses().unwrap()
     });
-    [losses.map(f64::to_bits).collect()].into_iter().chain(common::table_bits(backend, &trainer.weights)).collect()
+    [losses.map(f64::to_bits).collect()]
+        .into_iter()
+        .chain(common::table_bits(backend, &trainer.weights))
+        .collect()
 }
 
 #[test]

@@ -51,8 +51,9 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         config.evaluation.queries = queries;
         config.evaluation.valid_queries = queries;
     }
-    let graph = folder.graph()?;
-    let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let cache = global.cache()?;
+    let graph = folder.known_graph(&cache.verified())?;
+    let cache = cache.derived(graph.fingerprint());
     let queries = match &args.query_set {
         None => Queries::Drawn(&cache),
         Some(path) => {

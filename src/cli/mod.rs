@@ -23,7 +23,7 @@ pub mod report;
 pub mod sample;
 pub mod train;
 
-use crate::dataset::{ImportReport, ResolveOptions, resolve};
+use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
 use crate::graph::KnowledgeGraph;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -153,6 +153,11 @@ impl Global {
             cache_dir: self.cache_dir.clone(),
             ..ResolveOptions::default()
         }
+    }
+
+    /// The cache folder.
+    pub fn cache(&self) -> crate::Result<Cache> {
+        Cache::new(self.cache_dir.as_deref())
     }
 
     /// Opens a dataset argument; a first import and its warnings are noted on standard error.

@@ -45,7 +45,7 @@ fn parse_k(text: &str) -> Result<usize, String> {
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let folder = RunFolder::open(&args.run)?;
     let config = folder.config()?;
-    let mut graph = folder.graph()?;
+    let mut graph = folder.known_graph(&global.cache()?.verified())?;
     if let Some(language) = &args.lang {
         graph.set_language(language)?;
     }

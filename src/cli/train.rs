@@ -55,7 +55,7 @@ fn train<B: Backend>(
     let start = Instant::now();
     let (folder, graph) = match resumed {
         Some(folder) => {
-            let graph = folder.graph()?;
+            let graph = folder.known_graph(&global.cache()?.verified())?;
             (folder, graph)
         }
         None => {
@@ -67,7 +67,7 @@ fn train<B: Backend>(
             (folder, graph)
         }
     };
-    let query_cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let query_cache = global.cache()?.derived(graph.fingerprint());
     let mut printer = Printer::new(config.training.batch_size);
     let stop = stop_flag(printer.bar.clone())?;
     let run = Run {
@@ -112,7 +112,7 @@ fn train<B: Backend>(
         "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {path}\n  smore query {path} \"{}\"",
         duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
-        example(&folder).unwrap_or_default(),
+        example(&folder, global).unwrap_or_default(),
         path = folder.path().display(),
     ));
     Ok(())
@@ -141,9 +141,9 @@ fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
 }
 
 /// A query to try: the first training edge, with names.
-fn example(folder: &RunFolder) -> Option<String> {
+fn example(folder: &RunFolder, global: &Global) -> Option<String> {
     use crate::query::{Tree, resolve::with_names};
-    let graph = folder.graph().ok()?;
+    let graph = folder.known_graph(&global.cache().ok()?.verified()).ok()?;
     let triple = graph.split(crate::graph::Split::Train).triples().find(|t| !t.relation.is_inverse())?;
     let query = Tree::Projection(Box::new(Tree::Anchor(triple.head)), triple.relation);
     Some(with_names(&query, &graph).to_string())

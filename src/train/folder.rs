@@ -21,12 +21,16 @@ use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
 use crate::process;
 use crate::storage::atomic;
+use crate::storage::verified::Verified;
 use crate::table::count;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+
+/// Its graph.
+const GRAPH: &str = "graph.smore";
 
 /// A run folder, locked while this value lives if it was made or taken up for training.
 #[derive(Debug)]
@@ -121,7 +125,7 @@ impl RunFolder {
 
     /// Writes what does not change in a run.
     fn fill(&self, config: &Config, graph: &KnowledgeGraph) -> Result<()> {
-        let target = self.file("graph.smore");
+        let target = self.file(GRAPH);
         if std::fs::hard_link(graph.path(), &target).is_err() {
             atomic::write_by_path(&target, |temporary| {
                 std::fs::copy(graph.path(), temporary).map(drop).map_err(Error::io(&target))
@@ -250,9 +254,24 @@ impl RunFolder {
         atomic::write_bytes(&self.file("config.toml"), config.explicit().to_toml().as_bytes())
     }
 
-    /// Its graph.
+    /// Its graph; all of it is read and checked.
     pub fn graph(&self) -> Result<KnowledgeGraph> {
-        KnowledgeGraph::open(&self.file("graph.smore"))
+        self.whole(KnowledgeGraph::open(&self.file(GRAPH)))
+    }
+
+    /// Its graph, which is read and checked unless `verified` knows it.
+    pub fn known_graph(&self, verified: &Verified) -> Result<KnowledgeGraph> {
+        self.whole(KnowledgeGraph::open_known(&self.file(GRAPH), verified))
+    }
+
+    /// Adds to an error how a run gets a whole graph again.
+    fn whole(&self, opened: Result<KnowledgeGraph>) -> Result<KnowledgeGraph> {
+        opened.map_err(|error| match error {
+            Error::File { path, message } if path == self.file(GRAPH) => {
+                Error::File { path, message: format!("{message}, and copy the graph file here") }
+            }
+            other => other,
+        })
     }
 
     /// The best model; an error that says what to do where training has not saved one.

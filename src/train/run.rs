@@ -262,6 +262,7 @@ impl<B: Backend> Run<'_, B> {
             }
             _ => Valid::Links(link_prediction::queries(&graph.split(Split::Valid), &graph.view(Split::Test))),
         };
+        valid.groups().iter().try_for_each(|group| group.check(&graph))?;
         let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, meta.step)?;
         let valid_every = config.training.valid_interval(plan.steps);
         let log_every = plan.steps.div_ceil(LOG_LINES);
@@ -424,6 +425,13 @@ enum Valid {
 }
 
 impl Valid {
+    fn groups(&self) -> &[QueryGroup] {
+        match self {
+            Valid::Queries(set) => &set.groups,
+            Valid::Links(group) => std::slice::from_ref(group),
+        }
+    }
+
     /// Ranks all of it.
     fn rank(&self, scorer: &impl Scorer) -> Result<ValidResults> {
         let mut results = ValidResults::default();
