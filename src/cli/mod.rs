@@ -25,6 +25,7 @@ pub mod train;
 
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
 use crate::graph::KnowledgeGraph;
+use crate::train::RunFolder;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
@@ -153,6 +154,12 @@ impl Global {
             cache_dir: self.cache_dir.clone(),
             ..ResolveOptions::default()
         }
+    }
+
+    /// Tells what a user should know of an opened run folder.
+    pub fn opened(folder: RunFolder) -> RunFolder {
+        folder.notes().iter().for_each(|text| note(format_args!("note: {text}")));
+        folder
     }
 
     /// The cache folder.

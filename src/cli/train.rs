@@ -1,6 +1,6 @@
 //! `smore train`.
 
-use super::options::{ConfigArgs, DeviceArgs, on};
+use super::options::{ChangesArgs, ConfigArgs, DeviceArgs, on};
 use super::{Global, Interrupted, note, print, print_json};
 use crate::backend::Backend;
 use crate::config::{Config, Objective};
@@ -9,7 +9,7 @@ use crate::sampler::Pooling;
 use crate::table::{Table, bytes, count, duration, fit, terminal_width};
 use crate::train::plan::EvaluationCost;
 use crate::train::run::Usage;
-use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
+use crate::train::{Changes, Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -32,11 +32,17 @@ pub struct Args {
     /// rate then goes on falling from where the new length puts it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "dataset", "dataset_flag", "config"])]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangesArgs,
 }
 
 /// Runs `smore train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
+    if args.resume.is_none() && args.changes.changes() == Changes::Accept {
+        return Err(Error::invalid("--accept-changes is for the run that --resume names").into());
+    }
+    let resume = |path| RunFolder::resume_with(path, args.changes.changes()).map(Global::opened);
+    let resumed = args.resume.as_deref().map(resume).transpose()?;
     let config = match &resumed {
         Some(folder) => resumed_config(folder, &args.config)?,
         None => args.config.resolve()?,
