@@ -1,4 +1,4 @@
-//! `smore data import | generate | list | info | verify | export`.
+//! `smore data import | generate | list | info | verify | remove | export`.
 
 use super::data_export::{self, ExportArgs};
 use super::data_generate::{self, GenerateArgs};
@@ -10,8 +10,8 @@ use crate::dataset::format::delimiter::Delimiter;
 use crate::dataset::format::ids::MapFormat;
 use crate::dataset::inventory::{Reading, missing_splits};
 use crate::dataset::registry::{self, Counts, Manifest};
-use crate::dataset::resolve::{Place, import_as, locate_known, missing_data_dir};
-use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
+use crate::dataset::resolve::{Place, Reuse, import_as, locate_known, missing_data_dir};
+use crate::dataset::{ImportReport, ResolveOptions, resolve};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
 use clap::{Subcommand, ValueEnum};
@@ -38,6 +38,8 @@ enum DataCommand {
     Info(InfoArgs),
     /// Check every byte of a graph file, and a known dataset against what was published
     Verify(VerifyArgs),
+    /// Remove a dataset's graph files from the cache; its sources and runs stay
+    Remove(RemoveArgs),
     /// Write a dataset as a folder that DGL-KE reads
     Export(ExportArgs),
 }
@@ -87,6 +89,9 @@ struct ImportArgs {
     /// Write the graph file here instead of into the cache
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Import again even where the cache has a whole graph of these very files
+    #[arg(long)]
+    force: bool,
 }
 
 fn parse_columns(text: &str) -> Result<Columns, String> {
@@ -121,6 +126,13 @@ struct VerifyArgs {
     dataset: String,
 }
 
+/// Arguments of `smore data remove`.
+#[derive(Debug, clap::Args)]
+struct RemoveArgs {
+    /// Name of the dataset, as `smore data list` shows it
+    name: String,
+}
+
 /// Runs `smore data`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.command {
@@ -129,6 +141,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         DataCommand::List => list(global),
         DataCommand::Info(args) => data_info::run(args, global),
         DataCommand::Verify(args) => verify(args, global),
+        DataCommand::Remove(args) => remove(args, global),
         DataCommand::Export(args) => data_export::run(args, global),
     }
 }
@@ -151,6 +164,7 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
         },
         memory: args.memory,
         progress: progress::printer(),
+        reuse: if args.force { Reuse::Never } else { Reuse::Verified },
         ..global.resolve_options()
     };
     let wants_labels = options.language.is_some();
@@ -246,7 +260,7 @@ fn other_folders(data_dir: Option<&Path>) -> Vec<PathBuf> {
 }
 
 fn list(global: &Global) -> anyhow::Result<()> {
-    let imported = Cache::new(global.cache_dir.as_deref())?.named();
+    let imported = global.cache()?.named();
     let folders = other_folders(global.data_dir.as_deref());
     if global.json {
         let known = registry::all().iter().map(|manifest| {
@@ -311,7 +325,8 @@ fn list(global: &Global) -> anyhow::Result<()> {
 }
 
 fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
-    let (graph, report) = resolve(&args.dataset, &global.resolve_options())?;
+    let options = ResolveOptions { reuse: Reuse::Always, ..global.resolve_options() };
+    let (graph, report) = resolve(&args.dataset, &options)?;
     let start = Instant::now();
     graph.verify()?;
     let seconds = start.elapsed().as_secs_f64();
@@ -341,6 +356,22 @@ fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
             report.graph.display(),
             differences.join("; ")
         );
+    }
+    Ok(())
+}
+
+fn remove(args: RemoveArgs, global: &Global) -> anyhow::Result<()> {
+    let removal = global.cache()?.remove(&args.name)?;
+    if global.json {
+        let files: Vec<Value> =
+            removal.files.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })).collect();
+        return print_json(&json!({ "removed": files, "kept": removal.kept }));
+    }
+    for (path, length) in &removal.files {
+        print(format_args!("removed {} ({})\n", path.display(), bytes(*length)))?;
+    }
+    if let Some(kept) = removal.kept {
+        note(format_args!("{} is outside of the cache and stays; its name is forgotten", kept.display()));
     }
     Ok(())
 }

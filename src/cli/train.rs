@@ -1,6 +1,6 @@
 //! `smore train`.
 
-use super::options::{ConfigArgs, DeviceArgs, on};
+use super::options::{ChangesArgs, ConfigArgs, DeviceArgs, on};
 use super::{Global, Interrupted, note, print, print_json};
 use crate::backend::Backend;
 use crate::config::{Config, Objective};
@@ -9,7 +9,7 @@ use crate::sampler::Pooling;
 use crate::table::{Table, bytes, count, duration, fit, terminal_width};
 use crate::train::plan::EvaluationCost;
 use crate::train::run::Usage;
-use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
+use crate::train::{Changes, Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -32,11 +32,17 @@ pub struct Args {
     /// rate then goes on falling from where the new length puts it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "dataset", "dataset_flag", "config"])]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangesArgs,
 }
 
 /// Runs `smore train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
+    if args.resume.is_none() && args.changes.changes() == Changes::Accept {
+        return Err(Error::invalid("--accept-changes is for the run that --resume names").into());
+    }
+    let resume = |path| RunFolder::resume_with(path, args.changes.changes()).map(Global::opened);
+    let resumed = args.resume.as_deref().map(resume).transpose()?;
     let config = match &resumed {
         Some(folder) => resumed_config(folder, &args.config)?,
         None => args.config.resolve()?,
@@ -55,7 +61,7 @@ fn train<B: Backend>(
     let start = Instant::now();
     let (folder, graph) = match resumed {
         Some(folder) => {
-            let graph = folder.graph()?;
+            let graph = folder.known_graph(&global.cache()?.verified())?;
             (folder, graph)
         }
         None => {
@@ -67,7 +73,7 @@ fn train<B: Backend>(
             (folder, graph)
         }
     };
-    let query_cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let query_cache = global.cache()?.derived(graph.fingerprint());
     let mut printer = Printer::new(config.training.batch_size);
     let stop = stop_flag(printer.bar.clone())?;
     let run = Run {
@@ -112,7 +118,7 @@ fn train<B: Backend>(
         "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {path}\n  smore query {path} \"{}\"",
         duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
-        example(&folder).unwrap_or_default(),
+        example(&folder, global).unwrap_or_default(),
         path = folder.path().display(),
     ));
     Ok(())
@@ -141,9 +147,9 @@ fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
 }
 
 /// A query to try: the first training edge, with names.
-fn example(folder: &RunFolder) -> Option<String> {
+fn example(folder: &RunFolder, global: &Global) -> Option<String> {
     use crate::query::{Tree, resolve::with_names};
-    let graph = folder.graph().ok()?;
+    let graph = folder.known_graph(&global.cache().ok()?.verified()).ok()?;
     let triple = graph.split(crate::graph::Split::Train).triples().find(|t| !t.relation.is_inverse())?;
     let query = Tree::Projection(Box::new(Tree::Anchor(triple.head)), triple.relation);
     Some(with_names(&query, &graph).to_string())

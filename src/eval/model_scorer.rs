@@ -4,7 +4,7 @@ use super::answers::Best;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, RankTask};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId};
 use crate::model::{Embedder, Model, Weights, plan};
 use crate::query::{Mix, Plan, Query, Structure};
@@ -94,6 +94,12 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                     // Not-a-number stays where it is met: it must not hide behind another disjunct.
                     *best = if score > *best || score.is_nan() { score } else { *best };
                 }
+            }
+            if let Some(place) = merged.iter().position(|score| score.is_nan()) {
+                return Err(Error::invalid(format!(
+                    "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
+                    first + place
+                )));
             }
             best.see(EntityId(first as u32), &merged);
         }

@@ -6,6 +6,7 @@
 //! `entities` and `relations` stand in the order of the run folder's `entities.tsv` and `relations.tsv`.
 //! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
+use super::manifest::{Entry, Summed};
 use super::watch::LossWatch;
 use crate::backend::{Backend, Parameters};
 use crate::error::{Error, Result};
@@ -55,7 +56,8 @@ const META: &str = "smore";
 /// Numbers that are copied at once, so that no table is ever held twice.
 const BLOCK: usize = 1 << 18;
 
-/// Writes the tables, with moments where `state`; atomically.
+/// Writes the tables, with moments where `state`; atomically. `note` is told what the file is going to be before it is
+/// in its place.
 ///
 /// # Errors
 ///
@@ -68,6 +70,7 @@ pub fn save<B: Backend>(
     weights: &Weights<B>,
     meta: &Meta,
     state: bool,
+    note: impl FnOnce(Entry) -> Result<()>,
 ) -> Result<()> {
     let mut tensors: Vec<(String, [usize; 2], &B::Buffer)> = Vec::new();
     for (name, table) in weights.named(model).into_iter().filter(|(_, table)| !table.interleaved) {
@@ -84,6 +87,7 @@ pub fn save<B: Backend>(
     let header = header(&tensors, meta);
     // The crate's own serialize_to_file renames a private, unsynced file over the one that it is given.
     atomic::write(path, |file| {
+        let mut file = Summed::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes()).map_err(Error::io(path))?;
         file.write_all(&header).map_err(Error::io(path))?;
         for (name, [rows, cols], buffer) in tensors {
@@ -102,7 +106,7 @@ pub fn save<B: Backend>(
                 file.write_all(&bytes).map_err(Error::io(path))?;
             }
         }
-        Ok(())
+        note(file.entry())
     })
 }
 
@@ -143,7 +147,7 @@ fn meta_of(path: &Path, bytes: &[u8]) -> Result<Meta> {
 
 /// Fills the tables from a file, with moments where `state`.
 ///
-/// Errors where a tensor is missing or has another shape than the model and graph ask for.
+/// Errors where a tensor is missing, has another shape than the model and graph ask for, or a number is not finite.
 pub fn load<B: Backend>(
     path: &Path,
     backend: &B,
@@ -171,6 +175,11 @@ pub fn load<B: Backend>(
             ));
         }
         for (block, bytes) in tensor.data().chunks(4 * BLOCK).enumerate() {
+            let number = |x: &[u8; 4]| f32::from_le_bytes(*x);
+            if let Some(at) = bytes.as_chunks::<4>().0.iter().position(|x| !number(x).is_finite()) {
+                let (row, x) = ((block * BLOCK + at) / shape[1], number(&bytes.as_chunks::<4>().0[at]));
+                return Err(broken(path, format!("row {row} of {name} holds {x}")));
+            }
             let scalars: Vec<B::Scalar> = bytes
                 .as_chunks::<4>()
                 .0

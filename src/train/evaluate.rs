@@ -115,6 +115,7 @@ pub fn evaluate(
     links: bool,
 ) -> Result<Report> {
     let triples = links.then(|| link_prediction::queries(&graph.split(split), &graph.view(Split::Test)));
+    triples.iter().chain(&set.groups).try_for_each(|group| group.check(graph))?;
     let link_prediction = |scorer: &dyn Scorer| -> Result<Option<LinkPrediction>> {
         triples.as_ref().map(|t| LinkPrediction::evaluate(scorer, t, &mut |_| {})).transpose()
     };

@@ -172,7 +172,8 @@ impl<B: Backend> Run<'_, B> {
     /// number or diverges, with the last good model left in the folder. An error of the disk says what is kept.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let (folder, training) = (self.folder, self.config.training.clone());
-        self.train_and_test(observer).map_err(|error| match error {
+        let outcome = self.train_and_test(observer).and_then(|outcome| folder.settle().map(|()| outcome));
+        outcome.map_err(|error| match error {
             Error::Io { path, source } if path.starts_with(folder.path()) => {
                 Error::file(path, format!("{source}: {}", folder.kept()))
             }
@@ -196,7 +197,7 @@ impl<B: Backend> Run<'_, B> {
         let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
         observer.plan(&plan, folder.path());
 
-        let (state, best_path) = (folder.state(), folder.file("model.safetensors"));
+        let (state, best_path) = (folder.state(), folder.file(super::folder::MODEL));
         let mut meta = Meta {
             model: model.name().into(),
             graph: format!("{:016x}", graph.fingerprint()),
@@ -262,7 +263,8 @@ impl<B: Backend> Run<'_, B> {
             }
             _ => Valid::Links(link_prediction::queries(&graph.split(Split::Valid), &graph.view(Split::Test))),
         };
-        if valid.is_empty() {
+        valid.groups().iter().try_for_each(|group| group.check(&graph))?;
+        if valid.groups().iter().all(QueryGroup::is_empty) {
             observer.note(
                 "there is nothing on valid to rank: the model is that of the last step, and training neither ends early nor \
                  slows down; `smore data import --hold-out 0.05` takes a share of train for valid",
@@ -277,7 +279,10 @@ impl<B: Backend> Run<'_, B> {
         let mut saved = Instant::now();
         let save = |path: &Path, learner: &Learner<B>, meta: &Meta| {
             let (model, weights) = (learner.model(), learner.weights());
-            checkpoint::save(path, learner.backend(), model, weights, meta, path == state)
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a file of the run folder");
+            checkpoint::save(path, learner.backend(), model, weights, meta, path == state, |entry| {
+                folder.note(name, entry)
+            })
         };
 
         let (mut usage, faults) = (Usage::default(), process::page_faults());
@@ -420,7 +425,7 @@ impl<B: Backend> Run<'_, B> {
         };
         log.write(&Record::Test { step: meta.step, report: &report })?;
         let text = serde_json::to_vec_pretty(&report).expect("plain data");
-        crate::storage::atomic::write_bytes(&folder.file("test.json"), &text)?;
+        folder.write("test.json", &text)?;
         Ok(Outcome { report: Some(report), trained, step: meta.step, best_step: Some(best.step), usage })
     }
 }
@@ -432,11 +437,10 @@ enum Valid {
 }
 
 impl Valid {
-    /// Whether there is nothing to rank.
-    fn is_empty(&self) -> bool {
+    fn groups(&self) -> &[QueryGroup] {
         match self {
-            Valid::Queries(set) => set.groups.iter().all(QueryGroup::is_empty),
-            Valid::Links(queries) => queries.is_empty(),
+            Valid::Queries(set) => &set.groups,
+            Valid::Links(group) => std::slice::from_ref(group),
         }
     }
 
