@@ -60,16 +60,58 @@ impl Error {
 
     /// A file that cannot be used, with the reason and the remedy.
     pub fn file(path: impl AsRef<Path>, message: impl Into<String>) -> Error {
-        Error::File { path: path.as_ref().to_path_buf(), message: message.into() }
+        Error::File { path: path.as_ref().to_path_buf(), message: bounded(message.into()) }
     }
 
     /// A bad line of an input file.
     pub fn line(path: impl AsRef<Path>, line: u64, message: impl Into<String>) -> Error {
-        Error::Line { path: path.as_ref().to_path_buf(), line, message: message.into() }
+        let message = bounded(one_line(message.into()));
+        Error::Line { path: path.as_ref().to_path_buf(), line, message }
     }
 
     /// Something that the user gave and that cannot be used.
     pub fn invalid(message: impl Into<String>) -> Error {
-        Error::Invalid(message.into())
+        Error::Invalid(bounded(message.into()))
+    }
+}
+
+/// Characters of a message that are kept from its beginning and from its end.
+const KEPT: usize = 300;
+
+/// A message of bounded length: what it quotes of a file may be as long as the file.
+fn bounded(message: String) -> String {
+    let length = message.chars().count();
+    // The lists of a message are longer than that, and no longer than a screen.
+    if length <= 10 * KEPT {
+        return message;
+    }
+    let first: String = message.chars().take(KEPT).collect();
+    let last: String = message.chars().skip(length - KEPT).collect();
+    format!("{first} [... {} characters ...] {last}", length - 2 * KEPT)
+}
+
+/// Control characters as Rust and Python write them.
+fn one_line(message: String) -> String {
+    if !message.contains(char::is_control) {
+        return message;
+    }
+    let show = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    message.chars().map(show).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_about_a_line_has_one_line_of_bounded_length_with_its_beginning_and_its_end() {
+        let error =
+            Error::line("train.txt", 1, format!("found \"{}\": take it out", "a\tb\n".repeat(250_000)));
+        let text = error.to_string();
+        assert!(text.starts_with("train.txt:1: found \"a\\tb\\na"), "{text}");
+        assert!(text.ends_with("\\n\": take it out"), "{text}");
+        assert!(text.contains(" [... 1499") && text.len() < 700, "{text}");
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(Error::line("x", 2, "short\tone").to_string(), "x:2: short\\tone");
     }
 }

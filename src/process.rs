@@ -1,5 +1,9 @@
 //! What this process has used so far: CPU time and memory.
 
+mod limits;
+
+pub use limits::{LimitedBy, MemoryLimit, memory_limit};
+
 use std::time::Duration;
 
 /// CPU time of the calling thread, which does not count while it waits; zero where it is not measured.

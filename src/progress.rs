@@ -1,7 +1,9 @@
 //! How far a long piece of work is, told to whoever wants to know.
 
+use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Called with the stage, the bytes or items done, and all of them (0 where that is not known).
 type Listener = dyn Fn(&str, u64, u64) + Send + Sync;
@@ -27,5 +29,34 @@ impl Progress {
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Progress(listener)" } else { "Progress(nobody)" })
+    }
+}
+
+/// Who watches a long piece of work: is told how far it is, and can stop it.
+#[derive(Clone, Debug)]
+pub struct Watch<'a> {
+    /// Who is told.
+    pub progress: Progress,
+    /// Set from outside to end the work with [`Error::Interrupted`].
+    pub stop: &'a AtomicBool,
+}
+
+impl Watch<'static> {
+    /// Nobody, so that the work goes on to its end.
+    pub fn nobody() -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Watch { progress: Progress::default(), stop: &NEVER }
+    }
+}
+
+impl Watch<'_> {
+    /// Whether the work is to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// An error where the work is to end.
+    pub fn check(&self) -> Result<()> {
+        if self.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }

@@ -483,7 +483,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
 fn a_run_that_needs_more_memory_than_the_machine_has_does_not_start() {
     let folder = Folder::in_memory();
     let huge = ["train", "umls", "--dim=1000000", "--negatives=10000000", "--run-dir", "run"];
-    fails(smore(&folder).args(huge), 1, "of memory and the machine has");
+    fails(smore(&folder).args(huge), 1, "of memory, and the machine has");
     assert!(!folder.path().join("run").exists());
 }
 

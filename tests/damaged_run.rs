@@ -26,7 +26,7 @@ fn trained() -> Folder {
     let set = ["training.steps=2".to_owned(), "evaluation.link_prediction=false".to_owned()];
     let config = short_run("query2box", "memory").with(&set).unwrap();
     let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
-    let run = RunFolder::create(Some(&folder.path().join("run")), &config, &graph).unwrap();
+    let run = RunFolder::create(Some(&folder.path().join("run")), &config, &graph, true).unwrap();
     train(&folder, &run, config).unwrap();
     folder
 }

@@ -31,7 +31,7 @@ fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, 
     let resume = path.exists();
     let run = match resume {
         true => RunFolder::resume(path).unwrap(),
-        false => RunFolder::create(Some(path), config, &graph).unwrap(),
+        false => RunFolder::create(Some(path), config, &graph, true).unwrap(),
     };
     let pending = checkpoint::read_meta(&run.state()).is_ok_and(|meta| meta.valid_pending);
     let flag = AtomicBool::new(stop && !pending);

@@ -19,7 +19,7 @@ fn trained(folder: &Folder) -> PathBuf {
     let (path, config) = (folder.path().join("run"), short_run("gqe", "file"));
     let run = Run {
         backend: Cpu,
-        folder: &RunFolder::create(Some(&path), &config, &graph).unwrap(),
+        folder: &RunFolder::create(Some(&path), &config, &graph, true).unwrap(),
         graph: Arc::new(graph),
         config,
         query_cache: &folder.cache(),
@@ -120,7 +120,13 @@ fn a_table_that_is_not_whole_or_not_the_runs_own_is_refused_by_name() {
     // A table of another run, whole in itself.
     let shapes = [("rows of", shape(8, &folder)), ("another seed", Shape { seed: 1, ..shape(7, &folder) })];
     for (expected, shape) in shapes {
-        drop(RowFile::create(&path, shape, 256, |_, values| values.fill(0.5)).unwrap());
+        drop(
+            RowFile::create(&path, shape, 256, |_, values| {
+                values.fill(0.5);
+                Ok(())
+            })
+            .unwrap(),
+        );
         let bytes = std::fs::read(&path).unwrap();
         fails(Some(&bytes), expected);
     }

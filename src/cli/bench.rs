@@ -151,7 +151,8 @@ fn eval<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global)
         seed: config.evaluation.seed,
     };
     let folder = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
-    let (set, _) = cache::load_or_generate(&graph, Split::Test, &options, &folder);
+    let (set, _) =
+        cache::load_or_generate(&graph, Split::Test, &options, &folder, &super::progress::watch())?;
     let scorer = ModelScorer::new(&backend, &*model, &weights);
     let mut per_structure = Map::new();
     let mut rows = Vec::new();

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model;
 use crate::process;
+use crate::progress::Watch;
 use crate::table::{bytes, count};
 use crate::train::pace::Rate;
 use crate::train::run::Usage;
@@ -45,7 +46,7 @@ fn train<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global
     let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
     std::fs::create_dir_all(&cache).map_err(Error::io(&cache))?;
     let path = cache.join(format!("bench-{}.table", std::process::id()));
-    let (weights, rows) = tables::start(&backend, &*model, &graph, &config, &path)?;
+    let (weights, rows) = tables::start(&backend, &*model, &graph, &config, &path, &Watch::nobody())?;
     if rows.is_some() {
         std::fs::remove_file(&path).map_err(Error::io(&path))?;
     }

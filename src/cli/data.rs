@@ -4,7 +4,7 @@ use super::data_export::{self, ExportArgs};
 use super::data_generate::{self, GenerateArgs};
 use super::data_info::{self, InfoArgs};
 use super::options::parse_bytes;
-use super::{Global, note, note_warnings, print, print_json, progress};
+use super::{Global, note, note_warnings, print, print_json, progress, shown};
 use crate::dataset::format::columns::Columns;
 use crate::dataset::format::delimiter::Delimiter;
 use crate::dataset::format::ids::MapFormat;
@@ -194,8 +194,8 @@ pub(super) fn show_made(
     if global.json {
         return print_json(&json!({
             "dataset": graph.dataset(),
-            "source": report.source,
-            "graph": report.graph,
+            "source": shown(&report.source),
+            "graph": shown(&report.graph),
             "cached": report.cached,
             "seconds": seconds,
             "counts": counts,
@@ -335,7 +335,7 @@ fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
     if global.json {
         print_json(&json!({
             "dataset": graph.dataset(),
-            "graph": report.graph,
+            "graph": shown(&report.graph),
             "bytes": graph.size_in_bytes(),
             "seconds": seconds,
             "intact": true,

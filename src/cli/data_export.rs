@@ -1,6 +1,6 @@
 //! `smore data export`: a graph as a folder of triples.
 
-use super::{Global, note, print_json, progress};
+use super::{Global, note, print_json, progress, shown};
 use crate::dataset::export::dgl_ke;
 use crate::graph::KnowledgeGraph;
 use crate::table::bytes;
@@ -26,7 +26,9 @@ pub fn run(args: ExportArgs, global: &Global) -> anyhow::Result<()> {
     let graph = global.open(&args.dataset)?;
     let written = export(&graph, &args.folder)?;
     match global.json {
-        true => print_json(&json!({ "dataset": graph.dataset(), "folder": args.folder, "bytes": written })),
+        true => print_json(
+            &json!({ "dataset": graph.dataset(), "folder": shown(&args.folder), "bytes": written }),
+        ),
         false => Ok(()),
     }
 }

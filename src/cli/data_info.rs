@@ -101,7 +101,7 @@ impl Info<'_> {
         };
         json!({
             "dataset": graph.dataset(),
-            "graph": graph.path(),
+            "graph": super::shown(graph.path()),
             "fingerprint": format!("{:016x}", graph.fingerprint()),
             "counts": counts,
             "splits": {

@@ -87,4 +87,8 @@ impl Observer for Notes {
     fn stage(&mut self, what: &str) {
         note(what);
     }
+
+    fn work(&self) -> crate::progress::Progress {
+        super::progress::printer()
+    }
 }

@@ -16,11 +16,13 @@ pub mod data_generate;
 pub mod data_info;
 pub mod devices;
 pub mod eval;
+pub mod memory;
 pub mod options;
 pub mod progress;
 pub mod query;
 pub mod report;
 pub mod sample;
+mod signals;
 pub mod train;
 
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
@@ -108,6 +110,7 @@ impl Command {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
+    memory::remember_limit();
     // Wrong usage prints clap's own message and exits with 2, help and version with 0.
     let Cli { command, global } = Cli::parse();
     if let Some(threads) = global.threads {
@@ -169,7 +172,8 @@ impl Global {
 
     /// Opens a dataset argument; a first import and its warnings are noted on standard error.
     pub fn open(&self, dataset: &str) -> anyhow::Result<KnowledgeGraph> {
-        let (graph, report) = resolve(dataset, &self.resolve_options())?;
+        let options = ResolveOptions { progress: progress::printer(), ..self.resolve_options() };
+        let (graph, report) = resolve(dataset, &options)?;
         if !report.cached {
             match report.source.starts_with("(bundled)") {
                 true => note(format_args!("imported {}, which comes with smore", graph.dataset())),
@@ -196,6 +200,11 @@ pub fn note(line: impl Display) {
 pub fn print(text: impl Display) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{text}").and_then(|()| out.flush()).context("cannot write to standard output")
+}
+
+/// A path as text, also where it is not UTF-8: JSON has no other strings.
+pub fn shown(path: &std::path::Path) -> String {
+    path.display().to_string()
 }
 
 /// One JSON document on standard output.

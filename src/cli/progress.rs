@@ -1,36 +1,69 @@
 //! `smore data import | generate`: progress on standard error.
 
 use crate::cli::note;
-use crate::progress::Progress;
+use crate::progress::{Progress, Watch};
 use crate::table::{bytes, count, duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Where standard error is no terminal, a line is written so often at most; nothing shorter is shown.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// When lines are written where standard error is no terminal: first after two seconds, then ever more rarely, up to
+/// one a minute.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sparse {
+    last: Instant,
+    wait: Duration,
+}
+
+impl Sparse {
+    /// Before the first line.
+    pub(super) fn start() -> Self {
+        Sparse { last: Instant::now(), wait: Duration::from_secs(2) }
+    }
+
+    /// Whether a line is due `now`; if so it counts as written.
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = now.saturating_duration_since(self.last) >= self.wait;
+        if due {
+            self.last = now;
+            self.wait = (self.wait * 3 / 2).min(Duration::from_secs(60));
+        }
+        due
+    }
+}
 
 /// What is going on.
 struct State {
     bar: Option<ProgressBar>,
     stage: String,
     began: Instant,
-    last_line: Instant,
+    lines: Sparse,
 }
 
 /// Shows stages, what is done of them, the rate and the time left: a line that changes on a terminal, else
-/// a line every ten seconds. The stage "reading" counts bytes, all others count items.
+/// [`Sparse`] lines. The stage "reading" counts bytes, all others count items.
 pub fn printer() -> Progress {
     let bar = std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
         bar.set_style(ProgressStyle::with_template("{wide_msg}").expect("a fixed template"));
         bar
     });
-    let now = Instant::now();
-    let state = Mutex::new(State { bar, stage: String::new(), began: now, last_line: now });
+    on(bar)
+}
+
+/// As [`printer`], for a command that Ctrl-C ends at once.
+pub(super) fn watch() -> Watch<'static> {
+    Watch { progress: printer(), ..Watch::nobody() }
+}
+
+/// As [`printer`], with a terminal's line that is there already.
+pub(super) fn on(bar: Option<ProgressBar>) -> Progress {
+    let state =
+        Mutex::new(State { bar, stage: String::new(), began: Instant::now(), lines: Sparse::start() });
     Progress::new(move |stage, done, of| {
         let Ok(mut state) = state.lock() else { return };
+        let state = &mut *state;
         if state.stage != stage {
             stage.clone_into(&mut state.stage);
             state.began = Instant::now();
@@ -41,10 +74,7 @@ pub fn printer() -> Progress {
                 bar.set_message(text);
                 bar.tick();
             }
-            None if state.last_line.elapsed() >= LINE_EVERY => {
-                state.last_line = Instant::now();
-                note(text);
-            }
+            None if state.lines.is_due(Instant::now()) => note(text),
             None => {}
         }
     })
@@ -69,6 +99,16 @@ fn line(stage: &str, done: u64, of: u64, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_begin_after_two_seconds_and_thin_out_to_one_a_minute() {
+        let mut lines = Sparse::start();
+        let start = lines.last;
+        let due: Vec<u64> = (0..3600).filter(|&s| lines.is_due(start + Duration::from_secs(s))).collect();
+        assert_eq!(due[..6], [2, 5, 10, 17, 28, 44]);
+        assert_eq!(due[due.len() - 1] - due[due.len() - 2], 60);
+        assert!(due.len() < 70);
+    }
 
     #[test]
     fn a_line_tells_rate_and_time_left() {

@@ -1,7 +1,7 @@
 //! `smore report`.
 
 use super::options::ChangesArgs;
-use super::{Global, note, print_json};
+use super::{Global, note, print_json, shown};
 use crate::report;
 use serde_json::json;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let mut tell = |text: &str| note(format_args!("note: {text}"));
     let path = report::write_with(&args.runs, output.as_deref(), args.changes.changes(), &mut tell)?;
     if global.json {
-        return print_json(&json!({ "report": path }));
+        return print_json(&json!({ "report": shown(&path) }));
     }
     note(format_args!("wrote {}", path.display()));
     Ok(())

@@ -1,7 +1,7 @@
 //! `smore sample`: the queries of an evaluation, to look at or to use elsewhere.
 
 use super::eval::parse_split;
-use super::{Global, note, print, print_json};
+use super::{Global, note, print, print_json, shown};
 use crate::config::EvaluationConfig;
 use crate::dataset::Cache;
 use crate::error::Error;
@@ -71,7 +71,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let structures = structures(&args.structures)?;
     let graph = global.open(&args.dataset)?;
     let folder = Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
-    let draw = |split: Split| {
+    let draw = |split: Split| -> anyhow::Result<QuerySet> {
         let defaults = EvaluationConfig::default();
         let default = if split == Split::Valid { defaults.valid_queries } else { defaults.queries };
         let (max_queries, max_answers) = match split {
@@ -80,9 +80,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         };
         let options =
             QueryOptions { structures: structures.clone(), max_queries, max_answers, seed: args.seed };
-        let (set, warning) = cache::load_or_generate(&graph, split, &options, &folder);
+        let (set, warning) =
+            cache::load_or_generate(&graph, split, &options, &folder, &super::progress::watch())?;
         warning.iter().chain(&set.notes).for_each(|text| note(format_args!("note: {text}")));
-        set
+        Ok(set)
     };
     if args.format == Format::Pickle {
         let folder = args.output.as_deref().context("pickle files need a folder: --output FOLDER")?;
@@ -90,12 +91,13 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             bail!("--format pickle writes the queries of all splits: leave --split out");
         }
         export_pickle::check_empty(folder)?;
-        let sets = SPLITS.map(draw);
+        let [train, valid, test] = SPLITS.map(draw);
+        let sets = [train?, valid?, test?];
         export_pickle::write_folder(folder, &graph, sets.each_ref())?;
         return summary(&SPLITS.into_iter().zip(&sets).collect::<Vec<_>>(), folder, global);
     }
     let split = args.split.unwrap_or(Split::Test);
-    let set = draw(split);
+    let set = draw(split)?;
     match &args.output {
         None => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
@@ -131,7 +133,7 @@ fn summary(sets: &[(Split, &QuerySet)], path: &Path, global: &Global) -> anyhow:
             };
             let structures: Map<String, Value> =
                 set.groups.iter().map(|group| (group.structure.to_string(), counts(group))).collect();
-            json!({ "output": path, "split": split.name(), "structures": structures, "notes": set.notes })
+            json!({ "output": shown(path), "split": split.name(), "structures": structures, "notes": set.notes })
         };
         return match sets {
             [one] => print_json(&document(one)),

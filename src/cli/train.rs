@@ -1,11 +1,14 @@
 //! `smore train`.
 
 use super::options::{ChangesArgs, ConfigArgs, DeviceArgs, on};
-use super::{Global, Interrupted, note, print, print_json};
+use super::progress::Sparse;
+use super::signals::stop_flag;
+use super::{Global, Interrupted, note, print, print_json, shown};
 use crate::backend::Backend;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
 use crate::sampler::Pooling;
+use crate::storage::place::Placed;
 use crate::table::{Table, bytes, count, duration, fit, terminal_width};
 use crate::train::plan::EvaluationCost;
 use crate::train::run::Usage;
@@ -15,7 +18,6 @@ use serde_json::json;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Arguments of `smore train`.
@@ -59,9 +61,10 @@ fn train<B: Backend>(
     global: &Global,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
+    let cache = global.cache()?;
     let (folder, graph) = match resumed {
         Some(folder) => {
-            let graph = folder.known_graph(&global.cache()?.verified())?;
+            let graph = folder.known_graph(&cache.verified())?;
             (folder, graph)
         }
         None => {
@@ -69,12 +72,13 @@ fn train<B: Backend>(
             // Before the folder is made: what cannot work leaves nothing behind.
             let model = crate::model::create(&config.model)?;
             RunPlan::new(&backend, &*model, &graph, &config)?;
-            let folder = RunFolder::create(args.run_dir.as_deref(), &config, &graph)?;
+            let may_link = cache.has(graph.path());
+            let folder = RunFolder::create(args.run_dir.as_deref(), &config, &graph, may_link)?;
             (folder, graph)
         }
     };
-    let query_cache = global.cache()?.derived(graph.fingerprint());
-    let mut printer = Printer::new(config.training.batch_size);
+    let query_cache = cache.derived(graph.fingerprint());
+    let mut printer = Printer::new(config.training.batch_size, folder.placed());
     let stop = stop_flag(printer.bar.clone())?;
     let run = Run {
         backend,
@@ -90,7 +94,16 @@ fn train<B: Backend>(
     if outcome.is_err() && args.resume.is_none() {
         folder.discard_unless_saved();
     }
-    let outcome = outcome?;
+    let outcome = match outcome {
+        Err(Error::Interrupted) => {
+            note(match args.resume {
+                None => "stopped before the first step; nothing was saved",
+                Some(_) => "stopped before the next step; the run is as it was",
+            });
+            return Err(Interrupted.into());
+        }
+        outcome => outcome?,
+    };
     note(spent(&outcome.usage));
     let Some(report) = outcome.report else {
         let path = folder.path().display();
@@ -106,7 +119,7 @@ fn train<B: Backend>(
     }
     if global.json {
         return print_json(&json!({
-            "run": folder.path(),
+            "run": shown(folder.path()),
             "step": outcome.step,
             "best_step": outcome.best_step,
             "usage": outcome.usage,
@@ -155,27 +168,6 @@ fn example(folder: &RunFolder, global: &Global) -> Option<String> {
     Some(with_names(&query, &graph).to_string())
 }
 
-/// Set by Ctrl-C or a termination signal; a second one ends the process at once.
-fn stop_flag(bar: Option<ProgressBar>) -> anyhow::Result<&'static AtomicBool> {
-    static STOP: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
-        let second = STOP.swap(true, Ordering::Relaxed);
-        match &bar {
-            Some(bar) if second => bar.finish_and_clear(),
-            Some(bar) => bar.println(STOPPING),
-            None if second => {}
-            None => note(STOPPING),
-        }
-        if second {
-            std::process::exit(130);
-        }
-    })?;
-    Ok(&STOP)
-}
-
-/// What the first Ctrl-C is answered with.
-const STOPPING: &str = "stopping as soon as the state is saved; once more stops at once";
-
 /// What evaluations take at most, as a row of the plan.
 fn scores(cost: &EvaluationCost) -> String {
     let number = |scores: f64| if scores < 1e6 { count(scores as u64) } else { format!("{scores:.1e}") };
@@ -207,20 +199,18 @@ pub(super) fn spent(usage: &Usage) -> String {
 struct Printer {
     bar: Option<ProgressBar>,
     batch_size: usize,
+    placed: Option<Placed>,
     /// Steps of the run.
     steps: String,
-    last_line: Instant,
+    lines: Sparse,
 }
 
-/// Time between lines where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
 impl Printer {
-    fn new(batch_size: usize) -> Self {
+    fn new(batch_size: usize, placed: Option<Placed>) -> Self {
         // Drawn when it first has something to say.
         let draw = || ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
         let bar = std::io::stderr().is_terminal().then(draw);
-        Printer { bar, batch_size, steps: String::new(), last_line: Instant::now() }
+        Printer { bar, batch_size, placed, steps: String::new(), lines: Sparse::start() }
     }
 
     /// The number of a step, as wide as that of the last one.
@@ -301,7 +291,12 @@ impl Observer for Printer {
         }
         row("evaluation", scores(&plan.evaluation));
         row("device", plan.device.clone());
-        row("run folder", folder.display().to_string());
+        let graph = match self.placed {
+            Some(Placed::Copied) => format!(", with a copy of the graph ({})", bytes(plan.mapped_bytes)),
+            Some(Placed::Shared) => ", with a copy of the graph that shares its blocks on the disk".into(),
+            Some(Placed::Linked) | None => String::new(),
+        };
+        row("run folder", format!("{}{graph}", folder.display()));
         note(table);
         self.steps = count(plan.steps);
         if let Some(bar) = &self.bar {
@@ -309,7 +304,7 @@ impl Observer for Printer {
             bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
             bar.set_length(plan.steps);
         }
-        self.last_line = Instant::now();
+        self.lines = Sparse::start();
     }
 
     fn progress(&mut self, progress: &Progress) {
@@ -322,8 +317,7 @@ impl Observer for Printer {
         if let Some(bar) = &self.bar {
             bar.set_position(progress.step);
             bar.set_message(text);
-        } else if self.last_line.elapsed() >= LINE_EVERY || progress.step == progress.steps {
-            self.last_line = Instant::now();
+        } else if self.lines.is_due(Instant::now()) || progress.step == progress.steps {
             note(format_args!("step {}/{}  {text}", self.aligned(progress.step), self.steps));
         }
     }
@@ -350,5 +344,9 @@ impl Observer for Printer {
             Some(bar) => bar.set_message(what.to_string()),
             None => note(what),
         }
+    }
+
+    fn work(&self) -> crate::progress::Progress {
+        super::progress::on(self.bar.clone())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Config, DEFAULT_EPOCHS};
 use crate::error::{Error, Result};
+use crate::storage::regular;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -10,7 +11,8 @@ impl Config {
     pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<Self> {
         let mut table = Table::new();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+            let text = String::from_utf8(regular::read(path)?)
+                .map_err(|_| Error::file(path, "is not a text in UTF-8: save it as such"))?;
             table = text.parse().map_err(|e: toml::de::Error| Error::file(path, e.to_string().trim_end()))?;
             // Checked apart from the assignments, so that the message names the file.
             parse(table.clone()).map_err(|message| Error::file(path, message))?;

@@ -74,6 +74,14 @@ impl Cache {
         self.folder.join("graphs").join(format!("{name}-{key}.smore"))
     }
 
+    /// Whether `path` is a graph file of this cache, which is never changed in place.
+    pub fn has(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        real(path)
+            .zip(real(&self.folder.join("graphs")))
+            .is_some_and(|(file, graphs)| file.starts_with(graphs))
+    }
+
     /// Where other parts keep what they derive from the graph with this fingerprint.
     pub fn derived(&self, fingerprint: u64) -> PathBuf {
         self.folder.join("derived").join(format!("{fingerprint:016x}"))
@@ -96,6 +104,13 @@ impl Cache {
     /// Remembers that `entry.name` means `entry.graph` from now on.
     pub fn remember(&self, entry: &NamedGraph) -> Result<()> {
         check_dataset_name(&entry.name)?;
+        for path in [&entry.graph, &entry.source] {
+            if path.to_str().is_none() {
+                let message =
+                    "its path is not UTF-8, and smore remembers names as JSON: rename the folder or file";
+                return Err(Error::file(path, message));
+            }
+        }
         let text = serde_json::to_vec_pretty(entry).expect("plain data");
         atomic::write_bytes(&self.name_file(&entry.name), &text).map_err(|e| self.explain(e))
     }
@@ -179,6 +194,22 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_is_not_utf_8_is_refused_with_the_remedy() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(Some(folder.path())).unwrap();
+        let source = PathBuf::from(std::ffi::OsStr::from_bytes(b"/data/caf\xe9"));
+        let error =
+            cache.remember(&NamedGraph { name: "mine".into(), graph: "/g".into(), source }).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/data/caf\u{fffd}: its path is not UTF-8, and smore remembers names as JSON: rename the folder or file"
+        );
+        assert!(cache.named().is_empty());
+    }
 
     #[test]
     fn a_name_means_the_last_graph_given_to_it_while_that_exists() {

@@ -8,7 +8,7 @@ use super::encoding;
 use super::format::lines::Block;
 use super::inventory::Input;
 use crate::error::{Error, Result};
-use std::fs::File;
+use crate::storage::regular;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,7 +130,7 @@ impl Source {
         let path = &input.path;
         let from: Box<dyn Read + Send> = match input.embedded {
             Some(bytes) => Box::new(bytes),
-            None => Box::new(File::open(path).map_err(Error::io(path))?),
+            None => Box::new(regular::open(path)?),
         };
         let raw =
             Shared(Arc::new(Mutex::new(Raw { from, hash: Xxh3Default::new(), length: 0, watch: None })));

@@ -8,8 +8,10 @@
 
 use super::group::QueryGroup;
 use super::queries::{QueryOptions, QuerySet, generate};
+use crate::error::Result;
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::{EntityId, RelationId};
+use crate::progress::Watch;
 use crate::query::Proof;
 use crate::query::print::structure_tuple;
 use crate::storage::{atomic, checksum};
@@ -25,17 +27,22 @@ const HEADER: usize = 40;
 ///
 /// `folder` is usually the graph file's own. The second value is for the user: a damaged file that was
 /// replaced, or a folder that cannot be written to, neither of which is an error.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`](crate::Error::Interrupted) where the watcher stops the generation.
 pub fn load_or_generate(
     graph: &KnowledgeGraph,
     split: Split,
     options: &QueryOptions,
     folder: &Path,
-) -> (QuerySet, Option<String>) {
+    watch: &Watch,
+) -> Result<(QuerySet, Option<String>)> {
     let path = path(graph, split, options, folder);
     let mut note = None;
     match std::fs::read(&path) {
         Ok(bytes) => match decode(&bytes, key(graph, split, options), graph, options) {
-            Ok(set) => return (set, None),
+            Ok(set) => return Ok((set, None)),
             Err(reason) => {
                 let path = path.display();
                 note = Some(format!("{path}: {reason}; the queries were generated again"));
@@ -44,11 +51,11 @@ pub fn load_or_generate(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => note = Some(format!("{}: {error}; the queries were generated again", path.display())),
     }
-    let set = generate(graph, split, options);
+    let set = generate(graph, split, options, watch)?;
     if let Err(error) = atomic::write_bytes(&path, &encode(&set, key(graph, split, options))) {
         note = Some(format!("{error}; the queries are not kept for the next time"));
     }
-    (set, note)
+    Ok((set, note))
 }
 
 /// Where the set is kept.
@@ -147,7 +154,7 @@ fn decode(
     key: u64,
     graph: &KnowledgeGraph,
     options: &QueryOptions,
-) -> Result<QuerySet, &'static str> {
+) -> std::result::Result<QuerySet, &'static str> {
     if bytes.len() < HEADER || bytes[..8] != MAGIC {
         return Err("not a file of queries");
     }
@@ -241,7 +248,8 @@ mod tests {
     fn a_stored_set_is_read_back_and_a_damaged_file_is_made_again_with_a_note() {
         let folder = tempfile::tempdir().unwrap();
         let (graph, options) = (graph(folder.path(), 1), options());
-        let load = || load_or_generate(&graph, Split::Test, &options, folder.path());
+        let load =
+            || load_or_generate(&graph, Split::Test, &options, folder.path(), &Watch::nobody()).unwrap();
         let (first, note) = load();
         assert_eq!((first.groups.len(), note), (4, None));
         assert!(first.groups[..3].iter().all(|g| !g.is_empty()) && !first.notes.is_empty());
@@ -267,7 +275,7 @@ mod tests {
     fn any_payload_is_refused_or_read_without_a_panic() {
         let folder = tempfile::tempdir().unwrap();
         let (graph, options) = (graph(folder.path(), 1), options());
-        let bytes = encode(&generate(&graph, Split::Test, &options), 0);
+        let bytes = encode(&generate(&graph, Split::Test, &options, &Watch::nobody()).unwrap(), 0);
         let payload = &bytes[HEADER..];
         let bounds = (graph.num_entities(), graph.num_relations());
         for length in 0..payload.len() {

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::EntityId;
 use crate::query::{Proof, Query, Structure, Tree, parse_query, resolve, structure};
+use crate::storage::regular;
 use hashbrown::HashMap;
 use rayon::prelude::*;
 use serde::Deserialize;
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -45,7 +45,7 @@ struct Line {
 }
 
 fn read_json_lines(path: &Path, graph: &KnowledgeGraph, found: &mut Found) -> Result<()> {
-    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(Error::io(path))?);
+    let file = BufReader::with_capacity(1 << 16, regular::open(path)?);
     for (number, line) in (1..).zip(file.lines()) {
         let text = line.map_err(Error::io(path))?;
         if text.trim().is_empty() {

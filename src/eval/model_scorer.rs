@@ -107,9 +107,16 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
     }
 }
 
+/// Scores that the CPU computes in well under a second.
+const SCORES: usize = 1 << 26;
+
 impl<B: Backend> Scorer for ModelScorer<'_, B> {
     fn name(&self) -> String {
         self.model.name().to_string()
+    }
+
+    fn queries_at_once(&self) -> usize {
+        (SCORES / self.weights.entities.rows.max(1)).clamp(1, BLOCK)
     }
 
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {

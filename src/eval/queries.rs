@@ -2,9 +2,11 @@
 
 use super::draw::{LIMIT, can_have_hard_answers, draw};
 use super::group::QueryGroup;
+use crate::error::Result;
 use crate::graph::csr::Sizes;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};
 use crate::ids::{EntityId, Triple};
+use crate::progress::Watch;
 use crate::query::execute::answers_within;
 use crate::query::{Proof, Query, Structure, Tree, proofs};
 use crate::rng::{below, stream};
@@ -58,8 +60,17 @@ pub struct Graphs<'a> {
 /// Generates the queries of a split of a graph; see [`generate_from`].
 ///
 /// Of the train split nothing counts as observed, so all answers of its queries are hard.
-pub fn generate(graph: &KnowledgeGraph, split: Split, options: &QueryOptions) -> QuerySet {
-    with_graphs(graph, split, |graphs| generate_from(graphs, options))
+///
+/// # Errors
+///
+/// [`Error::Interrupted`](crate::Error::Interrupted) where the watcher stops it, within a fraction of a second.
+pub fn generate(
+    graph: &KnowledgeGraph,
+    split: Split,
+    options: &QueryOptions,
+    watch: &Watch,
+) -> Result<QuerySet> {
+    with_graphs(graph, split, |graphs| generate_watched(graphs, options, split.name(), watch))
 }
 
 /// Calls `work` with the graphs of a split.
@@ -84,20 +95,28 @@ pub fn with_graphs<T>(graph: &KnowledgeGraph, split: Split, work: impl FnOnce(&G
 /// them where there are too many; other structures are drawn by [`draw()`]. The result
 /// depends on the graphs and options only, not on the number of threads.
 pub fn generate_from(graphs: &Graphs, options: &QueryOptions) -> QuerySet {
+    generate_watched(graphs, options, "", &Watch::nobody()).expect("nobody stops it")
+}
+
+fn generate_watched(graphs: &Graphs, options: &QueryOptions, split: &str, watch: &Watch) -> Result<QuerySet> {
     let mut set = QuerySet { groups: Vec::new(), notes: Vec::new() };
     for structure in &options.structures {
+        let stage = format!("preparing {split} queries, {structure}");
+        let report = |done: usize| watch.progress.report(&stage, done as u64, options.max_queries as u64);
         let (group, note) = match structure {
-            Tree::Projection(child, ()) if **child == Tree::Anchor(()) => one_hop(graphs, structure, options),
-            _ => draw_group(graphs, structure, options),
+            Tree::Projection(child, ()) if **child == Tree::Anchor(()) => {
+                one_hop(graphs, structure, options, watch, &report)?
+            }
+            _ => draw_group(graphs, structure, options, watch, &report)?,
         };
         set.groups.push(group);
         set.notes.extend(note);
     }
-    set
+    Ok(set)
 }
 
 /// Hard answers and all answers, or why the query is of no use.
-fn hard_answers(graphs: &Graphs, query: &Query, max: usize) -> Result<Answers, Reason> {
+fn hard_answers(graphs: &Graphs, query: &Query, max: usize) -> std::result::Result<Answers, Reason> {
     let within = |graph| answers_within(graph, query, LIMIT).ok_or(Reason::TooMuchOnTheWay);
     let (all, observed) = (within(graphs.full)?, within(graphs.observed)?);
     let mut hard = all.clone();
@@ -154,11 +173,18 @@ fn push(group: &mut QueryGroup, query: &Query, answers: &Answers) {
     group.proofs.extend(&answers.proofs);
 }
 
-fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (QueryGroup, Option<String>) {
+fn one_hop(
+    graphs: &Graphs,
+    structure: &Structure,
+    options: &QueryOptions,
+    watch: &Watch,
+    report: &dyn Fn(usize),
+) -> Result<(QueryGroup, Option<String>)> {
     // Only which ones there are: of a large graph most are not going to be used.
     let mut found = Vec::new();
     let mut too_many = 0;
     for entity in graphs.held_out.entities_with_edges() {
+        watch.check()?;
         for (relation, tails) in graphs.held_out.row(entity).iter() {
             let is_new =
                 |&&tail: &&EntityId| !graphs.observed.contains(Triple { head: entity, relation, tail });
@@ -179,6 +205,8 @@ fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (Q
     order.sort_unstable();
     let mut group = QueryGroup::new(structure.clone());
     for (entity, relation) in order.into_iter().map(|i| found[i]) {
+        watch.check()?;
+        report(group.len());
         let query = Tree::Projection(Box::new(Tree::Anchor(entity)), relation);
         match hard_answers(graphs, &query, options.max_answers) {
             Ok(answers) => push(&mut group, &query, &answers),
@@ -191,14 +219,16 @@ fn one_hop(graphs: &Graphs, structure: &Structure, options: &QueryOptions) -> (Q
             options.max_answers
         )
     });
-    (group, note)
+    Ok((group, note))
 }
 
 fn draw_group(
     graphs: &Graphs,
     structure: &Structure,
     options: &QueryOptions,
-) -> (QueryGroup, Option<String>) {
+    watch: &Watch,
+    report: &dyn Fn(usize),
+) -> Result<(QueryGroup, Option<String>)> {
     let wanted = options.max_queries;
     let mut group = QueryGroup::new(structure.clone());
     let impossible = match () {
@@ -209,10 +239,13 @@ fn draw_group(
         _ => None,
     };
     if let Some(reason) = impossible {
-        return (group, Some(format!("{structure}: no queries: {reason}")));
+        return Ok((group, Some(format!("{structure}: no queries: {reason}"))));
     }
     let purpose = format!("evaluation queries {structure}");
-    let attempt = |number: u64| -> Result<(Query, Answers), Reason> {
+    let attempt = |number: u64| -> std::result::Result<(Query, Answers), Reason> {
+        if watch.is_stopped() {
+            return Err(Reason::Rejected);
+        }
         let mut rng = stream(options.seed, &purpose, number);
         let query = draw(graphs.full, &graphs.held_out, structure, &mut rng)?;
         let answers = hard_answers(graphs, &query, options.max_answers)?;
@@ -228,6 +261,7 @@ fn draw_group(
         let needed = ((wanted - group.len()) as f64 / yield_so_far).ceil() as u64;
         let end = limit.min(next + needed.clamp(64, 4_096));
         let drawn: Vec<_> = (next..end).into_par_iter().map(attempt).collect();
+        watch.check()?;
         for result in drawn {
             match result {
                 _ if group.len() == wanted => break,
@@ -237,6 +271,7 @@ fn draw_group(
             }
         }
         next = end;
+        report(group.len());
     }
     let note = (group.len() < wanted).then(|| {
         let mut reasons: Vec<(usize, &str)> = failed.into_iter().zip(REASONS).collect();
@@ -249,5 +284,5 @@ fn draw_group(
             text.join(", ")
         )
     });
-    (group, note)
+    Ok((group, note))
 }

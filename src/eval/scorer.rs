@@ -1,10 +1,11 @@
 //! What is evaluated: anything that can count better and equal candidates for blocks of queries.
 
 use super::ranks::RankCounts;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{EntityId, RelationId};
+use crate::progress::Watch;
 use crate::query::{Query, Structure};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
 
 /// Queries of one structure with the answers to rank, borrowed from a [`QueryGroup`](super::QueryGroup).
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,19 @@ impl<'a> QueryBlock<'a> {
         &self.filter[self.filter_offsets[q]..self.filter_offsets[q + 1]]
     }
 
+    /// Some of its queries.
+    pub fn part(&self, queries: Range<usize>) -> Self {
+        let (anchors, relations) = (self.anchors.len() / self.len(), self.relations.len() / self.len());
+        let Range { start, end } = queries;
+        QueryBlock {
+            anchors: &self.anchors[start * anchors..end * anchors],
+            relations: &self.relations[start * relations..end * relations],
+            target_offsets: &self.target_offsets[start..=end],
+            filter_offsets: &self.filter_offsets[start..=end],
+            ..*self
+        }
+    }
+
     /// Anchors of query `q`.
     pub fn anchors_of(&self, q: usize) -> &'a [EntityId] {
         let each = self.anchors.len() / self.len();
@@ -79,15 +93,20 @@ pub trait Scorer {
     /// Counts for every target of the block, in the order of `targets`, as
     /// [`count_ranks`](super::count_ranks) defines them.
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>>;
+
+    /// Queries that it ranks in well under a second.
+    fn queries_at_once(&self) -> usize {
+        512
+    }
 }
 
-/// A scorer that gives up before its next block, with [`Error::Interrupted`], once `stop` is set.
+/// A scorer that gives up with [`Error::Interrupted`] within a second after the watcher has stopped it.
 #[derive(Debug)]
 pub struct Interruptible<'a, S: ?Sized> {
     /// What scores.
     pub scorer: &'a S,
-    /// Set from outside.
-    pub stop: &'a AtomicBool,
+    /// Who can stop it.
+    pub watch: &'a Watch<'a>,
 }
 
 impl<S: Scorer + ?Sized> Scorer for Interruptible<'_, S> {
@@ -96,9 +115,12 @@ impl<S: Scorer + ?Sized> Scorer for Interruptible<'_, S> {
     }
 
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
-        match self.stop.load(Ordering::Relaxed) {
-            true => Err(Error::Interrupted),
-            false => self.scorer.rank(block),
+        let at_once = self.scorer.queries_at_once();
+        let mut counts = Vec::with_capacity(block.num_targets());
+        for first in (0..block.len()).step_by(at_once) {
+            self.watch.check()?;
+            counts.extend(self.scorer.rank(&block.part(first..block.len().min(first + at_once)))?);
         }
+        Ok(counts)
     }
 }

@@ -17,7 +17,7 @@ use super::tidy::memory_of;
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId, Triple};
-use crate::process::total_memory;
+use crate::process::memory_limit;
 use crate::progress::Progress;
 use crate::storage::container::MAX_NAME;
 use crate::storage::scratch::{Scratch, Spool};
@@ -38,16 +38,16 @@ pub struct Resources {
 }
 
 impl Default for Resources {
-    /// A quarter of the machine's memory, and the system's folder for temporary files.
+    /// A quarter of the memory that the process may use, and the system's folder for temporary files.
     fn default() -> Self {
-        let memory = total_memory().map_or(1 << 30, |bytes| bytes / 4);
+        let memory = memory_limit().map_or(1 << 30, |limit| limit.bytes / 4);
         Resources { memory, folder: std::env::temp_dir(), progress: Progress::default() }
     }
 }
 
 impl Resources {
     /// What the builder of the graph file `path` may use: temporary files lie beside it. `None` is a quarter of
-    /// the machine's memory.
+    /// the memory that the process may use.
     pub fn beside(path: &Path, memory: Option<u64>, progress: Progress) -> Self {
         let default = Resources::default();
         let folder = match path.parent() {

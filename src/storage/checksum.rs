@@ -4,7 +4,6 @@
 //! `xxh128sum FILE` prints, so that a manifest can be checked by hand.
 
 use crate::error::{Error, Result};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64, xxh3_128};
@@ -21,7 +20,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Length and XXH3-128 of a file, read once in blocks.
 pub fn file(path: &Path) -> Result<(u64, String)> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = super::regular::open(path)?;
     let mut hash = Xxh3Default::new();
     let mut block = vec![0u8; 1 << 18];
     let mut length = 0;

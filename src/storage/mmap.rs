@@ -24,12 +24,9 @@ impl Mapped {
     ///
     /// Fails where the file cannot be opened or is no regular file.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let file = super::regular::open(path)?;
         // Before the map: a later change of the file differs from it.
         let metadata = file.metadata().map_err(Error::io(path))?;
-        if !metadata.is_file() {
-            return Err(Error::file(path, "is not a regular file"));
-        }
         // SAFETY: the map is private to this type and only ever read. Files of this crate are written
         // under a temporary name and renamed, never changed in place, so the bytes behind the map stay
         // what they are even if the name is given to a newer file. Whoever truncates the file by other

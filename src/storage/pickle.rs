@@ -89,7 +89,7 @@ pub struct PickleError {
 
 /// Reads the pickle in `path`. Memory: the file, and up to about 100 bytes for each of its bytes.
 pub fn read(path: &Path) -> Result<Value> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = super::regular::read(path)?;
     parse(&bytes)
         .map_err(|e| Error::file(path, format!("is no pickle of plain containers, numbers and strings: {e}")))
 }

@@ -14,6 +14,7 @@ use crate::eval::{
 use crate::eval::{QuerySet, baseline, cache, link_prediction};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
+use crate::progress::Watch;
 use crate::table::count;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -43,6 +44,7 @@ pub fn evaluate_saved<B: Backend>(
     if let Some(note) = note {
         observer.note(&note);
     }
+    let watch = Watch { progress: observer.work(), stop };
     let evaluation = &config.evaluation;
     let set = match queries {
         Queries::Drawn(cache) => {
@@ -51,7 +53,7 @@ pub fn evaluate_saved<B: Backend>(
                 if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
             let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
             let options = QueryOptions { structures, max_queries, max_answers, seed };
-            query_set(graph, split, &options, cache, observer)
+            query_set(graph, split, &options, cache, &watch, observer)?
         }
         Queries::Given(mut set) => {
             let mut left_out = Vec::new();
@@ -67,7 +69,7 @@ pub fn evaluate_saved<B: Backend>(
     };
     let scorer = ModelScorer::new(backend, &*model, &weights);
     observer.stage(&format!("evaluating on {}", split.name()));
-    let scorer = Interruptible { scorer: &scorer, stop };
+    let scorer = Interruptible { scorer: &scorer, watch: &watch };
     let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
     Ok((report, meta))
 }
@@ -116,17 +118,26 @@ pub fn evaluate(
 ) -> Result<Report> {
     let triples = links.then(|| link_prediction::queries(&graph.split(split), &graph.view(Split::Test)));
     triples.iter().chain(&set.groups).try_for_each(|group| group.check(graph))?;
+    let report = |what: &str, name: &str, done: usize, of: usize| {
+        let stage = format!("evaluating on {}: {what}, {name}", split.name());
+        scorer.watch.progress.report(&stage, done as u64, of as u64);
+    };
     let link_prediction = |scorer: &dyn Scorer| -> Result<Option<LinkPrediction>> {
-        triples.as_ref().map(|t| LinkPrediction::evaluate(scorer, t, &mut |_| {})).transpose()
+        let Some(triples) = &triples else { return Ok(None) };
+        let name = scorer.name();
+        let mut progress = |done| report("link prediction", &name, done, triples.len());
+        LinkPrediction::evaluate(scorer, triples, &mut progress).map(Some)
+    };
+    let multi_hop = |scorer: &dyn Scorer| {
+        let name = scorer.name();
+        let mut progress = |done| report("queries", &name, done, set.num_queries());
+        MultiHop::evaluate(scorer, &set.groups, &mut progress)
     };
     let (train, mut notes) = (graph.split(Split::Train), set.notes.clone());
     let theirs = if train.num_edges() <= baseline::MAX_EDGES {
         let baseline = FrequencyBaseline::new(&train, graph.num_relations());
-        let baseline = Interruptible { scorer: &baseline, stop: scorer.stop };
-        Some(Baseline {
-            link_prediction: link_prediction(&baseline)?,
-            multi_hop: MultiHop::evaluate(&baseline, &set.groups, &mut |_| {})?,
-        })
+        let baseline = Interruptible { scorer: &baseline, watch: scorer.watch };
+        Some(Baseline { link_prediction: link_prediction(&baseline)?, multi_hop: multi_hop(&baseline)? })
     } else {
         notes.push(format!(
             "the frequency baseline is left out: the training graph has more than {} directed edges",
@@ -135,7 +146,7 @@ pub fn evaluate(
         None
     };
     let links = link_prediction(scorer)?;
-    let multi_hop = MultiHop::evaluate(scorer, &set.groups, &mut |_| {})?;
+    let multi_hop = multi_hop(scorer)?;
     Ok(Report::new(split.name(), scorer.name(), links, multi_hop, theirs, notes))
 }
 
@@ -145,12 +156,13 @@ pub(super) fn query_set(
     split: Split,
     options: &QueryOptions,
     folder: &Path,
+    watch: &Watch,
     observer: &mut dyn Observer,
-) -> QuerySet {
+) -> Result<QuerySet> {
     observer.stage(&format!("preparing {} queries", split.name()));
-    let (set, note) = cache::load_or_generate(graph, split, options, folder);
+    let (set, note) = cache::load_or_generate(graph, split, options, folder, watch)?;
     if let Some(note) = note {
         observer.note(&note);
     }
-    set
+    Ok(set)
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `config.toml` | the resolved configuration; itself a valid `--config` |
 //! | `run.json` | version of smore, dataset, graph, device, steps, machine, what training took |
-//! | `graph.smore` | the graph, a hard link to the cached one where that is possible |
+//! | `graph.smore` | the graph: a hard link to the cached one where that is possible, a copy of a graph file that the user named |
 //! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables; a backslash, tab, line feed or carriage return in them is written as `\\`, `\t`, `\n` or `\r` |
 //! | `model.safetensors` | the best model by valid; with `training.table = "file"` the last one, without entity rows |
 //! | `entities.table` | with `training.table = "file"`: the entity rows and their optimizer state, of the last state ([`super::row_file`]); then there is no `entities.tsv`, rows are in the order of the graph's entities |
@@ -23,6 +23,7 @@ use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
 use crate::process;
 use crate::storage::atomic;
+use crate::storage::place::{Placed, place};
 use crate::storage::verified::Verified;
 use crate::table::count;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub struct RunFolder {
     manifest: RefCell<Option<Manifest>>,
     /// What the user should know.
     notes: Vec<String>,
+    /// How the graph came here, where the folder was made just now.
+    placed: Option<Placed>,
 }
 
 /// What to do where a file of a run folder is not what the run wrote.
@@ -126,8 +129,15 @@ fn cell(text: &str) -> Cow<'_, str> {
 impl RunFolder {
     /// Makes a new run folder at `path`, or, without one, `runs/DATASET-MODEL` with the first free number.
     ///
-    /// Errors where `path` exists already: a run is never overwritten.
-    pub fn create(path: Option<&Path>, config: &Config, graph: &KnowledgeGraph) -> Result<Self> {
+    /// Its graph is linked only where `may_link`, which is for files of smore's own cache: they never change. Another file
+    /// is copied, so that the run does not depend on what becomes of it. Errors where `path` exists already: a run is never
+    /// overwritten.
+    pub fn create(
+        path: Option<&Path>,
+        config: &Config,
+        graph: &KnowledgeGraph,
+        may_link: bool,
+    ) -> Result<Self> {
         let path = match path {
             Some(path) => {
                 if let Some(parent) = path.parent() {
@@ -146,22 +156,19 @@ impl RunFolder {
             }
             None => first_free(Path::new("runs"), &format!("{}-{}", graph.dataset(), config.model.name))?,
         };
-        let folder = Self::take(path)?;
+        let mut folder = Self::take(path)?;
         folder.sweep();
         *folder.manifest.borrow_mut() = Some(Manifest::default());
-        folder.fill(config, graph).inspect_err(|_| folder.discard_unless_saved())?;
+        let placed = folder.fill(config, graph, may_link).inspect_err(|_| folder.discard_unless_saved())?;
+        folder.placed = Some(placed);
         Ok(folder)
     }
 
     /// Writes what does not change in a run.
-    fn fill(&self, config: &Config, graph: &KnowledgeGraph) -> Result<()> {
+    fn fill(&self, config: &Config, graph: &KnowledgeGraph, may_link: bool) -> Result<Placed> {
         let target = self.file(GRAPH);
         let _ = std::fs::remove_file(&target);
-        if std::fs::hard_link(graph.path(), &target).is_err() {
-            atomic::write_by_path(&target, |temporary| {
-                std::fs::copy(graph.path(), temporary).map(drop).map_err(Error::io(&target))
-            })?;
-        }
+        let placed = place(graph.path(), &target, may_link)?;
         let listed = Manifest::of_folder(&self.path, &[GRAPH])?;
         *self.manifest.borrow_mut() = Some(listed);
         let entities = (0..graph.num_entities() as u32).map(|id| {
@@ -180,7 +187,8 @@ impl RunFolder {
         });
         self.write_lines("relations.tsv", relations)?;
         // Last: a folder with a configuration is whole.
-        self.set_config(config)
+        self.set_config(config)?;
+        Ok(placed)
     }
 
     /// Removes the folder of a new run that failed before it had saved anything to go on from.
@@ -263,6 +271,7 @@ impl RunFolder {
             _lock: None,
             manifest: RefCell::new(manifest),
             notes: Vec::new(),
+            placed: None,
         };
         let Some(manifest) = folder.manifest.get_mut().clone() else {
             folder.notes.push(format!(
@@ -363,7 +372,12 @@ impl RunFolder {
     }
 
     fn without_manifest(path: PathBuf, lock: Option<File>) -> Self {
-        RunFolder { path, _lock: lock, manifest: RefCell::new(None), notes: Vec::new() }
+        RunFolder { path, _lock: lock, manifest: RefCell::new(None), notes: Vec::new(), placed: None }
+    }
+
+    /// How the graph came here, where the folder was made just now.
+    pub fn placed(&self) -> Option<Placed> {
+        self.placed
     }
 
     /// The folder.

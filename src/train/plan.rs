@@ -1,7 +1,7 @@
 //! What a run is going to do and how much memory it takes, worked out before anything is allocated.
 
 use super::{losses, single, tables};
-use crate::backend::Backend;
+use crate::backend::{Backend, cpu};
 use crate::config::{Config, Objective, Regulariser, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
@@ -242,13 +242,13 @@ impl RunPlan {
             Some(_) => {}
             None => host += device,
         }
-        if let Some(present) = process::total_memory().filter(|&present| host as u64 > present) {
+        if let Some(limit) = process::memory_limit().filter(|limit| host as u64 > limit.bytes) {
             let in_memory = plan.on_host && !in_file;
             return Err(Error::invalid(format!(
-                "this run needs {} of memory and the machine has {}: {lower}{}",
+                "this run needs {} of memory, and {limit}: {lower}{}, or {}",
                 bytes(host as u64),
-                bytes(present),
-                if in_memory { ", or keep the entity rows in a file with --table file" } else { "" }
+                if in_memory { ", keep the entity rows in a file with --table file" } else { "" },
+                limit.remedy()
             )));
         }
         Ok(plan)
@@ -298,7 +298,12 @@ fn query_bytes<B: Backend>(
         (compiled.leaf_anchors.len(), compiled.relation_uses.len(), compiled.num_queries);
     let rows = leaves + queries + negatives;
     let penalties = if config.regulariser() == Regulariser::None { 0 } else { leaves + queries + uses };
-    let step = 2 * rows * widths.entity
+    let backward = match config.sampling.pool {
+        Pooling::Shared if on_host => cpu::score::backward_numbers(roots, pool),
+        _ => 0,
+    };
+    let step = backward
+        + 2 * rows * widths.entity
         + 2 * uses * widths.relation
         + 2 * roots * widths.query
         + Embedder::numbers(model, compiled, true)

@@ -106,14 +106,14 @@ pub struct RowFile {
 
 impl RowFile {
     /// Makes the file anew, for training. `fill` writes the values of consecutive rows, given the number of the first,
-    /// and is called by many threads; moments are zeros. The rows are of step 0.
+    /// and is called by many threads; its first error ends the work. Moments are zeros. The rows are of step 0.
     ///
     /// Writes the whole file once. Errors where the disk has not enough room; then there is no file.
     pub fn create(
         path: &Path,
         shape: Shape,
         group: usize,
-        fill: impl Fn(usize, &mut [f32]) + Sync,
+        fill: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
     ) -> Result<(Self, Numbers)> {
         let made = write_rows(path, shape, group, fill);
         let file = made.inspect_err(|_| drop(std::fs::remove_file(path)))?;
@@ -264,7 +264,7 @@ fn write_rows(
     path: &Path,
     shape: Shape,
     group: usize,
-    fill: impl Fn(usize, &mut [f32]) + Sync,
+    fill: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
 ) -> Result<File> {
     // What an earlier attempt left goes by its name: cut short it would take the pages from under one who reads it.
     match std::fs::remove_file(path) {
@@ -282,13 +282,14 @@ fn write_rows(
     for first in (0..shape.rows).step_by(at_once) {
         let rows = at_once.min(shape.rows - first);
         let block = &mut block[..rows * stride];
-        block.par_chunks_mut(group * stride).enumerate().for_each(|(i, rows)| {
+        block.par_chunks_mut(group * stride).enumerate().try_for_each(|(i, rows)| {
             let mut values = vec![0f32; rows.len() / PARTS];
-            fill(first + i * group, &mut values);
+            fill(first + i * group, &mut values)?;
             for (row, values) in rows.chunks_mut(stride).zip(values.chunks(cols)) {
                 row[..cols].copy_from_slice(values);
             }
-        });
+            Ok(())
+        })?;
         file.write_all(bytemuck::cast_slice(block)).map_err(space::full(path, bytes))?;
     }
     file.sync_all().map_err(space::full(path, bytes))?;

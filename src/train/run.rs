@@ -21,6 +21,7 @@ use crate::eval::{
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model;
 use crate::process::{self, PageFaults};
+use crate::progress::{self, Watch};
 use crate::query::Structure;
 use crate::sampler::{SamplerOptions, Source};
 use crate::storage::mmap::Access;
@@ -68,6 +69,10 @@ pub trait Observer {
     /// A stage that takes a while starts.
     fn stage(&mut self, what: &str) {
         let _ = what;
+    }
+    /// Who is told how far evaluations and the preparation of queries are.
+    fn work(&self) -> progress::Progress {
+        progress::Progress::default()
     }
 }
 
@@ -168,7 +173,8 @@ impl<B: Backend> Run<'_, B> {
     ///
     /// # Errors
     ///
-    /// What the plan, the sampler, the disk or the device meet; [`Error::Training`] where the loss is not a
+    /// What the plan, the sampler, the disk or the device meet; [`Error::Interrupted`] where it is stopped while queries or
+    /// rows are prepared, with nothing changed; [`Error::Training`] where the loss is not a
     /// number or diverges, with the last good model left in the folder. An error of the disk says what is kept.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let (folder, training) = (self.folder, self.config.training.clone());
@@ -193,6 +199,7 @@ impl<B: Backend> Run<'_, B> {
 
     fn train_and_test(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let Run { backend, graph, config, folder, query_cache, resume, stop } = self;
+        let watch = Watch { progress: observer.work(), stop };
         let model = model::create::<B>(&config.model)?;
         let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
         observer.plan(&plan, folder.path());
@@ -236,7 +243,7 @@ impl<B: Backend> Run<'_, B> {
             if config.training.table == TableKind::File {
                 observer.stage(&format!("writing {}", rows_path.display()));
             }
-            tables::start(&backend, &*model, &graph, &config, &rows_path)?
+            tables::start(&backend, &*model, &graph, &config, &rows_path, &watch)?
         };
 
         // Only now that nothing refuses the run any more.
@@ -259,7 +266,7 @@ impl<B: Backend> Run<'_, B> {
         let valid = match config.training.objective {
             Objective::Queries => {
                 let options = query_options(&config.evaluation, &plan, config.evaluation.valid_queries);
-                Valid::Queries(query_set(&graph, Split::Valid, &options, query_cache, observer))
+                Valid::Queries(query_set(&graph, Split::Valid, &options, query_cache, &watch, observer)?)
             }
             _ => Valid::Links(link_prediction::queries(&graph.split(Split::Valid), &graph.view(Split::Test))),
         };
@@ -341,7 +348,7 @@ impl<B: Backend> Run<'_, B> {
             busy.stop();
             // Also where the run stops: going on after this step would not make up for it.
             let results = match due {
-                true => evaluate_valid(&learner, &valid, &rows, stop)?,
+                true => evaluate_valid(&learner, &valid, &rows, &watch)?,
                 false => None,
             };
             pending = due && results.is_none();
@@ -460,16 +467,16 @@ impl Valid {
     }
 }
 
-/// Evaluates on valid; `None` where `stop` was set on the way.
+/// Evaluates on valid; `None` where it was stopped on the way.
 fn evaluate_valid<B: Backend>(
     learner: &Learner<B>,
     valid: &Valid,
     rows: &Option<RowFile>,
-    stop: &AtomicBool,
+    watch: &Watch,
 ) -> Result<Option<ValidResults>> {
     let scorer = ModelScorer::new(learner.backend(), learner.model(), learner.weights());
     advise(rows, Access::Sequential);
-    let results = valid.rank(&Interruptible { scorer: &scorer, stop });
+    let results = valid.rank(&Interruptible { scorer: &scorer, watch });
     advise(rows, Access::Random);
     match results {
         Err(Error::Interrupted) => Ok(None),

@@ -8,6 +8,7 @@ use crate::graph::KnowledgeGraph;
 use crate::model::weights::{ROWS_PER_STREAM, start_entities};
 use crate::model::{Model, Weights};
 use crate::pipeline::{Batch, Pipeline};
+use crate::progress::Watch;
 use crate::storage::mmap::Numbers;
 use std::path::Path;
 
@@ -25,13 +26,14 @@ pub fn shape<B: Backend>(model: &dyn Model<B>, graph: &KnowledgeGraph, config: &
 }
 
 /// Random tables to start a run with. With [`TableKind::File`] the file `path` is made, which is one pass of writing
-/// over it; both kinds have the same numbers.
+/// over it; both kinds have the same numbers. The watcher can stop that.
 pub fn start<B: Backend>(
     backend: &B,
     model: &dyn Model<B>,
     graph: &KnowledgeGraph,
     config: &Config,
     path: &Path,
+    watch: &Watch,
 ) -> Result<Tables<B>> {
     let seed = config.training.seed;
     let (mut weights, file) = match config.training.table {
@@ -48,7 +50,9 @@ pub fn start<B: Backend>(
         TableKind::File => {
             let (rows, kind) = (graph.num_entities(), config.model.start);
             let fill = |first: usize, values: &mut [f32]| {
+                watch.check()?;
                 start_entities(model, kind, seed, rows, first, values);
+                Ok(())
             };
             let (file, numbers) = RowFile::create(path, shape(model, graph, config), ROWS_PER_STREAM, fill)?;
             (beside(backend, model, graph, numbers, Some(config.training.optimizer))?, Some(file))

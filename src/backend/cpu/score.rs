@@ -271,6 +271,12 @@ pub fn scores_backward(
     with_geometry!(kind, g => backward(g, queries, entities, scores, weights, dqueries, dentities));
 }
 
+/// Numbers that the backward pass of scores of `queries` with shared `entities` allocates while it works: the weight of
+/// each pair, and on every thread a vector of columns of each entity with its gradient, twice where columns come in pairs.
+pub fn backward_numbers(queries: usize, entities: usize) -> usize {
+    queries.next_multiple_of(QUERIES) * entities + rayon::current_num_threads() * 4 * 16 * entities
+}
+
 #[allow(clippy::too_many_arguments)]
 fn backward<G: Geometry>(
     geometry: G,
