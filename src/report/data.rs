@@ -7,7 +7,7 @@ use crate::graph::stats::{self, Cardinality};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{bytes, count};
 use crate::train::RunFolder;
-use crate::train::folder::RunInfo;
+use crate::train::info::RunInfo;
 use crate::train::log;
 use crate::train::pace::Rate;
 use serde::Deserialize;

@@ -31,7 +31,7 @@ pub fn write(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf> {
     write_with(runs, output, Changes::Refuse, &mut |_| {})
 }
 
-/// As [`write`], with a choice of what to do where a run's files were changed. `tell` gets what the user should know.
+/// As [`write()`], with a choice of what to do where a run's files were changed. `tell` gets what the user should know.
 pub fn write_with(
     runs: &[PathBuf],
     output: Option<&Path>,

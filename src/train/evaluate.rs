@@ -5,7 +5,7 @@ use super::row_file;
 use super::run::Observer;
 use super::{RunFolder, tables};
 use crate::backend::Backend;
-use crate::config::Config;
+use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::report::Baseline;
 use crate::eval::{
@@ -97,6 +97,7 @@ pub fn load_model<B: Backend>(
 ) -> Result<Loaded<B>> {
     let model = model::create::<B>(&config.model)?;
     let path = folder.model()?;
+    checkpoint::check_shapes(&path, &*model, graph, config.training.table == TableKind::File)?;
     let (mut weights, rows) =
         tables::open(backend, &*model, graph, config, &tables::path(folder.path()), false)?;
     let meta = checkpoint::load(&path, backend, &*model, &mut weights, false)?;

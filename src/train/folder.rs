@@ -15,18 +15,16 @@
 //! | `test.json` | the report at the end |
 //! | `report.html` | curves, tables and configuration to look at ([`crate::report`]) |
 
+use super::info::RunInfo;
 use super::manifest::{self, Entry, GRAPH, Manifest, Summed};
-use super::run::Usage;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
-use crate::process;
 use crate::storage::atomic;
 use crate::storage::place::{Placed, place};
 use crate::storage::verified::Verified;
 use crate::table::count;
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{DirEntry, File, TryLockError};
@@ -67,55 +65,6 @@ pub enum Changes {
     Refuse,
     /// A note; the file is used as it is.
     Accept,
-}
-
-/// `run.json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// Version of smore.
-    pub version: String,
-    /// Name of the dataset.
-    pub dataset: String,
-    /// Fingerprint of the graph, in hexadecimal.
-    pub graph: String,
-    /// Device and instruction set.
-    pub device: String,
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Where it was trained last.
-    #[serde(default)]
-    pub machine: Machine,
-    /// Trained numbers.
-    #[serde(default)]
-    pub num_parameters: usize,
-    /// What training took since the run was begun or taken up again, once that has ended.
-    #[serde(default)]
-    pub usage: Option<Usage>,
-}
-
-/// A machine.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    /// Name of the processor, where the system tells it.
-    pub processor: Option<String>,
-    /// Cores that this process may use.
-    pub cores: usize,
-    /// Memory in bytes, swap included, where the system tells it.
-    pub memory_bytes: Option<u64>,
-    /// Operating system and architecture.
-    pub system: String,
-}
-
-impl Machine {
-    /// This one.
-    pub fn this() -> Self {
-        Machine {
-            processor: process::processor(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: process::total_memory(),
-            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        }
-    }
 }
 
 /// A name as it stands in a column of a `.tsv` file.

@@ -2,7 +2,8 @@
 
 use super::checkpoint::{self, Meta};
 use super::evaluate::{Queries, evaluate_saved, query_set};
-use super::folder::{Machine, RunFolder, RunInfo};
+use super::folder::RunFolder;
+use super::info::{Machine, RunInfo};
 use super::learner::Learner;
 use super::log::{self, Log, Record, ValidResults};
 use super::pace::{Rate, Stopwatch, Window};
@@ -213,6 +214,7 @@ impl<B: Backend> Run<'_, B> {
         };
         let rows_path = tables::path(folder.path());
         let (weights, mut rows) = if resume && state.is_file() {
+            checkpoint::check_shapes(&state, &*model, &graph, config.training.table == TableKind::File)?;
             let (mut weights, rows) = tables::open(&backend, &*model, &graph, &config, &rows_path, true)?;
             meta = checkpoint::load(&state, &backend, &*model, &mut weights, true)?;
             if meta.step > plan.steps {
