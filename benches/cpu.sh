@@ -11,7 +11,7 @@ commit=$(git rev-parse --short HEAD)
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 {
     printf '{"commit": "%s", "cpu": "%s", "cores": %s, "date": "%s"}\n' "$commit" "$cpu" "$(nproc)" "$(date -I)"
-    for model in gqe query2box; do smore bench train --model "$model"; done
+    for model in gqe query2box; do smore bench train --model "$model" --seconds 20; done
     for model in gqe query2box; do smore bench eval --model "$model" --structures 2i --runs 5 --seconds 5; done
     smore bench sample --runs 5 --seconds 2 --warm-up 1
 } | tee "$out"

@@ -1,4 +1,4 @@
-//! Tables for people, and numbers as people write them.
+//! Tables for people, numbers as people write them, and words as shells read them.
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
 use std::fmt;
@@ -64,8 +64,57 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The columns in bands that are at most `width` wide, as lists of indices: the first column again before the others.
+    /// Words can be wrapped, numbers cannot.
+    fn bands(&self, width: usize) -> Vec<Vec<usize>> {
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|index| {
+                let (head, number) = &self.columns[index];
+                let cells = self.rows.iter().map(|row| row[index].chars().count());
+                let most = cells.chain([head.chars().count()]).max().unwrap_or(0);
+                if *number { most } else { most.min(WRAPPED) }
+            })
+            .collect();
+        let mut bands: Vec<Vec<usize>> = vec![vec![0]];
+        for index in 1..self.columns.len() {
+            let band = bands.last().expect("there is always one");
+            let taken: usize = band.iter().map(|&column| widths[column] + 2).sum();
+            if band.len() > 1 && taken + widths[index] > width {
+                bands.push(vec![0]);
+            }
+            bands.last_mut().expect("there is always one").push(index);
+        }
+        bands
+    }
+
+    /// Some of the columns.
+    fn band(&self, columns: &[usize]) -> Table {
+        Table {
+            columns: columns.iter().map(|&column| self.columns[column].clone()).collect(),
+            rows: self
+                .rows
+                .iter()
+                .map(|row| columns.iter().map(|&column| row[column].clone()).collect())
+                .collect(),
+        }
+    }
+}
+
+/// Columns that words can be wrapped to.
+const WRAPPED: usize = 16;
+
 impl fmt::Display for Table {
+    /// On a terminal that is too narrow for a row, its columns follow each other in several tables.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let width = terminal_width().filter(|_| std::io::stdout().is_terminal());
+        if let Some(bands) = width.map(|width| self.bands(width)).filter(|bands| bands.len() > 1) {
+            for (number, band) in bands.iter().enumerate() {
+                let between = if number > 0 { "\n" } else { "" };
+                write!(f, "{between}{}", self.band(band))?;
+            }
+            return Ok(());
+        }
         let mut table = comfy_table::Table::new();
         table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─')));
         // A terminal too narrow to wrap words in, or one that does not tell its width, is left to break lines.
@@ -118,6 +167,12 @@ pub fn count(number: impl TryInto<u64>) -> String {
     text
 }
 
+/// `1 thread`, `2,000 threads`.
+pub fn counted(number: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
 /// Bytes in the largest decimal unit of which there is one, with three digits: `3.27 MB`.
 pub fn bytes(number: u64) -> String {
     let mut value = number as f64;
@@ -129,6 +184,17 @@ pub fn bytes(number: u64) -> String {
         value /= 1000.0;
     }
     unreachable!("the last unit takes every number")
+}
+
+/// A word as a shell takes it: as it stands where that is safe, else in quotes.
+pub fn quoted(word: &str) -> String {
+    let safe = |c: char| c.is_alphanumeric() || "_-./:=+@%,^".contains(c);
+    match word.chars().all(safe) && !word.is_empty() {
+        true => word.to_string(),
+        // Queries are full of single quotes; of what is special between double ones they have nothing.
+        false if word.contains('\'') && !word.contains(['"', '$', '`', '\\', '!']) => format!("\"{word}\""),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// A time as people say it: `4.2 s`, `42 s`, `2 min 05 s`, `1 h 12 min`, `3 d 4 h`.
@@ -154,6 +220,40 @@ mod tests {
     fn counts_have_separators() {
         let shown = [0u64, 999, 1_000, 86_054_151].map(count);
         assert_eq!(shown, ["0", "999", "1,000", "86,054,151"]);
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_is_shown_in_bands_that_fit_and_begin_with_its_first_column() {
+        let mut table = Table::new().left("structure");
+        for head in
+            ["MRR", "H@1", "H@3", "H@10", "one link", "full inf.", "queries", "answers", "baseline MRR"]
+        {
+            table = table.right(head);
+        }
+        table.row(
+            std::iter::once("link prediction".to_string()).chain((0..9).map(|i| (1000 * i).to_string())),
+        );
+        assert_eq!(table.bands(200), [(0..10).collect::<Vec<_>>()]);
+        let bands = table.bands(60);
+        assert_eq!(bands, [vec![0, 1, 2, 3, 4, 5, 6], vec![0, 7, 8, 9]]);
+        for band in bands {
+            let text = table.band(&band).to_string();
+            assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_quoted_is_one_word_of_a_shell() {
+        for word in
+            ["runs/umls", "my run", "it's", "a\"b", "('x',('r',))", "('$x','`y`\\')", "", "*", "a\tb", "hi!'"]
+        {
+            let command = format!("printf %s {}", quoted(word));
+            let output = std::process::Command::new("sh").arg("-c").arg(command).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+        assert_eq!(quoted("('x',('r',))"), "\"('x',('r',))\"");
+        assert_eq!(quoted("runs/umls"), "runs/umls");
     }
 
     #[test]

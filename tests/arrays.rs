@@ -129,3 +129,34 @@ fn arrays_without_maps_are_named_by_their_ids_and_one_file_is_a_dataset() {
     all.sort();
     assert!(all == facts(&whole, Split::Train) && !facts(&split, Split::Test).is_empty());
 }
+
+#[test]
+fn an_id_far_above_the_number_of_triples_is_refused_at_once_with_the_remedy() {
+    let folder = Folder::with(&[]);
+    for (name, id) in [("train", 100_000_000i64), ("valid", 2), ("test", 3)] {
+        put(&folder, &format!("{name}.npy"), &npy(&[2, 3], &[0i64, 0, 1, 1, 0, id]));
+    }
+    let start = std::time::Instant::now();
+    let error = import(&folder, &folder.options()).unwrap_err().to_string();
+    assert!(start.elapsed().as_secs() < 5);
+    let expected = "train.npy: row 1: id 100000000 is far above the number of entities that so few triples can have: number \
+                    them from 0 without gaps, or give triples with names instead";
+    assert!(error.ends_with(expected), "{error}");
+    // A gap that a graph of this size may have is none.
+    put(&folder, "train.npy", &npy(&[2, 3], &[0i64, 0, 1, 1, 0, 5_000]));
+    assert_eq!(import(&folder, &folder.options()).unwrap().num_entities(), 5_001);
+}
+
+#[test]
+fn a_stated_count_far_above_the_number_of_triples_is_refused_at_once_with_the_remedy() {
+    let folder = Folder::with(&[("stats.txt", "numentity: 2000000000\nnumrelations: 2\n")]);
+    for split in ["train", "valid", "test"] {
+        put(&folder, &format!("{split}.txt"), b"0\t0\t1\n1\t1\t0\n");
+    }
+    let start = std::time::Instant::now();
+    let error = import(&folder, &folder.options()).unwrap_err().to_string();
+    assert!(start.elapsed().as_secs() < 5);
+    let expected = "stats.txt: numentity: 2000000000 is far more than the triples beside it can have: correct the number, or \
+                    remove the file if the numbers in the triples are names";
+    assert!(error.ends_with(expected), "{error}");
+}

@@ -264,21 +264,24 @@ fn kernels_are_compiled_once() {
     assert!(std::fs::read_to_string(&log).unwrap().contains("compute_90"));
 }
 
-/// Runs on `cuda`, which fails with this message, and on `auto`, which tells it and uses the CPU.
+/// Runs on `cuda`, which fails with this message, and on `auto`, which uses the CPU; the plan of a run tells why.
 fn check_unfit(machine: &Machine, variables: &[(&str, &str)], message: &str) {
     let arguments =
         |device| ["bench", "eval", "umls", "--dim", "4", "--seconds", "0", "--runs", "1", "--device", device];
     let set = ["--warm-up", "0", "--set", "evaluation.queries=5"];
-    let run = |device| {
-        let mut command = machine.smore(&arguments(device));
+    let run = |arguments: &[&str]| {
+        let mut command = machine.smore(arguments);
         variables.iter().for_each(|(name, value)| {
             command.env(name, value);
         });
+        let set = if arguments[0] == "bench" { &set[..] } else { &set[2..] };
         command.args(set).assert()
     };
-    run("cuda").failure().code(1).stderr(predicate::str::contains(message));
-    let auto = run("auto").success();
-    auto.stderr(predicate::str::contains(message).and(predicate::str::contains("no GPU is used")));
+    run(&arguments("cuda")).failure().code(1).stderr(predicate::str::contains(message));
+    run(&arguments("auto")).success().stderr(predicate::str::contains("GPU").not());
+    let train = ["train", "umls", "--dim", "4", "--steps", "1", "--set", "evaluation.valid_queries=5"];
+    let plan = format!("; no GPU is used: {message}");
+    run(&train).success().stderr(predicate::str::contains(plan));
 }
 
 #[test]

@@ -426,7 +426,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     let cases: [(&[&str], &str); 23] = [
         (
             &["--model=gpe"],
-            "unknown model 'gpe': choose from gqe, query2box, betae, complex, distmult, rotate, transe, rescal, tucker, conve",
+            "model.name = \"gpe\": expected gqe, query2box, betae, complex, distmult, rotate, transe, rescal, tucker or conve",
         ),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
         (&["--set", "model.relation_dim=3"], "model.relation_dim is for tucker"),
@@ -446,12 +446,15 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
         (&["--structures", chain], "'q'"),
         (&["--set", "evaluation.structures=2in"], "query2box has no negation"),
         (&["--batch-size=3"], "a batch of 3 queries cannot hold 5 structures: use a larger --batch-size"),
-        (&["--batch-size=0"], "use a larger --batch-size"),
-        (&["--dim=0"], "model.dim must be at least 1"),
-        (&["--dim=100000000000"], "model.dim must be at most"),
-        (&["--negatives=100000000000"], "sampling.negatives must be between"),
+        (&["--batch-size=0"], "training.batch_size = 0: expected a whole number from 1 to 16,777,216"),
+        (&["--dim=0"], "model.dim = 0: expected a whole number from 1 to 1,048,576"),
+        (&["--dim=100000000000"], "model.dim = 100000000000: expected a whole number from 1 to 1,048,576"),
+        (
+            &["--negatives=100000000000"],
+            "sampling.negatives = 100000000000: expected a whole number from 1 to",
+        ),
         (&["--set", "training.epochs=2"], "either training.steps or training.epochs, not both"),
-        (&["--set", "training.learning_rate=0"], "training.learning_rate must be above 0"),
+        (&["--set", "training.learning_rate=0"], "training.learning_rate = 0: expected a number above 0"),
         (
             &["--set", "training.learning_rate=1e30"],
             "the loss of step 2 is NaN; of the queries it is 7 of 7 of ",

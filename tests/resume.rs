@@ -2,9 +2,9 @@
 
 use safetensors::SafeTensors;
 use smore::backend::{Backend, Cpu};
-use smore::config::Config;
+use smore::config::{Config, TableKind};
 use smore::train::checkpoint::{self, Meta};
-use smore::train::{Observer, Run, RunFolder};
+use smore::train::{Observer, Run, RunFolder, RunPlan};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 mod common;
 use common::{Folder, emulator, short_run};
 
-/// Sets the flag after an evaluation on valid.
-struct StopAfterValid<'a>(&'a AtomicBool);
+/// Sets the flag after an evaluation on valid, and, where `at_once`, before the first step: when there is nothing left to
+/// be prepared that could be stopped but the rows in a file.
+struct Stop<'a> {
+    flag: &'a AtomicBool,
+    at_once: bool,
+    rows_in_file: bool,
+}
 
-impl Observer for StopAfterValid<'_> {
+impl Observer for Stop<'_> {
+    fn plan(&mut self, _: &RunPlan, _: &Path) {
+        if self.at_once && !self.rows_in_file {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn stage(&mut self, what: &str) {
+        if self.at_once && what == "preparing valid queries" {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn valid(&mut self, _: u64, _: &[(String, f64)], _: f64, _: bool) {
-        self.0.store(true, Ordering::Relaxed);
+        self.flag.store(true, Ordering::Relaxed);
     }
 }
 
@@ -34,9 +51,16 @@ fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, 
         false => RunFolder::create(Some(path), config, &graph, true).unwrap(),
     };
     let pending = checkpoint::read_meta(&run.state()).is_ok_and(|meta| meta.valid_pending);
-    let flag = AtomicBool::new(stop && !pending);
-    let mut observer: Box<dyn Observer> =
-        if stop { Box::new(StopAfterValid(&flag)) } else { Box::new(Silent) };
+    let flag = AtomicBool::new(false);
+    let mut observer: Box<dyn Observer> = if stop {
+        Box::new(Stop {
+            flag: &flag,
+            at_once: !pending,
+            rows_in_file: config.training.table == TableKind::File,
+        })
+    } else {
+        Box::new(Silent)
+    };
     let outcome = Run {
         backend,
         graph: Arc::new(graph),

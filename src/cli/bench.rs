@@ -59,15 +59,30 @@ enum BenchCommand {
 /// How long and how often.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Timing {
-    /// Seconds of each run
-    #[arg(long, value_name = "S", default_value_t = 20.0, value_parser = parse_seconds, allow_negative_numbers = true)]
-    pub seconds: f64,
-    /// Seconds before the first run
-    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = parse_seconds, allow_negative_numbers = true)]
-    pub warm_up: f64,
+    /// Seconds of each run [default: so many that all of it takes about a minute and a half]
+    #[arg(long, value_name = "S", value_parser = parse_seconds, allow_negative_numbers = true)]
+    seconds: Option<f64>,
+    /// Seconds before the first run [default: 5, shared by all that is measured]
+    #[arg(long, value_name = "S", value_parser = parse_seconds, allow_negative_numbers = true)]
+    warm_up: Option<f64>,
     /// Number of runs; the median is reported
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub runs: usize,
+}
+
+/// Seconds of all runs of a bench with its defaults.
+const ALL_RUNS: f64 = 80.0;
+
+impl Timing {
+    /// Seconds of each run where so many things are measured one after the other.
+    pub fn seconds(&self, things: usize) -> f64 {
+        self.seconds.unwrap_or(ALL_RUNS / (self.runs.max(1) * things.max(1)) as f64)
+    }
+
+    /// Seconds before the first run of each.
+    pub fn warm_up(&self, things: usize) -> f64 {
+        self.warm_up.unwrap_or(5.0 / things.max(1) as f64)
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -130,9 +145,17 @@ fn rate(seconds: f64, mut body: impl FnMut() -> anyhow::Result<usize>) -> anyhow
 }
 
 /// Warms up and runs; the rates of the runs.
-fn rates(timing: Timing, mut body: impl FnMut() -> anyhow::Result<usize>) -> anyhow::Result<Vec<f64>> {
-    rate(timing.warm_up, &mut body)?;
-    (0..timing.runs.max(1)).map(|_| rate(timing.seconds, &mut body)).collect()
+fn rates(
+    timing: Timing,
+    (what, number, of): (&str, usize, usize),
+    mut body: impl FnMut() -> anyhow::Result<usize>,
+) -> anyhow::Result<Vec<f64>> {
+    let seconds = timing.seconds(of);
+    if timing.warm_up(of) + seconds * timing.runs.max(1) as f64 > 2.0 {
+        note(format_args!("measuring {what} ({} of {of})", number + 1));
+    }
+    rate(timing.warm_up(of), &mut body)?;
+    (0..timing.runs.max(1)).map(|_| rate(seconds, &mut body)).collect()
 }
 
 fn eval<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global) -> anyhow::Result<()> {
@@ -156,9 +179,10 @@ fn eval<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global)
     let scorer = ModelScorer::new(&backend, &*model, &weights);
     let mut per_structure = Map::new();
     let mut rows = Vec::new();
-    for group in set.groups.iter().filter(|group| !group.is_empty()) {
+    let groups: Vec<_> = set.groups.iter().filter(|group| !group.is_empty()).collect();
+    for (number, group) in groups.iter().enumerate() {
         let mut ranked = 0;
-        let runs = rates(timing, || {
+        let runs = rates(timing, (&group.structure.to_string(), number, groups.len()), || {
             ranked = scorer.rank(&group.all())?.len();
             Ok(group.len())
         })?;
@@ -192,13 +216,19 @@ fn sample(args: SampleArgs, global: &Global) -> anyhow::Result<()> {
     let weighted = config.training_mix()?;
     let alone = weighted.iter().map(|(s, _)| (s.to_string(), vec![(s.clone(), 1.0)]));
     let mut results: Vec<(String, Sampled)> = Vec::new();
-    for (name, weighted) in alone {
-        results.push((name, sample_mix(&graph, &config, &weighted, args.timing, global)?));
+    let things = if weighted.len() > 1 { weighted.len() + 1 } else { 1 };
+    for (number, (name, weighted)) in alone.enumerate() {
+        let place = (name.as_str(), number, things);
+        let sampled = sample_mix(&graph, &config, &weighted, args.timing, place, global)?;
+        results.push((name, sampled));
     }
     // A mix of one structure is that structure.
     let mix = match &results[..] {
         [(_, only)] => only.clone(),
-        _ => sample_mix(&graph, &config, &weighted, args.timing, global)?,
+        _ => {
+            let place = ("the mix", things - 1, things);
+            sample_mix(&graph, &config, &weighted, args.timing, place, global)?
+        }
     };
     results.push(("mix".into(), mix));
     if global.json {
@@ -246,13 +276,14 @@ fn sample_mix(
     config: &Config,
     weighted: &[(Structure, f64)],
     timing: Timing,
+    place: (&str, usize, usize),
     global: &Global,
 ) -> anyhow::Result<Sampled> {
     let mix = Mix::new(weighted, config.training.batch_size)?;
     let plan = Arc::new(Plan::new(&mix)?);
     let options = PipelineOptions { workers: threads(global), ahead: 4, first: 0 };
     let mut pipeline = Pipeline::start(graph.clone(), &mix, plan, sampler_options(config), options)?;
-    let runs = rates(timing, || {
+    let runs = rates(timing, place, || {
         let batch = pipeline.next()?;
         let queries = batch.positives.len();
         pipeline.recycle(batch);

@@ -16,15 +16,16 @@ mod convolution;
 mod matrix;
 mod normalise;
 
-use super::options::{DeviceArgs, Opened};
+use super::options::{DeviceArgs, Opened, parse_number};
 use super::{Global, print, print_json};
 use crate::backend::cuda::ceilings::{self, Ceilings};
 use crate::backend::*;
+use crate::progress::Progress;
 use crate::rng::{Rng, below, stream};
 use crate::table::{Table, bytes, count};
 use rand::Rng as _;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Arguments of `smore bench kernels`.
 #[derive(Debug, clap::Args)]
@@ -40,9 +41,9 @@ pub struct Args {
     dim: usize,
     /// Size of the table of entities for the row operations, in GB; it should not fit a cache [default: 4 on a GPU,
     /// 0.25 on the CPU]
-    #[arg(long, value_name = "GB")]
+    #[arg(long, value_name = "GB", value_parser = parse_number)]
     table: Option<f64>,
-    /// Timed runs of each operation, of some 20 milliseconds; the median is reported
+    /// Timed runs of each operation, of some 20 milliseconds, or fewer where they take long; the median is reported
     #[arg(long, value_name = "N", default_value_t = 15)]
     runs: usize,
     /// Precision of matrix products on a GPU
@@ -93,10 +94,17 @@ struct Bench<B: Backend> {
     product: f64,
     rng: Rng,
     runs: usize,
+    progress: Progress,
     /// Downloaded to wait for the device.
     flag: B::Buffer,
     rows: Vec<Row>,
 }
+
+/// Time for an operation after which the runs that there are count, where they are not too few.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Runs that are made in any case.
+const FEWEST: usize = 3;
 
 impl<B: Backend> Bench<B> {
     /// Uniform numbers in +-scale.
@@ -131,12 +139,17 @@ impl<B: Backend> Bench<B> {
         };
         run(1)?;
         let calls = (RUN / run(3)?.max(1e-7)).ceil().clamp(1.0, 10_000.0) as usize;
-        let mut times = (0..self.runs).map(|_| run(calls)).collect::<anyhow::Result<Vec<f64>>>()?;
+        let (start, mut times) = (Instant::now(), Vec::new());
+        // On a slow machine fewer runs: all operations together are to end within two minutes.
+        while times.len() < self.runs && (times.len() < FEWEST || start.elapsed() < PATIENCE) {
+            times.push(run(calls)?);
+        }
         times.sort_by(f64::total_cmp);
         Ok(times[times.len() / 2])
     }
 
     fn time(&mut self, name: &str, size: String, cost: Cost, body: impl FnMut(&B)) -> anyhow::Result<()> {
+        self.progress.report(&format!("measuring {name}, {size}"), 0, 0);
         let seconds = self.seconds(body)?;
         let arithmetic = match self.ceilings {
             Some(ceilings) => ceilings.floor(cost.instructions[0], cost.instructions[1]),
@@ -215,6 +228,7 @@ fn bench<B: Backend>(
         product: 1.0,
         rng,
         runs: args.runs.max(1),
+        progress: super::progress::printer(),
         flag,
         rows: Vec::new(),
     };

@@ -1,8 +1,8 @@
 //! `smore bench train`: speed of training, and what a step spends its time on.
 
-use super::Global;
 use super::bench::{Timing, median, show};
 use super::options::{ConfigArgs, DeviceArgs, on};
+use super::{Global, note};
 use crate::backend::{Backend, Counters, Moment};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -52,12 +52,21 @@ fn train<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global
     }
     let learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
     let mut training = Training::new(learner, rows, config.training.learning_rate);
-    training.run(timing.warm_up)?;
+    if timing.warm_up(1) + timing.seconds(1) > 2.0 {
+        note(format_args!("warming up for {:.1} s", timing.warm_up(1)));
+    }
+    training.run(timing.warm_up(1))?;
     let (cpu, faults) = (process::cpu_time(), process::page_faults());
     let before = training.totals();
     training.seconds_on_device.clear();
-    let runs: Vec<f64> =
-        (0..timing.runs.max(1)).map(|_| training.run(timing.seconds)).collect::<Result<_>>()?;
+    let runs: Vec<f64> = (1..=timing.runs.max(1))
+        .map(|run| {
+            if timing.seconds(1) > 2.0 {
+                note(format_args!("run {run} of {}, {:.1} s", timing.runs.max(1), timing.seconds(1)));
+            }
+            training.run(timing.seconds(1))
+        })
+        .collect::<Result<_>>()?;
     let spent = Spent::new(before, training.totals(), &training.seconds_on_device);
     let cpu = (process::cpu_time() - cpu).as_secs_f64();
     let rate = Rate::new(config.training.objective, median(&runs));

@@ -2,7 +2,7 @@
 
 use super::data::show_made;
 use super::data_export::export;
-use super::options::parse_bytes;
+use super::options::{parse_bytes, parse_number};
 use super::{Global, progress};
 use crate::dataset::ResolveOptions;
 use crate::dataset::generate::Synthetic;
@@ -36,16 +36,16 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "E")]
     edges: Option<u32>,
     /// Zipf exponent of the popularity of entities; 0 makes all alike
-    #[arg(long, value_name = "X", default_value_t = Synthetic::default().exponent, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = Synthetic::default().exponent, allow_negative_numbers = true, value_parser = parse_number)]
     exponent: f64,
     /// Zipf exponent of the frequency of relations
-    #[arg(long, value_name = "X", default_value_t = Synthetic::default().relation_exponent, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", default_value_t = Synthetic::default().relation_exponent, allow_negative_numbers = true, value_parser = parse_number)]
     relation_exponent: f64,
     /// Share of triples in valid; their entities and relations stay in train where possible
-    #[arg(long, value_name = "SHARE", default_value_t = Synthetic::default().valid, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = Synthetic::default().valid, allow_negative_numbers = true, value_parser = parse_number)]
     valid: f64,
     /// Share of triples in test
-    #[arg(long, value_name = "SHARE", default_value_t = Synthetic::default().test, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = Synthetic::default().test, allow_negative_numbers = true, value_parser = parse_number)]
     test: f64,
     /// Seed of everything that is drawn
     #[arg(long, value_name = "N", default_value_t = Synthetic::default().seed)]

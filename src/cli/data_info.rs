@@ -5,7 +5,7 @@ use crate::dataset::registry::Counts;
 use crate::graph::metadata::Synthetic;
 use crate::graph::stats::{self, Cardinality, Degrees, RelationStats};
 use crate::graph::{KnowledgeGraph, Split};
-use crate::table::{Table, bytes, count};
+use crate::table::{Table, bytes, count, counted};
 use serde_json::{Value, json};
 
 /// Arguments of `smore data info`.
@@ -16,6 +16,9 @@ pub struct InfoArgs {
     /// Number of entities with the most facts to show
     #[arg(long, default_value_t = 5, value_name = "N")]
     top: usize,
+    /// Number of relations to show, the most frequent first; --json has all of them
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    relations: usize,
 }
 
 /// What is printed in either form.
@@ -36,7 +39,7 @@ pub fn run(args: InfoArgs, global: &Global) -> anyhow::Result<()> {
         degrees: stats::degrees(train, args.top),
         relations: stats::relations(train, graph.num_relations()),
     };
-    if global.json { print_json(&info.json()) } else { print(info.text()) }
+    if global.json { print_json(&info.json()) } else { print(info.text(args.relations)) }
 }
 
 impl Info<'_> {
@@ -134,7 +137,27 @@ impl Info<'_> {
         })
     }
 
-    fn text(&self) -> String {
+    /// The most frequent relations of train, `shown` of them.
+    fn most_frequent(&self, shown: usize) -> String {
+        let mut relations: Vec<&RelationStats> = self.relations.iter().collect();
+        relations.sort_by_key(|r| (std::cmp::Reverse(r.facts), r.relation.0));
+        let names = self.graph.relations();
+        let mut table = Table::new().left("relation").right("triples in train").left("cardinality");
+        for r in relations.iter().take(shown) {
+            let id = r.relation.0 / 2;
+            let label = names.label(id).map_or(String::new(), |label| format!(" ({label})"));
+            let kind = r.cardinality.map_or("-", Cardinality::name);
+            table.row([names.name(id) + &label, count(r.facts), kind.into()]);
+        }
+        let more = relations.len().saturating_sub(shown);
+        let more = match more {
+            0 => String::new(),
+            _ => format!("and {}: --relations N shows more\n", counted(more, "other", "others")),
+        };
+        format!("{table}{more}\n")
+    }
+
+    fn text(&self, shown: usize) -> String {
         let Info { graph, counts, degrees, .. } = self;
         let (entities, relations) = (graph.entities(), graph.relations());
         let findings = &graph.metadata().findings;
@@ -186,6 +209,9 @@ impl Info<'_> {
             table.row([kind.into(), count(relations), count(triples)]);
         }
         text += &format!("{table}{RULE}\n\n");
+        if shown > 0 {
+            text += &self.most_frequent(shown);
+        }
 
         let mut table = Table::new().left("labels").right("entities").right("relations");
         for language in &graph.metadata().languages {

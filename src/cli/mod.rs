@@ -10,6 +10,7 @@ pub mod bench;
 pub mod bench_kernels;
 pub mod bench_steps;
 pub mod bench_train;
+pub mod completions;
 pub mod data;
 pub mod data_export;
 pub mod data_generate;
@@ -24,6 +25,7 @@ pub mod report;
 pub mod sample;
 mod signals;
 pub mod train;
+mod usage;
 
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
 use crate::graph::KnowledgeGraph;
@@ -91,6 +93,8 @@ pub enum Command {
     Bench(bench::Args),
     /// Show what models can run on
     Devices(devices::Args),
+    /// Print a shell's completions of this command
+    Completions(completions::Args),
 }
 
 impl Command {
@@ -104,6 +108,7 @@ impl Command {
             Command::Sample(args) => sample::run(args, global),
             Command::Bench(args) => bench::run(args, global),
             Command::Devices(args) => devices::run(args, global),
+            Command::Completions(args) => completions::run(args),
         }
     }
 }
@@ -111,8 +116,7 @@ impl Command {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     memory::remember_limit();
-    // Wrong usage prints clap's own message and exits with 2, help and version with 0.
-    let Cli { command, global } = Cli::parse();
+    let Cli { command, global } = usage::parse();
     if let Some(threads) = global.threads {
         // Fails only if the pool is there already, and nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global();

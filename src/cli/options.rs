@@ -41,18 +41,18 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Epochs; one is as many queries as there are directed training edges [default: 100]
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[arg(long, value_name = "N", conflicts_with = "steps", value_parser = parse_number)]
     pub epochs: Option<f64>,
     /// Seed of the start and of every batch [default: 0]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Entity rows in memory, or in a mapped file of the run folder that may be larger than memory [default: memory]
-    #[arg(long, value_enum, value_name = "WHERE")]
+    #[arg(long, value_enum, value_name = "WHERE", ignore_case = true)]
     pub table: Option<TableKind>,
     /// Precision of matrix products on a GPU; tf32 is faster and less exact [default: fp32]
-    #[arg(long, value_enum, value_name = "MATH")]
+    #[arg(long, value_enum, value_name = "MATH", ignore_case = true)]
     pub math: Option<Math>,
-    /// Any option of the configuration; can be given again
+    /// Any key of the configuration (see `smore train --help-config`); can be given again
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
 }
@@ -82,6 +82,13 @@ impl ConfigArgs {
             choice("training.math", &self.math),
         ];
         flags.into_iter().flatten().chain(self.set.iter().cloned()).collect()
+    }
+
+    /// Whether the file or an option gives `key` a value.
+    pub fn sets(&self, key: &str) -> Result<bool> {
+        let assigned = |text: &String| text.split('=').next().is_some_and(|path| path.trim() == key);
+        Ok(self.assignments().iter().any(assigned)
+            || self.config.as_deref().map(|file| Config::file_sets(file, key)).transpose()?.unwrap_or(false))
     }
 
     /// The resolved configuration.
@@ -136,9 +143,13 @@ pub enum Opened {
 }
 
 impl DeviceArgs {
-    /// Makes the device ready. Where `auto` does not find a usable GPU, a note says why; another tells what makes a GPU
-    /// slower than it could be.
+    /// Makes the device ready. A note tells what makes a GPU slower than it could be.
     pub fn open(&self, math: Math, global: &Global) -> Result<Opened> {
+        self.open_with_reason(math, global).map(|(device, _)| device)
+    }
+
+    /// As [`DeviceArgs::open`], with the reason why `auto` has found no usable GPU.
+    pub fn open_with_reason(&self, math: Math, global: &Global) -> Result<(Opened, Option<String>)> {
         let gpu = |ordinal| -> Result<Opened> {
             let cache = Cache::new(global.cache_dir.as_deref())?.kernels();
             let cuda = Cuda::open(ordinal, math, &cache)?;
@@ -153,14 +164,14 @@ impl DeviceArgs {
             }
             Ok(Opened::Cpu(Cpu))
         };
-        match self.device {
-            Device::Cpu => cpu(),
-            Device::Cuda(ordinal) => gpu(ordinal),
-            Device::Auto => gpu(0).or_else(|why| {
-                note(format_args!("no GPU is used: {why}"));
-                cpu()
-            }),
-        }
+        Ok(match self.device {
+            Device::Cpu => (cpu()?, None),
+            Device::Cuda(ordinal) => (gpu(ordinal)?, None),
+            Device::Auto => match gpu(0) {
+                Ok(device) => (device, None),
+                Err(why) => (cpu()?, Some(why.to_string())),
+            },
+        })
     }
 }
 
@@ -190,6 +201,12 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         (Some(number), Some(power)) => Ok((number * base.powi(power as i32)) as u64),
         _ => Err("expected a size such as 4G, 500M or 2GiB".into()),
     }
+}
+
+/// A number; "nan" and "inf" are none.
+pub fn parse_number(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "expected a number".into())
 }
 
 fn parse_device(text: &str) -> Result<Device, String> {

@@ -1,17 +1,27 @@
-//! `smore query`.
+//! `smore query`: one query, or one a line.
 
 use super::options::{ChangesArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
-use crate::eval::{ModelScorer, answers};
-use crate::graph::Split;
-use crate::query::execute;
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::eval::answers::{self, Answer};
+use crate::eval::ask::{Answered, Asker, Show};
+use crate::eval::{AnswerStatus, ModelScorer};
+use crate::model::{self, Model};
 use crate::query::parse_query;
 use crate::query::resolve::{resolve, with_names};
-use crate::table::count;
+use crate::query::trained::Trained;
+use crate::query::{Query, Structure};
+use crate::storage::regular;
+use crate::table::counted;
 use crate::train::RunFolder;
 use crate::train::evaluate::{Loaded, load_model};
-use serde_json::json;
-use std::path::PathBuf;
+use crate::train::plan::{is_untrained, why_untrained};
+use anyhow::Context;
+use serde_json::{Map, Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `smore query`.
 #[derive(Debug, clap::Args)]
@@ -21,15 +31,28 @@ Examples, with names or labels as the dataset has them; ^P is the inverse of P, 
   ('Q1',('P1','P2'))                      two steps
   (('Q1',('P1',)),('Q2',('^P2',)))        both at once
   (('Q1',('P1',)),('Q2',('P2',)),('u',))  either of them
-  (('Q1',('P1',)),('Q2',('P2','n')))      the first and not the second (models with negation: betae)")]
+  (('Q1',('P1',)),('Q2',('P2','n')))      the first and not the second (models with negation: betae)
+
+A file, or - for standard input, has one query a line. They are answered in batches; a line that cannot be answered is an \
+error with its number, and the others are answered. --json then prints one JSON document a line.")]
 pub struct Args {
     /// Folder of a run
     run: PathBuf,
-    /// The query, as nested tuples
+    /// The query, as nested tuples; or a file with one query a line, or - for standard input
+    #[arg(value_name = "QUERY|FILE|-")]
     query: String,
     /// Number of answers
     #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10, allow_negative_numbers = true, value_parser = parse_k)]
     k: usize,
+    /// Which answers: those that the training graph implies (known), those that it does not (predicted), or both
+    #[arg(long, value_enum, value_name = "WHICH", default_value_t = Show::Both)]
+    show: Show,
+    /// A table, JSON (as --json), or columns separated by tabs
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    format: Format,
+    /// The same as --format tsv
+    #[arg(long, conflicts_with_all = ["format", "json"])]
+    tsv: bool,
     /// Language of labels
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
@@ -39,8 +62,46 @@ pub struct Args {
     device: DeviceArgs,
 }
 
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Tsv,
+}
+
 fn parse_k(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a number from 1 on".into())
+}
+
+/// Lines to be read, with what was read ahead.
+type Lines = BufReader<Box<dyn Read>>;
+
+fn buffered(from: impl Read + 'static) -> Lines {
+    BufReader::with_capacity(1 << 20, Box::new(from))
+}
+
+/// Where queries come from.
+enum Source {
+    /// The command line.
+    One(String),
+    /// Lines, with the name to put before their number.
+    Lines(String, Lines),
+}
+
+impl Source {
+    /// A query starts with a parenthesis; anything else that is there is a file.
+    fn of(text: String) -> Result<Self> {
+        let path = Path::new(&text);
+        Ok(match text.as_str() {
+            "-" => Source::Lines("standard input".into(), buffered(std::io::stdin())),
+            _ if !text.trim_start().starts_with('(') && path.exists() => {
+                let file = buffered(regular::open(path)?);
+                Source::Lines(text, file)
+            }
+            _ => Source::One(text),
+        })
+    }
 }
 
 /// Runs `smore query`.
@@ -51,32 +112,198 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     if let Some(language) = &args.lang {
         graph.set_language(language)?;
     }
-    let query = resolve(&parse_query(&args.query)?, &graph)?;
-    let structure = query.structure();
-    let best = on!(args.device.open(config.training.math, global)?, backend => {
+    let format = match args.format {
+        _ if global.json => Format::Json,
+        _ if args.tsv => Format::Tsv,
+        format => format,
+    };
+    let source = Source::of(args.query)?;
+    // Before the model is loaded: a slip is told at once.
+    let one = match &source {
+        Source::One(text) => Some(resolve(&parse_query(text)?, &graph)?),
+        Source::Lines(..) => None,
+    };
+    on!(args.device.open(config.training.math, global)?, backend => {
         let Loaded { model, weights, note: age, .. } = load_model(&backend, &graph, &config, &folder)?;
         if let Some(age) = age {
             note(format_args!("note: {age}"));
         }
-        crate::model::check_expressible(&*model, &structure.to_string(), &structure)?;
-        ModelScorer::new(&backend, &*model, &weights).best(&query, args.k)?
-    });
-    let known = execute::answers(&graph.view(Split::Train), &query);
-    let answers = answers::with_names(best, &known, &graph);
-    let canonical = with_names(&query, &graph).to_string();
-    if global.json {
-        return print_json(&json!({
-            "query": canonical,
-            "structure": structure.to_string(),
-            "known_answers": known.len(),
-            "answers": answers,
-        }));
+        let scorer = ModelScorer::new(&backend, &*model, &weights);
+        let trained = Trained::new(&graph);
+        let asker = Asker { scorer, graph: &graph, trained, k: args.k, show: args.show };
+        let session = Session { model: &*model, config: &config, asker, format };
+        match (source, one) {
+            (Source::Lines(name, lines), _) => session.answer_lines(&name, lines),
+            (Source::One(_), query) => session.answer_one(query.expect("resolved above")),
+        }
+    })
+}
+
+/// A model that is asked, and how its answers are printed.
+struct Session<'a, B: Backend> {
+    model: &'a dyn Model<B>,
+    config: &'a Config,
+    asker: Asker<'a, B>,
+    format: Format,
+}
+
+/// Lines that are answered together at most.
+const AT_ONCE: usize = 4_096;
+
+/// The columns of `--format tsv`; with lines of queries the number of the line comes first.
+const COLUMNS: &str = "rank\tentity\tlabel\tscore\tstatus\n";
+
+impl<B: Backend> Session<'_, B> {
+    fn check(&self, structure: &Structure) -> Result<()> {
+        model::check_expressible(self.model, &structure.to_string(), structure)
     }
-    print(answers::render(&answers))?;
-    let answers = if known.len() == 1 { "answer" } else { "answers" };
-    note(format_args!(
-        "{structure} query; the training graph implies {} {answers}",
-        count(known.len() as u64)
-    ));
-    Ok(())
+
+    fn answer_one(&self, query: Query) -> anyhow::Result<()> {
+        let structure = query.structure();
+        self.check(&structure)?;
+        let answered = self.asker.answer(std::slice::from_ref(&query))?.remove(0);
+        self.warnings(&structure, &answered).iter().for_each(|text| note(format_args!("warning: {text}")));
+        match self.format {
+            Format::Json => return print_json(&self.document(&query, &answered)),
+            Format::Tsv => print(COLUMNS.to_string() + &tsv(&answered.answers, ""))?,
+            Format::Table => print(answers::render(&answered.answers))?,
+        }
+        note(format_args!(
+            "{structure} query; the training graph implies {}",
+            counted(answered.num_known, "answer", "answers")
+        ));
+        Ok(())
+    }
+
+    fn answer_lines(&self, name: &str, mut lines: Lines) -> anyhow::Result<()> {
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let written = |result: std::io::Result<()>| result.context("cannot write to standard output");
+        if self.format == Format::Tsv {
+            written(write!(out, "line\t{COLUMNS}"))?;
+        }
+        let (mut number, mut failed, mut asked) = (0u64, 0u64, 0u64);
+        let mut more = true;
+        while more {
+            let (mut numbers, mut queries) = (Vec::new(), Vec::new());
+            // What is there is answered before more is waited for.
+            while queries.len() < AT_ONCE {
+                let mut line = Vec::new();
+                more = lines.read_until(b'\n', &mut line).map_err(Error::io(name))? > 0;
+                if !more {
+                    break;
+                }
+                number += 1;
+                match self.parse(&line) {
+                    Ok(None) => {}
+                    Ok(Some(query)) => {
+                        numbers.push(number);
+                        queries.push(query);
+                    }
+                    Err(error) => {
+                        failed += 1;
+                        note(format_args!("error: {}", Error::line(name, number, error.to_string())));
+                    }
+                }
+                if !lines.buffer().contains(&b'\n') {
+                    break;
+                }
+            }
+            asked += queries.len() as u64;
+            let answered = self.asker.answer(&queries)?;
+            for ((number, query), answered) in numbers.iter().zip(&queries).zip(&answered) {
+                written(self.write_line(&mut out, *number, query, answered))?;
+            }
+            written(out.flush())?;
+        }
+        if failed > 0 {
+            anyhow::bail!(
+                "{} of {} could not be answered",
+                counted(failed, "query", "queries"),
+                crate::table::count(failed + asked)
+            );
+        }
+        Ok(())
+    }
+
+    /// The query of a line; `None` where it is blank.
+    fn parse(&self, line: &[u8]) -> Result<Option<Query>> {
+        let text = std::str::from_utf8(line).map_err(|_| Error::invalid("the line is not UTF-8"))?.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let query = resolve(&parse_query(text)?, self.asker.graph)?;
+        self.check(&query.structure())?;
+        Ok(Some(query))
+    }
+
+    fn write_line(
+        &self,
+        out: &mut impl Write,
+        number: u64,
+        query: &Query,
+        answered: &Answered,
+    ) -> std::io::Result<()> {
+        if self.format == Format::Json {
+            let mut document = Map::from_iter([("line".to_string(), number.into())]);
+            document.extend(self.document(query, answered));
+            return writeln!(out, "{}", Value::Object(document));
+        }
+        for text in self.warnings(&query.structure(), answered) {
+            note(format_args!("warning: line {number}: {text}"));
+        }
+        match self.format {
+            Format::Tsv => write!(out, "{}", tsv(&answered.answers, &format!("{number}\t"))),
+            _ => writeln!(
+                out,
+                "{}\n{}",
+                with_names(query, self.asker.graph),
+                answers::render(&answered.answers)
+            ),
+        }
+    }
+
+    /// What makes the scores of a query worth less than they look.
+    fn warnings(&self, structure: &Structure, answered: &Answered) -> Vec<String> {
+        let mut warnings: Vec<String> = answered
+            .untrained
+            .iter()
+            .map(|what| {
+                format!("no training edge has the {what}: its row was never trained, and scores say nothing")
+            })
+            .collect();
+        if is_untrained(self.model, self.config, structure) {
+            warnings.push(format!(
+                "the networks that combine sets were never trained ({}): the scores of a {structure} query are those of \
+                 random networks",
+                why_untrained(self.config)
+            ));
+        }
+        warnings
+    }
+
+    fn document(&self, query: &Query, answered: &Answered) -> Map<String, Value> {
+        let structure = query.structure();
+        let document = json!({
+            "query": with_names(query, self.asker.graph).to_string(),
+            "structure": structure.to_string(),
+            "known_answers": answered.num_known,
+            "untrained": answered.untrained,
+            "untrained_networks": is_untrained(self.model, self.config, &structure),
+            "answers": answered.answers,
+        });
+        let Value::Object(document) = document else { unreachable!("an object stands above") };
+        document
+    }
+}
+
+/// Answers as lines of columns.
+fn tsv(answers: &[Answer], before: &str) -> String {
+    let cell = |text: &str| text.replace(['\t', '\n', '\r'], " ");
+    let line = |(i, answer): (usize, &Answer)| {
+        let Answer { entity, label, score, status } = answer;
+        let status = if *status == AnswerStatus::Known { "known" } else { "predicted" };
+        let label = cell(label.as_deref().unwrap_or_default());
+        format!("{before}{}\t{}\t{label}\t{score}\t{status}\n", i + 1, cell(entity))
+    };
+    answers.iter().enumerate().map(line).collect()
 }

@@ -10,7 +10,7 @@ use crate::eval::{QueryGroup, QueryOptions, QuerySet, cache, export_pickle};
 use crate::graph::Split;
 use crate::query::{Structure, parse_structures, structure};
 use crate::storage::atomic;
-use crate::table::{Table, count};
+use crate::table::{Table, count, counted};
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use std::io::BufWriter;
@@ -102,7 +102,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         None => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
             write_json_lines(&set, &graph, &mut out).context("cannot write to standard output")?;
-            note(format_args!("{} {} queries", count(set.num_queries() as u64), split.name()));
+            let (one, many) = (format!("{} query", split.name()), format!("{} queries", split.name()));
+            note(counted(set.num_queries(), &one, &many));
             Ok(())
         }
         Some(path) => {

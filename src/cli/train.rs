@@ -7,9 +7,11 @@ use super::{Global, Interrupted, note, print, print_json, shown};
 use crate::backend::Backend;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
+use crate::graph::KnowledgeGraph;
 use crate::sampler::Pooling;
 use crate::storage::place::Placed;
-use crate::table::{Table, bytes, count, duration, fit, terminal_width};
+use crate::table::{Table, bytes, count, counted, duration, fit, quoted, terminal_width};
+use crate::train::mix::drawable;
 use crate::train::plan::EvaluationCost;
 use crate::train::run::Usage;
 use crate::train::{Changes, Observer, Progress, Run, RunFolder, RunPlan};
@@ -36,10 +38,19 @@ pub struct Args {
     resume: Option<PathBuf>,
     #[command(flatten)]
     changes: ChangesArgs,
+    /// List every key of the configuration with its default, what it takes and what it means
+    #[arg(long)]
+    help_config: bool,
 }
 
 /// Runs `smore train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
+    if args.help_config {
+        return match global.json {
+            true => print_json(&crate::config::keys::help()),
+            false => print(super::usage::configuration(terminal_width().unwrap_or(100).min(120))),
+        };
+    }
     if args.resume.is_none() && args.changes.changes() == Changes::Accept {
         return Err(Error::invalid("--accept-changes is for the run that --resume names").into());
     }
@@ -49,13 +60,14 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         Some(folder) => resumed_config(folder, &args.config)?,
         None => args.config.resolve()?,
     };
-    let device = args.device.open(config.training.math, global)?;
-    on!(device, backend => train(backend, config, resumed, args, global))
+    let (device, no_gpu) = args.device.open_with_reason(config.training.math, global)?;
+    on!(device, backend => train(backend, config, no_gpu, resumed, args, global))
 }
 
 fn train<B: Backend>(
     backend: B,
-    config: Config,
+    mut config: Config,
+    no_gpu: Option<String>,
     resumed: Option<RunFolder>,
     args: Args,
     global: &Global,
@@ -69,6 +81,9 @@ fn train<B: Backend>(
         }
         None => {
             let graph = global.open(&config.data.dataset)?;
+            if !args.config.sets("sampling.structures")? {
+                leave_out_undrawable(&mut config, &graph)?;
+            }
             // Before the folder is made: what cannot work leaves nothing behind.
             let model = crate::model::create(&config.model)?;
             RunPlan::new(&backend, &*model, &graph, &config)?;
@@ -78,7 +93,7 @@ fn train<B: Backend>(
         }
     };
     let query_cache = cache.derived(graph.fingerprint());
-    let mut printer = Printer::new(config.training.batch_size, folder.placed());
+    let mut printer = Printer::new(config.training.batch_size, folder.placed(), no_gpu);
     let stop = stop_flag(printer.bar.clone())?;
     let run = Run {
         backend,
@@ -106,7 +121,7 @@ fn train<B: Backend>(
     };
     note(spent(&outcome.usage));
     let Some(report) = outcome.report else {
-        let path = folder.path().display();
+        let path = quoted(&shown(folder.path()));
         let what = match outcome.trained {
             true => "the evaluation after the last step was stopped; make it with",
             false => "go on with",
@@ -128,11 +143,25 @@ fn train<B: Backend>(
     }
     print(format_args!("\n{}", report.render()))?;
     note(format_args!(
-        "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {path}\n  smore query {path} \"{}\"",
+        "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {run}\n  smore query {run} {}",
         duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
-        example(&folder, global).unwrap_or_default(),
+        quoted(&example(&folder, global).unwrap_or_default()),
         path = folder.path().display(),
+        run = quoted(&shown(folder.path())),
+    ));
+    Ok(())
+}
+
+/// Leaves structures out of the default mix that cannot be drawn on the graph, with a note.
+fn leave_out_undrawable(config: &mut Config, graph: &KnowledgeGraph) -> Result<()> {
+    let Some((mix, left_out)) = drawable(config, graph)? else { return Ok(()) };
+    config.sampling.structures = mix;
+    note(format_args!(
+        "note: {} cannot be drawn on this graph and {} left out of training (sampling.structures = {})",
+        left_out.join(", "),
+        if left_out.len() == 1 { "is" } else { "are" },
+        config.sampling.structures
     ));
     Ok(())
 }
@@ -200,17 +229,19 @@ struct Printer {
     bar: Option<ProgressBar>,
     batch_size: usize,
     placed: Option<Placed>,
+    /// Why no GPU is used, where one would have been.
+    no_gpu: Option<String>,
     /// Steps of the run.
     steps: String,
     lines: Sparse,
 }
 
 impl Printer {
-    fn new(batch_size: usize, placed: Option<Placed>) -> Self {
+    fn new(batch_size: usize, placed: Option<Placed>, no_gpu: Option<String>) -> Self {
         // Drawn when it first has something to say.
         let draw = || ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
         let bar = std::io::stderr().is_terminal().then(draw);
-        Printer { bar, batch_size, placed, steps: String::new(), lines: Sparse::start() }
+        Printer { bar, batch_size, placed, no_gpu, steps: String::new(), lines: Sparse::start() }
     }
 
     /// The number of a step, as wide as that of the last one.
@@ -239,11 +270,11 @@ impl Observer for Printer {
         row(
             "graph",
             format!(
-                "{}: {} entities, {} relations, {} directed edges ({} mapped)",
+                "{}: {}, {}, {} ({} mapped)",
                 plan.dataset,
-                count(plan.num_entities),
-                count(plan.num_relations),
-                count(plan.num_edges),
+                counted(plan.num_entities, "entity", "entities"),
+                counted(plan.num_relations, "relation", "relations"),
+                counted(plan.num_edges, "directed edge", "directed edges"),
                 bytes(plan.mapped_bytes)
             ),
         );
@@ -263,7 +294,10 @@ impl Observer for Printer {
             ),
         };
         row("batch", batch);
-        row("length", format!("{} steps of {} {unit}", count(plan.steps), count(self.batch_size)));
+        row(
+            "length",
+            format!("{} of {} {unit}", counted(plan.steps, "step", "steps"), count(self.batch_size)),
+        );
         let tables = format!(
             "{} parameters, {} optimizer",
             bytes(plan.parameter_bytes as u64),
@@ -290,7 +324,8 @@ impl Observer for Printer {
             );
         }
         row("evaluation", scores(&plan.evaluation));
-        row("device", plan.device.clone());
+        let no_gpu = self.no_gpu.as_ref().map(|why| format!("; no GPU is used: {why}"));
+        row("device", plan.device.clone() + &no_gpu.unwrap_or_default());
         let graph = match self.placed {
             Some(Placed::Copied) => format!(", with a copy of the graph ({})", bytes(plan.mapped_bytes)),
             Some(Placed::Shared) => ", with a copy of the graph that shares its blocks on the disk".into(),

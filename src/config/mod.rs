@@ -3,10 +3,11 @@
 //! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 //!
-//! Reading order: this file (the document), its sections [`model`], [`sampling`] and [`training`], `check` (ranges that types
-//! cannot express), `resolve` (how documents, assignments and defaults of a model come together).
+//! Reading order: this file (the document), its sections [`model`], [`sampling`] and [`training`], [`keys`] (what each key takes
+//! and means), `check` (what depends on several keys), `resolve` (how documents, assignments and defaults of a model come together).
 
 mod check;
+pub mod keys;
 pub mod model;
 mod resolve;
 pub mod sampling;
@@ -57,7 +58,7 @@ impl Default for DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// Structures, or "all" that the model can express.
+    /// Structures, or "all" that the model can express and was trained for.
     pub structures: String,
     /// At most so many test queries of a structure.
     pub queries: usize,

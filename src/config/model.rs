@@ -79,14 +79,14 @@ pub enum Start {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// One of [`crate::model::NAMES`].
+    /// The embedding model.
     pub name: String,
     /// Embedding dimension d; complex numbers for `complex` and `rotate`.
     pub dim: usize,
     /// TuckER: width of a relation's row; like `dim` where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relation_dim: Option<usize>,
-    /// ConvE: rows of the image that a row of `dim` is reshaped to. Default: see [`Self::image_height`].
+    /// ConvE: rows of the image that a row of `dim` is reshaped to. Default: the divisor of `dim` nearest to its root from below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_height: Option<usize>,
     /// ConvE, single-hop training: whether features and queries are normalised by the batch. (UMLS, d = 64, 1vsAll, ten epochs
@@ -94,7 +94,8 @@ pub struct ModelConfig {
     pub batch_norm: bool,
     /// ConvE: number of filters.
     pub filters: usize,
-    /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default by model: see [`Self::gamma`].
+    /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default: 9 for distances, 6 for `rotate`, 60 for `betae`, dim / 6 for
+    /// `complex`, dim / 20 for `distmult`, `rescal`, `tucker` and `conve`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f32>,
     /// The distance of GQE and TransE.
@@ -110,7 +111,8 @@ pub struct ModelConfig {
     /// What becomes of unions: several disjuncts, of which an entity's best counts, or, in a model with negation,
     /// not (not a and not b).
     pub union: UnionForm,
-    /// What is added to the loss so that rows stay small: none, n3, l2 or l3. Default by model: see [`Config::regulariser`](super::Config::regulariser).
+    /// What is added to the loss so that rows stay small: none, n3, l2 or l3. Default: n3 for `complex` and `distmult`
+    /// with sampled negatives, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regulariser: Option<Regulariser>,
     /// The regulariser's weight for rows of entities.

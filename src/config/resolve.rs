@@ -1,6 +1,6 @@
 //! How a document, assignments and the defaults of a model come together.
 
-use super::{Config, DEFAULT_EPOCHS};
+use super::{Config, DEFAULT_EPOCHS, keys};
 use crate::error::{Error, Result};
 use crate::storage::regular;
 use std::path::Path;
@@ -11,13 +11,18 @@ impl Config {
     pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<Self> {
         let mut table = Table::new();
         if let Some(path) = file {
-            let text = String::from_utf8(regular::read(path)?)
-                .map_err(|_| Error::file(path, "is not a text in UTF-8: save it as such"))?;
-            table = text.parse().map_err(|e: toml::de::Error| Error::file(path, e.to_string().trim_end()))?;
+            table = read(path)?;
             // Checked apart from the assignments, so that the message names the file.
             parse(table.clone()).map_err(|message| Error::file(path, message))?;
         }
         apply(table, assignments)
+    }
+
+    /// Whether a document has `key`.
+    pub fn file_sets(file: &Path, key: &str) -> Result<bool> {
+        let table = read(file)?;
+        let (section, field) = key.split_once('.').unwrap_or((key, ""));
+        Ok(table.get(section).and_then(Value::as_table).is_some_and(|fields| fields.contains_key(field)))
     }
 
     /// This configuration with assignments `key.path=value` on top.
@@ -26,7 +31,7 @@ impl Config {
     }
 
     /// A document with every key, to know them by.
-    fn with_every_key() -> Table {
+    pub(super) fn with_every_key() -> Table {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
         config.model.regulariser = Some(config.regulariser());
@@ -61,6 +66,13 @@ const DEFAULTS_BY_MODEL: [(&str, &str, &str, &str); 8] = [
     ("transe", "*", "sampling.structures", "\"1p:4,2p:2,3p:1\""),
 ];
 
+/// The document in a file.
+fn read(path: &Path) -> Result<Table> {
+    let text = String::from_utf8(regular::read(path)?)
+        .map_err(|_| Error::file(path, "is not a text in UTF-8: save it as such"))?;
+    text.parse().map_err(|e: toml::de::Error| Error::file(path, e.to_string().trim_end()))
+}
+
 /// A document with assignments on top, checked.
 fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
     const LENGTH: [&str; 2] = ["steps", "epochs"];
@@ -77,6 +89,8 @@ fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
     for assignment in assignments {
         assign(&mut table, assignment)?;
     }
+    // Names as the defaults have them.
+    keys::check_values(&mut table).map_err(|message| Error::invalid(format!("configuration: {message}")))?;
     for (model, objective, key, value) in DEFAULTS_BY_MODEL {
         let (section, field) = key.split_once('.').expect("a path of two keys");
         let get = |section, field| table.get(section).and_then(|fields| fields.get(field));
@@ -92,7 +106,7 @@ fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
 }
 
 /// A document as a configuration, or what is wrong with it.
-fn parse(table: Table) -> Result<Config, String> {
+fn parse(mut table: Table) -> Result<Config, String> {
     let known = Config::with_every_key();
     for (section, value) in &table {
         let fields = known.get(section).and_then(Value::as_table);
@@ -109,7 +123,10 @@ fn parse(table: Table) -> Result<Config, String> {
                     return Err(unknown(&format!("{section}.{key}"), &known));
                 }
             }
-            (Some(_), _) => return Err(format!("{section} is a table, not a value: set {section}.KEY")),
+            (Some(_), _) => {
+                let name = if section == "model" { "model.name".into() } else { format!("{section}.KEY") };
+                return Err(format!("{section} is a table, not a value: set {name}"));
+            }
             (None, Value::Table(given)) if !given.is_empty() => {
                 let key = given.keys().next().expect("it is not empty");
                 return Err(unknown(&format!("{section}.{key}"), &known));
@@ -117,6 +134,7 @@ fn parse(table: Table) -> Result<Config, String> {
             (None, _) => return Err(unknown(section, &known)),
         }
     }
+    keys::check_values(&mut table)?;
     // The second line of the message is the key.
     Value::Table(table).try_into().map_err(|e| e.to_string().trim_end().replace("\nin ", " in "))
 }
@@ -134,7 +152,7 @@ fn unknown(key: &str, known: &Table) -> String {
     });
     match scored.filter(|(near, ..)| *near >= 0.8).max_by(|a, b| a.1.total_cmp(&b.1)) {
         Some((.., path)) => format!("unknown key {key} (did you mean {path}?)"),
-        None => format!("unknown key {key}: the configuration of a run in its config.toml shows them all"),
+        None => format!("unknown key {key}: smore train --help-config lists them all"),
     }
 }
 

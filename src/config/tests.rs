@@ -37,9 +37,7 @@ fn unknown_keys_and_bad_values_are_refused_by_name() {
         ("model.regularise_entities=-1", "model.regularise_entities"),
         ("model.regulariser=n4", "model.regulariser"),
         ("model=gqe", "model is a table"),
-        ("model.dim=many", "expected usize in `model.dim`"),
-        ("model.dim=10000000", "at most"),
-        ("sampling.workers=1025", "between 1 and 1,024"),
+        ("sampling.workers=1025", "from 0 to 1,024"),
         ("training.learning_rate=-1", "learning_rate"),
         ("training.epochs=0", "epochs"),
         ("model.dim", "key.path=value"),
@@ -48,6 +46,49 @@ fn unknown_keys_and_bad_values_are_refused_by_name() {
         assert!(message.contains(expected), "{assignment}: {message}");
     }
     assert!(set(&["training.steps=1", "training.epochs=1"]).unwrap_err().to_string().contains("not both"));
+}
+
+#[test]
+fn a_value_that_is_not_allowed_is_told_with_its_key_and_what_is_allowed() {
+    for (assignment, expected) in [
+        ("model.dim=many", "model.dim = \"many\": expected a whole number from 1 to 1,048,576"),
+        ("model.dim=0", "model.dim = 0: expected a whole number from 1 to 1,048,576"),
+        ("model.dim=1.5", "model.dim = 1.5: expected a whole number from 1 to 1,048,576"),
+        ("training.steps=-1", "training.steps = -1: expected a whole number from 1 on"),
+        ("training.learning_rate=nan", "training.learning_rate = nan: expected a number above 0"),
+        ("training.learning_rate=1e300", "training.learning_rate = 1e300: expected a number above 0"),
+        ("training.epochs=inf", "training.epochs = inf: expected a number above 0"),
+        ("model.dropout_entity=1", "model.dropout_entity = 1: expected a number from 0 to below 1"),
+        ("model.inside=true", "model.inside = true: expected a number"),
+        ("evaluation.link_prediction=yes", "evaluation.link_prediction = \"yes\": expected true or false"),
+        (
+            "training.loss=crossentropie",
+            "training.loss = \"crossentropie\": expected cross-entropy, logistic or margin (did you mean cross-entropy?)",
+        ),
+        (
+            "model.name=quarry2box",
+            "model.name = \"quarry2box\": expected gqe, query2box, betae, complex, distmult, rotate, transe, rescal, tucker \
+             or conve (did you mean query2box?)",
+        ),
+        ("training.table=tape", "training.table = \"tape\": expected memory or file"),
+    ] {
+        let message = set(&[assignment]).unwrap_err().to_string();
+        assert_eq!(message, format!("configuration: {expected}"));
+    }
+}
+
+#[test]
+fn names_have_any_case_and_whole_numbers_any_form() {
+    for (given, name) in
+        [("GQE", "gqe"), ("Query2Box", "query2box"), ("BetaE", "betae"), ("ComplEx", "complex")]
+    {
+        assert_eq!(set(&[&format!("model.name={given}")]).unwrap().model.name, name);
+    }
+    assert_eq!(set(&["model.name=BetaE"]).unwrap().training.adversarial_temperature, 0.1);
+    let config = set(&["training.loss=Cross_Entropy", "training.steps=1e5", "data.dataset=123"]).unwrap();
+    assert_eq!(config.training.loss, Some(Loss::CrossEntropy));
+    assert_eq!((config.training.steps, config.data.dataset.as_str()), (Some(100_000), "123"));
+    assert_eq!(set(&["training.objective=1vsAll"]).unwrap().training.objective, Objective::OneVsAll);
 }
 
 #[test]

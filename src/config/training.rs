@@ -33,6 +33,16 @@ pub enum Objective {
 }
 
 impl Objective {
+    /// Its name in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Objective::Queries => "queries",
+            Objective::Negatives => "negatives",
+            Objective::OneVsAll => "1vsall",
+            Objective::KvsAll => "kvsall",
+        }
+    }
+
     /// Whether answers are trained against sampled negatives instead of all entities.
     pub fn samples(self) -> bool {
         matches!(self, Objective::Queries | Objective::Negatives)

@@ -39,11 +39,18 @@ impl Inventory {
                 Ok(source)
             }
             Role::Triples(split) if input.format != Format::Ids && input.format.is_ids() => {
-                let counts = ids.counts;
+                let (counts, most) = (ids.counts, self.most_ids());
                 arrays(input, &mut source, |row, [h, r, t]| {
                     let limits = [(h, 0, "entities"), (r, 1, "relations"), (t, 0, "entities")];
                     for (id, subject, what) in limits {
                         let count: u32 = counts[subject];
+                        if count == 0 && u64::from(id) >= most {
+                            let message = format!(
+                                "row {row}: id {id} is far above the number of {what} that so few triples can have: \
+                                 number them from 0 without gaps, or give triples with names instead"
+                            );
+                            return Err(Error::file(&input.path, message));
+                        }
                         if count > 0 && id >= count {
                             let message = format!("row {row}: id {id} has no name: there are {count} {what}");
                             return Err(Error::file(&input.path, message));
@@ -242,6 +249,16 @@ impl Inventory {
         let path = source.path().to_path_buf();
         let [entities, mut relations] = ids::stated_counts(&source.read_all()?)
             .ok_or_else(|| Error::file(&path, "expected `numentity: N` and `numrelations: R`"))?;
+        let most = self.most_ids();
+        for (number, key) in [(entities, "numentity"), (relations, "numrelations")] {
+            if u64::from(number) > most {
+                let message = format!(
+                    "{key}: {number} is far more than the triples beside it can have: correct the number, or remove the \
+                     file if the numbers in the triples are names"
+                );
+                return Err(Error::file(&path, message));
+            }
+        }
         ids.doubled = self.is_doubled(bad)?;
         ids.counts = [entities, relations];
         if ids.doubled {
@@ -252,6 +269,20 @@ impl Inventory {
             (0..count).try_for_each(|id| builder.declare(subject, digits.format(id)).map(drop))?;
         }
         Ok(source)
+    }
+
+    /// More ids than the triples of the dataset can have by far, by the size of their files: one that is larger is a slip, and
+    /// every id below it would become an entity.
+    fn most_ids(&self) -> u64 {
+        /// Bytes of the shortest triple: `0 0 0` and the end of its line.
+        const TRIPLE: u64 = 6;
+        /// Ids for each triple. Compressed files hold more of them than their size tells.
+        const PER_TRIPLE: u64 = 200;
+        let triples = self.inputs.iter().filter(|input| matches!(input.role, Role::Triples(_)));
+        let paths = triples.flat_map(|input| [Some(&input.path), input.beside.as_ref()]).flatten();
+        let bytes = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(u64::MAX, |file| file.len());
+        let bytes = paths.map(bytes).fold(0, u64::saturating_add);
+        (bytes / TRIPLE).saturating_mul(PER_TRIPLE).max(1 << 20)
     }
 
     /// Whether the numbers of train hold nearly each fact in both directions. Reads train once, where that is so exactly, with

@@ -42,9 +42,9 @@ impl Best {
         Best { k, kept: Vec::new() }
     }
 
-    /// Sees the scores of the entities `first..`. O(block + k).
-    pub fn see(&mut self, first: EntityId, scores: &[f32]) {
-        self.kept.extend((first.0..).map(EntityId).zip(scores.iter().copied()));
+    /// Sees the scores of a block of entities. O(block + k).
+    pub fn see(&mut self, scores: impl Iterator<Item = (EntityId, f32)>) {
+        self.kept.extend(scores);
         if self.k < self.kept.len() {
             self.kept.select_nth_unstable_by(self.k, order);
             self.kept.truncate(self.k);
@@ -111,7 +111,7 @@ mod tests {
         let ids = |k, block| {
             let mut best = Best::new(k);
             for (i, scores) in scores.chunks(block).enumerate() {
-                best.see(EntityId((i * block) as u32), scores);
+                best.see((i as u32 * block as u32..).map(EntityId).zip(scores.iter().copied()));
             }
             best.finish().into_iter().map(|(e, _)| e.0).collect::<Vec<_>>()
         };

@@ -18,7 +18,7 @@ use crate::storage::{atomic, checksum};
 use std::path::{Path, PathBuf};
 
 /// Raised when the format **or the generator** changes, so that old sets are drawn anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const MAGIC: [u8; 8] = *b"SMOREQRY";
 const HEADER: usize = 40;

@@ -6,9 +6,10 @@
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
 //! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] (a set from any of these),
 //! [`multi_hop`] and [`link_prediction`] (a scorer and queries -> metrics), [`report`] (tables and JSON),
-//! [`answers`] (scores of one query -> ranked answers).
+//! [`answers`] (scores of one query -> ranked answers), [`ask`] (many queries at once).
 
 pub mod answers;
+pub mod ask;
 pub mod baseline;
 pub mod cache;
 pub mod draw;

@@ -8,12 +8,13 @@ use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId};
 use crate::model::{Embedder, Model, Weights, plan};
 use crate::query::{Mix, Plan, Query, Structure};
+use rayon::prelude::*;
 
 /// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
 const BLOCK: usize = 512;
 
-/// Entities that are scored at once for [`ModelScorer::best`].
-const ENTITIES: usize = 1 << 18;
+/// Scores that are held at once for [`ModelScorer::best_of_each`].
+const AT_ONCE: usize = 1 << 22;
 
 /// A model with its tables on a device.
 pub struct ModelScorer<'a, B: Backend> {
@@ -68,47 +69,77 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         Ok(Embedded { queries, plan })
     }
 
-    /// The `k` entities with the best scores for one query, each the best of its disjuncts', as [`Best`] orders them.
-    /// Entities are scored in blocks: memory does not grow with the graph.
-    pub fn best(&self, query: &Query, k: usize) -> Result<Vec<(EntityId, f32)>> {
-        let (anchors, relations) = query.flatten();
-        let anchors: Vec<EntityId> = anchors.into_iter().copied().collect();
-        let relations: Vec<RelationId> = relations.into_iter().copied().collect();
-        let Embedded { queries, plan } = self.embed(&query.structure(), 1, &anchors, &relations)?;
+    /// The `k` entities with the best scores for each query of one structure, an entity's score being the best of the
+    /// query's disjuncts', as [`Best`] orders them; only those that `keep(number of the query, entity)` wants. Entities are
+    /// scored in blocks: memory does not grow with the graph.
+    pub fn best_of_each(
+        &self,
+        structure: &Structure,
+        queries: &[&Query],
+        k: usize,
+        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+    ) -> Result<Vec<Vec<(EntityId, f32)>>> {
+        let mut all = Vec::with_capacity(queries.len());
+        for (block, queries) in queries.chunks(BLOCK).enumerate() {
+            let (mut anchors, mut relations) = (Vec::new(), Vec::new());
+            for (of_query, along) in queries.iter().map(|query| query.flatten()) {
+                anchors.extend(of_query.into_iter().copied());
+                relations.extend(along.into_iter().copied());
+            }
+            let embedded = self.embed(structure, queries.len(), &anchors, &relations)?;
+            let keep = |query: usize, entity| keep(block * BLOCK + query, entity);
+            all.extend(self.best_of_embedded(&embedded, k, &keep)?);
+        }
+        Ok(all)
+    }
+
+    fn best_of_embedded(
+        &self,
+        Embedded { queries, plan }: &Embedded<B>,
+        k: usize,
+        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+    ) -> Result<Vec<Vec<(EntityId, f32)>>> {
         let entities = self.weights.entities.mat();
         let (roots, width) = (plan.roots.len(), self.model.widths().query);
-        let block = ENTITIES.min(entities.rows);
-        let mut scores = self.backend.zeros(roots * block)?;
-        let mut best = Best::new(k);
-        for first in (0..entities.rows).step_by(ENTITIES) {
-            let count = block.min(entities.rows - first);
+        let at_once = (AT_ONCE / roots).clamp(1, entities.rows);
+        let mut scores = self.backend.zeros(roots * at_once)?;
+        let mut host = vec![B::Scalar::default(); roots * at_once];
+        let mut best = vec![Best::new(k); plan.num_queries];
+        for first in (0..entities.rows).step_by(at_once) {
+            let count = at_once.min(entities.rows - first);
             let out = MatMut::new(&mut scores, roots, count);
             let block = entities.rows(first, count);
-            self.backend.scores(self.model.scoring(), Mat::new(&queries, roots, width), block, out);
-            let mut host = vec![B::Scalar::default(); roots * count];
-            self.backend.download(&scores, 0, &mut host)?;
-            let mut merged = vec![f32::NEG_INFINITY; count];
-            for row in host.chunks(count) {
-                for (best, &score) in merged.iter_mut().zip(row) {
-                    let score = B::value(score) as f32;
-                    // Not-a-number stays where it is met: it must not hide behind another disjunct.
-                    *best = if score > *best || score.is_nan() { score } else { *best };
+            self.backend.scores(self.model.scoring(), Mat::new(queries, roots, width), block, out);
+            let host = &mut host[..roots * count];
+            self.backend.download(&scores, 0, host)?;
+            let host: &[B::Scalar] = host;
+            best.par_iter_mut().enumerate().try_for_each(|(q, best)| {
+                let mut merged = vec![f32::NEG_INFINITY; count];
+                let roots = plan.root_offsets[q] as usize..plan.root_offsets[q + 1] as usize;
+                for row in roots.map(|root| &host[root * count..][..count]) {
+                    for (best, &score) in merged.iter_mut().zip(row) {
+                        let score = B::value(score) as f32;
+                        // Not-a-number stays where it is met: it must not hide behind another disjunct.
+                        *best = if score > *best || score.is_nan() { score } else { *best };
+                    }
                 }
-            }
-            if let Some(place) = merged.iter().position(|score| score.is_nan()) {
-                return Err(Error::invalid(format!(
-                    "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
-                    first + place
-                )));
-            }
-            best.see(EntityId(first as u32), &merged);
+                if let Some(place) = merged.iter().position(|score| score.is_nan()) {
+                    return Err(Error::invalid(format!(
+                        "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
+                        first + place
+                    )));
+                }
+                let entities = (first as u32..).map(EntityId).zip(merged);
+                best.see(entities.filter(|&(entity, _)| keep(q, entity)));
+                Ok(())
+            })?;
         }
-        Ok(best.finish())
+        Ok(best.into_iter().map(Best::finish).collect())
     }
 }
 
-/// Scores that the CPU computes in well under a second.
-const SCORES: usize = 1 << 26;
+/// Scores that the CPU computes in well under a second. A GPU ranks a whole block in that time.
+const SCORES: usize = 1 << 25;
 
 impl<B: Backend> Scorer for ModelScorer<'_, B> {
     fn name(&self) -> String {
@@ -116,7 +147,10 @@ impl<B: Backend> Scorer for ModelScorer<'_, B> {
     }
 
     fn queries_at_once(&self) -> usize {
-        (SCORES / self.weights.entities.rows.max(1)).clamp(1, BLOCK)
+        match self.backend.on_host() {
+            true => (SCORES / self.weights.entities.rows.max(1)).clamp(1, BLOCK),
+            false => BLOCK,
+        }
     }
 
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {

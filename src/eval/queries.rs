@@ -11,6 +11,7 @@ use crate::query::execute::answers_within;
 use crate::query::{Proof, Query, Structure, Tree, proofs};
 use crate::rng::{below, stream};
 use crate::sampler::Rejection;
+use crate::table::count;
 use hashbrown::HashSet;
 use rayon::prelude::*;
 
@@ -100,10 +101,11 @@ pub fn generate_from(graphs: &Graphs, options: &QueryOptions) -> QuerySet {
 
 fn generate_watched(graphs: &Graphs, options: &QueryOptions, split: &str, watch: &Watch) -> Result<QuerySet> {
     let mut set = QuerySet { groups: Vec::new(), notes: Vec::new() };
+    let mut left_out = Vec::new();
     for structure in &options.structures {
         let stage = format!("preparing {split} queries, {structure}");
         let report = |done: usize| watch.progress.report(&stage, done as u64, options.max_queries as u64);
-        let (group, note) = match structure {
+        let (group, note, too_many) = match structure {
             Tree::Projection(child, ()) if **child == Tree::Anchor(()) => {
                 one_hop(graphs, structure, options, watch, &report)?
             }
@@ -111,6 +113,17 @@ fn generate_watched(graphs: &Graphs, options: &QueryOptions, split: &str, watch:
         };
         set.groups.push(group);
         set.notes.extend(note);
+        if too_many > 0 {
+            left_out.push(format!("{structure} {}", count(too_many)));
+        }
+    }
+    if !left_out.is_empty() {
+        set.notes.push(format!(
+            "queries with more than {} hard answers are left out (evaluation.max_answers): {}; of 1p all are counted, of \
+             other structures those that were drawn",
+            count(options.max_answers),
+            left_out.join(", ")
+        ));
     }
     Ok(set)
 }
@@ -179,7 +192,7 @@ fn one_hop(
     options: &QueryOptions,
     watch: &Watch,
     report: &dyn Fn(usize),
-) -> Result<(QueryGroup, Option<String>)> {
+) -> Result<(QueryGroup, Option<String>, usize)> {
     // Only which ones there are: of a large graph most are not going to be used.
     let mut found = Vec::new();
     let mut too_many = 0;
@@ -219,7 +232,7 @@ fn one_hop(
             options.max_answers
         )
     });
-    Ok((group, note))
+    Ok((group, note, too_many))
 }
 
 fn draw_group(
@@ -228,7 +241,7 @@ fn draw_group(
     options: &QueryOptions,
     watch: &Watch,
     report: &dyn Fn(usize),
-) -> Result<(QueryGroup, Option<String>)> {
+) -> Result<(QueryGroup, Option<String>, usize)> {
     let wanted = options.max_queries;
     let mut group = QueryGroup::new(structure.clone());
     let impossible = match () {
@@ -239,7 +252,7 @@ fn draw_group(
         _ => None,
     };
     if let Some(reason) = impossible {
-        return Ok((group, Some(format!("{structure}: no queries: {reason}"))));
+        return Ok((group, Some(format!("{structure}: no queries: {reason}")), 0));
     }
     let purpose = format!("evaluation queries {structure}");
     let attempt = |number: u64| -> std::result::Result<(Query, Answers), Reason> {
@@ -284,5 +297,5 @@ fn draw_group(
             text.join(", ")
         )
     });
-    Ok((group, note))
+    Ok((group, note, failed[Reason::TooManyAnswers as usize]))
 }

@@ -27,6 +27,9 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// A row of the table: name, metrics, those over one link and over full inference, the baseline's.
+type Row = (String, Metrics, [Option<Metrics>; 2], Option<Metrics>);
+
 /// The baseline's part of a [`Report`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Baseline {
@@ -66,6 +69,30 @@ impl Report {
         Report { split, scorer, link_prediction, multi_hop, average, baseline, protocol: PROTOCOL, notes }
     }
 
+    /// Rows of the table.
+    fn rows(&self) -> Vec<Row> {
+        let baseline = self.baseline.as_ref();
+        let mut rows = Vec::new();
+        for s in &self.multi_hop.structures {
+            let theirs = baseline.and_then(|b| b.multi_hop.get(&s.structure)).map(|s| s.metrics);
+            rows.push((s.structure.clone(), s.metrics, [s.one_link, s.full_inference], theirs));
+        }
+        for (name, negation, metrics) in [
+            ("average", false, self.average.without_negation),
+            ("average, negation", true, self.average.with_negation),
+        ] {
+            let theirs = baseline.and_then(|b| b.multi_hop.average(negation));
+            rows.extend(metrics.map(|metrics| (name.into(), metrics, [None; 2], theirs)));
+        }
+        if let Some(link) = &self.link_prediction {
+            let theirs = baseline.and_then(|b| b.link_prediction);
+            rows.push(("link prediction".into(), link.both, [None; 2], theirs.map(|l| l.both)));
+            rows.push(("  heads".into(), link.head, [None; 2], theirs.map(|l| l.head)));
+            rows.push(("  tails".into(), link.tail, [None; 2], theirs.map(|l| l.tail)));
+        }
+        rows
+    }
+
     /// The tables, the protocol and the notes. Metrics are in percent, as the literature prints them.
     pub fn render(&self) -> String {
         let mut table = Table::new().left("structure");
@@ -75,41 +102,29 @@ impl Report {
         if self.baseline.is_some() {
             table = table.right("baseline MRR");
         }
+        let below = |metrics: &Metrics, theirs: &Option<Metrics>| theirs.is_some_and(|b| metrics.mrr < b.mrr);
+        let any_below = self.rows().iter().any(|(_, metrics, _, theirs)| below(metrics, theirs));
+        if any_below {
+            table = table.left("");
+        }
         let percent = |x: f64| format!("{:.1}", 100.0 * x);
-        let mut add = |name: &str,
-                       metrics: &Metrics,
-                       parts: [Option<Metrics>; 2],
-                       baseline: Option<Metrics>| {
-            let mut row = vec![name.to_string()];
+        for (name, metrics, parts, theirs) in self.rows() {
+            let mut row = vec![name];
             row.extend([metrics.mrr, metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10].map(percent));
             row.extend(parts.map(|part| part.map_or("-".into(), |m| percent(m.mrr))));
             row.extend([metrics.num_queries, metrics.num_answers].map(count));
             if self.baseline.is_some() {
-                row.push(baseline.map_or("-".into(), |b| percent(b.mrr)));
+                row.push(theirs.map_or("-".into(), |b| percent(b.mrr)));
+            }
+            if any_below {
+                row.push(if below(&metrics, &theirs) { "*".into() } else { String::new() });
             }
             table.row(row);
-        };
-        let baseline = self.baseline.as_ref();
-        for s in &self.multi_hop.structures {
-            let theirs = baseline.and_then(|b| b.multi_hop.get(&s.structure)).map(|s| s.metrics);
-            add(&s.structure, &s.metrics, [s.one_link, s.full_inference], theirs);
-        }
-        for (name, negation, metrics) in [
-            ("average", false, self.average.without_negation),
-            ("average, negation", true, self.average.with_negation),
-        ] {
-            if let Some(metrics) = metrics {
-                add(name, &metrics, [None; 2], baseline.and_then(|b| b.multi_hop.average(negation)));
-            }
-        }
-        if let Some(link) = &self.link_prediction {
-            let theirs = baseline.and_then(|b| b.link_prediction);
-            add("link prediction", &link.both, [None; 2], theirs.map(|l| l.both));
-            add("  heads", &link.head, [None; 2], theirs.map(|l| l.head));
-            add("  tails", &link.tail, [None; 2], theirs.map(|l| l.tail));
         }
         let protocol = self.protocol.replace("; ", "\n");
-        let mut text = format!("{} on {}, in percent\n\n{table}\n{protocol}\n", self.scorer, self.split);
+        let legend = if any_below { "* MRR below the frequency baseline's\n" } else { "" };
+        let mut text =
+            format!("{} on {}, in percent\n\n{table}{legend}\n{protocol}\n", self.scorer, self.split);
         for note in &self.notes {
             text.push_str(&format!("note: {note}\n"));
         }

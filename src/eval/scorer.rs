@@ -124,3 +124,62 @@ impl<S: Scorer + ?Sized> Scorer for Interruptible<'_, S> {
         Ok(counts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::eval::QueryGroup;
+    use crate::progress::Progress;
+    use crate::query::parse_structure;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    /// Counts as many better candidates as the target's id; is stopped after some calls.
+    struct Stopping<'a> {
+        calls: AtomicUsize,
+        after: usize,
+        stop: &'a AtomicBool,
+    }
+
+    impl Scorer for Stopping<'_> {
+        fn name(&self) -> String {
+            "stopping".into()
+        }
+
+        fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
+            assert!(block.len() <= 4 && block.anchors.len() == block.len());
+            if self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.after {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            let targets = (0..block.len()).flat_map(|q| block.targets_of(q));
+            Ok(targets.map(|target| RankCounts { better: target.0, equal: 0 }).collect())
+        }
+
+        fn queries_at_once(&self) -> usize {
+            4
+        }
+    }
+
+    #[test]
+    fn an_evaluation_stops_between_two_parts_of_a_block_and_goes_on_over_them_otherwise() {
+        let mut group = QueryGroup::new(parse_structure("1p").unwrap());
+        for i in 0..10 {
+            let targets = [EntityId(2 * i), EntityId(2 * i + 1)];
+            group.push(&[EntityId(i)], &[RelationId(0)], &targets[..1 + i as usize % 2], &targets);
+        }
+        for (after, calls) in [(usize::MAX, 3), (1, 1), (2, 2)] {
+            let stop = AtomicBool::new(false);
+            let scorer = Stopping { calls: AtomicUsize::new(0), after, stop: &stop };
+            let watch = Watch { progress: Progress::default(), stop: &stop };
+            let ranked = Interruptible { scorer: &scorer, watch: &watch }.rank(&group.all());
+            assert_eq!(scorer.calls.load(Ordering::Relaxed), calls);
+            match after {
+                usize::MAX => {
+                    let better: Vec<u32> = ranked.unwrap().iter().map(|counts| counts.better).collect();
+                    assert_eq!(better, [0, 2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19]);
+                }
+                _ => assert!(matches!(ranked, Err(Error::Interrupted))),
+            }
+        }
+    }
+}

@@ -332,6 +332,12 @@ pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure
     Ok(())
 }
 
+/// Whether a structure is answered through networks that combine sets and that only training on such structures trains.
+pub fn uses_set_networks<B: Backend>(model: &dyn Model<B>, structure: &Structure) -> bool {
+    let unions = model.unions() == UnionForm::DeMorgan && structure.has_union();
+    model.dense().len() > model.projection_dense().len() && (structure.has_intersection() || unions)
+}
+
 /// What a regulariser adds up over a model's rows; `None` for none. The error names model and regulariser.
 pub fn penalty<B: Backend>(model: &dyn Model<B>, regulariser: Regulariser) -> Result<Option<Penalty>> {
     match (regulariser, model.regularised()) {

@@ -14,6 +14,7 @@ pub mod print;
 pub mod proof;
 pub mod resolve;
 pub mod structure;
+pub mod trained;
 pub mod tree;
 
 pub use parse::{NamedQuery, parse_query, parse_structure, parse_structures};

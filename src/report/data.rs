@@ -90,6 +90,40 @@ pub struct Row {
     pub baseline: Option<Metrics>,
 }
 
+impl Valid {
+    /// The mean over these structures; `None` where one of them is missing, or there are none.
+    pub fn mean_over(&self, structures: &[String]) -> Option<f64> {
+        let mrr = |name: &String| self.mrr.iter().find(|(other, _)| other == name).map(|(_, mrr)| *mrr);
+        let all: Vec<f64> = structures.iter().map(mrr).collect::<Option<_>>()?;
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+    }
+}
+
+impl Test {
+    /// The structures that an average of this name is over.
+    pub fn averaged(&self, average: &str) -> Vec<String> {
+        let negation = average == AVERAGES[1].0;
+        let names =
+            self.structures.iter().map(|(name, _)| name).filter(|name| has_negation(name) == negation);
+        names.cloned().collect()
+    }
+
+    /// The mean over these structures; `None` where one of them is missing.
+    pub fn mean_over(&self, structures: &[String]) -> Option<Row> {
+        let row =
+            |name: &String| self.structures.iter().find(|(other, _)| other == name).map(|(_, row)| *row);
+        let rows: Vec<Row> = structures.iter().map(row).collect::<Option<_>>()?;
+        let metrics = Metrics::mean(&rows.iter().map(|row| row.metrics).collect::<Vec<_>>())?;
+        let baselines: Option<Vec<Metrics>> = rows.iter().map(|row| row.baseline).collect();
+        let baseline = baselines.and_then(|all| Metrics::mean(&all));
+        Some(Row { metrics, one_link: None, full_inference: None, baseline })
+    }
+}
+
+/// Averages by name, with their key in a report and whether they are over structures with a negation.
+const AVERAGES: [(&str, &str, bool); 2] =
+    [("average", "without_negation", false), ("average, negation", "with_negation", true)];
+
 /// Entities up to which a graph's degrees are counted, which takes 16 bytes each.
 pub const MAX_ENTITIES: usize = 5_000_000;
 
@@ -188,14 +222,13 @@ fn read_test(path: &Path) -> Result<Option<Test>> {
         let baseline = theirs.and_then(|all| Metrics::mean(&all));
         Some(Row { metrics, one_link: None, full_inference: None, baseline })
     };
-    let averages = [("average", "without_negation", false), ("average, negation", "with_negation", true)];
     let links = [("both directions", None), ("heads", Some("head")), ("tails", Some("tail"))];
     let link = |key: Option<&str>| {
         let of = |value: &Value| key.map_or_else(|| value.clone(), |key| value[key].clone());
         row(&of(&report["link_prediction"]), &of(&baseline["link_prediction"]))
     };
     Ok(Some(Test {
-        averages: averages.iter().filter_map(|&(name, key, n)| Some((name, average(key, n)?))).collect(),
+        averages: AVERAGES.iter().filter_map(|&(name, key, n)| Some((name, average(key, n)?))).collect(),
         link_prediction: links.iter().filter_map(|&(name, key)| Some((name, link(key)?))).collect(),
         structures,
         protocol: report["protocol"].as_str().unwrap_or_default().to_string(),

@@ -1,9 +1,9 @@
 //! The page: what came out first, then the curves, the tables, and what is needed to do it again.
 
-use super::data::{Row, RunData, Test};
+use super::data::{Row, RunData, Test, Valid};
 use super::escape;
 use super::plot::{COLOURS, Plot, Series, Span};
-use super::table::{Table, bar, pairs, percent};
+use super::table::{Table, bar, below, pairs, percent};
 use crate::table::{bytes, count, duration};
 use std::fmt::Write;
 use std::time::Duration;
@@ -138,13 +138,21 @@ fn curves(runs: &[RunData]) -> String {
     let step = |x: u64| x as f64;
     let loss = series(&|run| run.train.iter().map(|t| (step(t.step), t.loss)).collect(), false);
     let rate = series(&|run| run.train.iter().map(|t| (step(t.step), t.rate.per_second())).collect(), false);
-    let mrr = series(&|run| run.valid.iter().map(|v| (step(v.step), 100.0 * v.mean_mrr)).collect(), true);
+    let (compared, title_of_valid) = comparable(runs);
+    let mean = |valid: &Valid| match &compared {
+        Some(structures) => valid.mean_over(structures),
+        None => Some(valid.mean_mrr),
+    };
+    let mrr = series(
+        &|run| run.valid.iter().filter_map(|v| Some((step(v.step), 100.0 * mean(v)?))).collect(),
+        true,
+    );
     let learning = |run: &RunData| {
         run.train.iter().filter_map(|t| Some((step(t.step), t.learning_rate?))).collect::<Vec<_>>()
     };
     let mut out = String::from("<section><h2>Training</h2><div class=\"plots\">");
     out += &draw("loss", &loss, "", Span::FromZero, wide);
-    out += &draw("valid MRR in percent, mean over structures", &mrr, " %", Span::Fitted, wide);
+    out += &draw(&title_of_valid, &mrr, " %", Span::Fitted, wide);
     let mut units: Vec<&str> =
         runs.iter().filter_map(|run| run.train.last()).map(|t| t.rate.unit()).collect();
     units.sort_unstable();
@@ -179,6 +187,24 @@ fn curves(runs: &[RunData]) -> String {
     out + "</div><p class=\"hint\">In percent, all on one scale.</p></section>"
 }
 
+/// The structures whose mean compares the runs on valid, where they have not all the same, and the title of its plot.
+fn comparable(runs: &[RunData]) -> (Option<Vec<String>>, String) {
+    let of = |run: &RunData| -> Vec<String> {
+        run.valid.first().iter().flat_map(|valid| &valid.mrr).map(|(name, _)| name.clone()).collect()
+    };
+    let all: Vec<Vec<String>> = runs.iter().filter(|run| !run.valid.is_empty()).map(of).collect();
+    let title = "valid MRR in percent, mean over structures".to_string();
+    match all.first() {
+        Some(first) if all.iter().any(|structures| structures != first) => {
+            let mut common = first.clone();
+            common.retain(|name| all.iter().all(|structures| structures.contains(name)));
+            let title = format!("valid MRR in percent, mean over {}", common.join(", "));
+            (Some(common), title)
+        }
+        _ => (None, title),
+    }
+}
+
 /// Test MRR of several runs side by side.
 fn comparison(runs: &[RunData]) -> String {
     let tested: Vec<(usize, &RunData, &Test)> =
@@ -211,16 +237,43 @@ fn comparison(runs: &[RunData]) -> String {
         .iter()
         .map(|(index, run, _)| format!("<i class=\"key c{}\"></i>{}", index % COLOURS, escape(&run.name)));
     let mut table = Table::new(["structure".to_string()].into_iter().chain(heads).chain(["baseline".into()]));
+    let mut notes = Vec::new();
     for (kind, names) in names.iter().enumerate() {
         for name in names {
-            let rows: Vec<Option<Row>> = tested.iter().map(|(_, _, test)| find[kind](test, name)).collect();
+            let mut rows: Vec<Option<Row>> =
+                tested.iter().map(|(_, _, test)| find[kind](test, name)).collect();
+            let mut label = if kind == 2 { format!("link prediction, {name}") } else { name.clone() };
+            if kind == 1 {
+                let tests: Vec<&Test> = tested.iter().map(|(_, _, test)| *test).collect();
+                match common(&tests, name) {
+                    Common::Same => {}
+                    Common::Some(structures) => {
+                        rows = tests.iter().map(|test| test.mean_over(&structures)).collect();
+                        label = format!("{name} of {}", structures.join(", "));
+                        notes.push(format!(
+                            "Not all runs were tested on the same structures: the {label} compares."
+                        ));
+                    }
+                    Common::None => {
+                        rows = vec![None; tests.len()];
+                        notes.push(format!(
+                            "The runs were tested on different structures: no {name} compares."
+                        ));
+                    }
+                }
+            } else if !same_queries(&rows) {
+                notes.push(format!("{label}: not all runs were tested on the same queries."));
+            }
+            let baseline = rows.iter().flatten().find_map(|row| row.baseline).map(|b| b.mrr);
             let best = rows.iter().flatten().map(|row| row.metrics.mrr).fold(f64::MIN, f64::max);
             let cells = rows.iter().map(|row| match row {
-                Some(row) if row.metrics.mrr == best => format!("<b>{}</b>", percent(Some(best))),
-                row => percent(row.map(|row| row.metrics.mrr)),
+                Some(row) => {
+                    let (mrr, mark) = (row.metrics.mrr, below(row.metrics.mrr, row.baseline.map(|b| b.mrr)));
+                    let text = percent(Some(mrr));
+                    if mrr == best { format!("<b>{text}</b>{mark}") } else { text + mark }
+                }
+                None => percent(None),
             });
-            let baseline = rows.iter().flatten().find_map(|row| row.baseline).map(|b| b.mrr);
-            let label = if kind == 2 { format!("link prediction, {name}") } else { name.clone() };
             let cells = [escape(&label)].into_iter().chain(cells).chain([percent(baseline)]);
             table.row(kind == 1, cells.collect());
         }
@@ -230,7 +283,40 @@ fn comparison(runs: &[RunData]) -> String {
         true => "",
         false => "<p class=\"warn\">These runs are of different graphs: their figures do not compare.</p>",
     };
-    format!("<section><h2>Test MRR in percent</h2>{warning}{}</section>", table.html())
+    let notes: String = notes.iter().map(|note| format!("<p class=\"hint\">{}</p>", escape(note))).collect();
+    format!(
+        "<section><h2>Test MRR in percent</h2>{warning}{}<p class=\"hint\">▾ stands beside what is below the frequency \
+         baseline.</p>{notes}</section>",
+        table.html()
+    )
+}
+
+/// Whether the runs that have results have as many queries and answers.
+fn same_queries(rows: &[Option<Row>]) -> bool {
+    let mut sizes = rows.iter().flatten().map(|row| (row.metrics.num_queries, row.metrics.num_answers));
+    let first = sizes.next();
+    sizes.all(|size| Some(size) == first)
+}
+
+/// What an average of several runs can be over.
+enum Common {
+    /// All have the same structures.
+    Same,
+    /// These are common to all, and some have more.
+    Some(Vec<String>),
+    /// One or none is common to all.
+    None,
+}
+
+fn common(tests: &[&Test], average: &str) -> Common {
+    let of: Vec<Vec<String>> = tests.iter().map(|test| test.averaged(average)).collect();
+    let mut common = of[0].clone();
+    common.retain(|structure| of.iter().all(|structures| structures.contains(structure)));
+    match common.len() {
+        all if of.iter().all(|structures| structures.len() == all) => Common::Same,
+        0 | 1 => Common::None,
+        _ => Common::Some(common),
+    }
 }
 
 /// The keys in which configurations differ.
@@ -299,7 +385,7 @@ fn results(run: &RunData, colour: usize) -> String {
     }
     let mut out = format!("<section><h2>Test, multi-hop, in percent</h2>{}", table.html());
     if baseline {
-        out += "<p class=\"hint\">The mark in a bar is the frequency baseline's MRR.</p>";
+        out += "<p class=\"hint\">The mark in a bar is the frequency baseline's MRR; ▾ stands beside what is below it.</p>";
     }
     if !test.link_prediction.is_empty() {
         let mut heads = vec!["entities ranked", "", "MRR"];

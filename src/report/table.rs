@@ -63,7 +63,18 @@ pub fn bar(share: f64, baseline: Option<f64>, colour: usize) -> String {
     let mark = baseline
         .map_or_else(String::new, |baseline| format!("<i style=\"left:{:.1}%\"></i>", width(baseline)));
     format!(
-        "<span class=\"bar\"><b class=\"c{colour}\" style=\"width:{:.1}%\"></b>{mark}</span>",
-        width(share)
+        "<span class=\"bar\"><b class=\"c{colour}\" style=\"width:{:.1}%\"></b>{mark}</span>{}",
+        width(share),
+        below(share, baseline)
     )
+}
+
+/// A mark where a share is below the baseline's.
+pub fn below(share: f64, baseline: Option<f64>) -> &'static str {
+    match baseline {
+        Some(baseline) if share < baseline => {
+            " <em class=\"below\" title=\"below the frequency baseline\">▾</em>"
+        }
+        _ => "",
+    }
 }

@@ -228,6 +228,6 @@ mod tests {
         let missing = Mapped::open(&folder.path().join("absent")).unwrap_err().to_string();
         assert!(missing.contains("absent"), "{missing}");
         let directory = Mapped::open(folder.path()).unwrap_err().to_string();
-        assert!(directory.contains("not a regular file"), "{directory}");
+        assert!(directory.contains("is a folder, and a file is needed here"), "{directory}");
     }
 }

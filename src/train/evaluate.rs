@@ -1,6 +1,7 @@
 //! Evaluation of a saved run: its model loaded from the folder, its queries, the report.
 
 use super::checkpoint::{self, Meta};
+use super::plan::{is_untrained, why_untrained};
 use super::row_file;
 use super::run::Observer;
 use super::{RunFolder, tables};
@@ -9,12 +10,15 @@ use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::report::Baseline;
 use crate::eval::{
-    FrequencyBaseline, Interruptible, LinkPrediction, ModelScorer, MultiHop, QueryOptions, Report, Scorer,
+    FrequencyBaseline, Interruptible, LinkPrediction, ModelScorer, MultiHop, QueryGroup, QueryOptions,
+    Report, Scorer,
 };
 use crate::eval::{QuerySet, baseline, cache, link_prediction};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Weights};
 use crate::progress::Watch;
+use crate::query::trained::Trained;
+use crate::query::{Structure, structure};
 use crate::table::count;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -53,7 +57,9 @@ pub fn evaluate_saved<B: Backend>(
                 if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
             let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
             let options = QueryOptions { structures, max_queries, max_answers, seed };
-            query_set(graph, split, &options, cache, &watch, observer)?
+            let mut set = query_set(graph, split, &options, cache, &watch, observer)?;
+            set.notes.extend(left_out(&*model, config));
+            set
         }
         Queries::Given(mut set) => {
             let mut left_out = Vec::new();
@@ -67,11 +73,72 @@ pub fn evaluate_saved<B: Backend>(
             set
         }
     };
+    let mut set = set;
+    set.notes.extend(untrained_networks(&*model, config, &set));
     let scorer = ModelScorer::new(backend, &*model, &weights);
     observer.stage(&format!("evaluating on {}", split.name()));
     let scorer = Interruptible { scorer: &scorer, watch: &watch };
     let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
     Ok((report, meta))
+}
+
+/// Tells of named structures that are left out by default because their networks were never trained.
+fn left_out<B: Backend>(model: &dyn model::Model<B>, config: &Config) -> Option<String> {
+    let untrained = |(_, s): &&(&str, Structure)| {
+        model::check_expressible(model, "", s).is_ok() && is_untrained(model, config, s)
+    };
+    let names: Vec<&str> = structure::named().iter().filter(untrained).map(|(name, _)| *name).collect();
+    (config.evaluation.structures == "all" && !names.is_empty()).then(|| {
+        format!(
+            "left out, because the networks that combine sets were never trained ({}): {}; --structures evaluates them \
+             all the same",
+            why_untrained(config),
+            names.join(", ")
+        )
+    })
+}
+
+/// Warns of structures of a set whose networks were never trained.
+fn untrained_networks<B: Backend>(
+    model: &dyn model::Model<B>,
+    config: &Config,
+    set: &QuerySet,
+) -> Option<String> {
+    let untrained = set.groups.iter().filter(|g| !g.is_empty() && is_untrained(model, config, &g.structure));
+    let names: Vec<String> = untrained.map(|group| group.structure.to_string()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "the networks that combine sets were never trained ({}): the figures of {} are those of random networks",
+            why_untrained(config),
+            names.join(", ")
+        )
+    })
+}
+
+/// Tells of queries and hard answers of which no training edge has the anchor, relation or entity.
+fn unseen(graph: &KnowledgeGraph, set: &QuerySet, links: Option<&QueryGroup>) -> Option<String> {
+    let trained = Trained::new(graph);
+    let mut parts = Vec::new();
+    let groups = set.groups.iter().map(|group| (group.structure.to_string(), group));
+    for (name, group) in groups.chain(links.map(|links| ("link prediction".to_string(), links))) {
+        let all = group.all();
+        let unseen = |&q: &usize| {
+            all.anchors_of(q).iter().any(|&e| !trained.has_entity(e))
+                || all.relations_of(q).iter().any(|&r| !trained.has_relation(r))
+        };
+        let queries = (0..group.len()).filter(unseen).count();
+        let answers = group.targets.iter().filter(|&&e| !trained.has_entity(e)).count();
+        if queries + answers > 0 {
+            parts.push(format!("{name} {} and {}", count(queries), count(answers)));
+        }
+    }
+    (!parts.is_empty()).then(|| {
+        format!(
+            "no training edge has the anchor or relation of some queries, nor some of the answers; their rows are what \
+             they were at the start: {} (queries, answers)",
+            parts.join("; ")
+        )
+    })
 }
 
 /// A model of a run with its tables.
@@ -135,6 +202,7 @@ pub fn evaluate(
         MultiHop::evaluate(scorer, &set.groups, &mut progress)
     };
     let (train, mut notes) = (graph.split(Split::Train), set.notes.clone());
+    notes.extend(unseen(graph, set, triples.as_ref()));
     let theirs = if train.num_edges() <= baseline::MAX_EDGES {
         let baseline = FrequencyBaseline::new(&train, graph.num_relations());
         let baseline = Interruptible { scorer: &baseline, watch: scorer.watch };

@@ -24,7 +24,7 @@ use crate::ids::RelationId;
 use crate::storage::atomic;
 use crate::storage::place::{Placed, place};
 use crate::storage::verified::Verified;
-use crate::table::count;
+use crate::table::{count, quoted};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{DirEntry, File, TryLockError};
@@ -346,7 +346,7 @@ impl RunFolder {
 
     /// What there is to go on from after a failure, in words.
     pub fn kept(&self) -> String {
-        let run = self.path.display();
+        let run = quoted(&self.path.to_string_lossy());
         match super::checkpoint::read_meta(&self.state()) {
             Ok(meta) => format!(
                 "the state of step {} and the best model until then are kept; go on with smore train --resume {run}",
@@ -394,7 +394,7 @@ impl RunFolder {
         if path.is_file() {
             return Ok(path);
         }
-        let run = self.path.display();
+        let run = quoted(&self.path.to_string_lossy());
         Err(Error::file(
             &self.path,
             format!("has no model yet: train it further with smore train --resume {run}"),

@@ -16,6 +16,7 @@ pub mod learner;
 pub mod log;
 mod losses;
 pub mod manifest;
+pub mod mix;
 pub mod pace;
 pub mod plan;
 pub mod row_file;

@@ -6,7 +6,7 @@ use crate::config::{Config, Objective, Regulariser, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Embedder, Model, check_expressible, plan};
+use crate::model::{Embedder, Model, check_expressible, plan, uses_set_networks};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
 use crate::sampler::epoch::EdgeIndex;
@@ -320,8 +320,24 @@ fn query_bytes<B: Backend>(
     (4 * step + COPIES * batch, waiting * batch)
 }
 
-/// The structures that are evaluated; "all" is every named one that the model can express, after single-hop training one hop
-/// alone, because the model's networks for sets were not trained.
+/// Whether a run's training never passed through the networks that `structure` needs, so that they are what they were at
+/// the start: after single-hop training, and where no training structure combines sets.
+pub fn is_untrained<B: Backend>(model: &dyn Model<B>, config: &Config, structure: &Structure) -> bool {
+    let trains = |mix: Vec<(Structure, f64)>| mix.iter().any(|(s, _)| uses_set_networks(model, s));
+    uses_set_networks(model, structure)
+        && (config.training.objective != Objective::Queries || !config.training_mix().is_ok_and(trains))
+}
+
+/// Why networks were not trained, in words.
+pub fn why_untrained(config: &Config) -> String {
+    match config.training.objective {
+        Objective::Queries => format!("sampling.structures = {}", config.sampling.structures),
+        single => format!("training.objective = {}", single.name()),
+    }
+}
+
+/// The structures that are evaluated; "all" is every named one that the model can express and whose networks were trained,
+/// after single-hop training one hop alone.
 pub fn evaluated<B: Backend>(model: &dyn Model<B>, config: &Config) -> Result<Vec<Structure>> {
     let text = config.evaluation.structures.as_str();
     if text == "all" && config.training.objective != Objective::Queries {
@@ -329,7 +345,8 @@ pub fn evaluated<B: Backend>(model: &dyn Model<B>, config: &Config) -> Result<Ve
     }
     if text == "all" {
         let named = structure::named().iter();
-        let expressible = named.filter(|(name, s)| check_expressible(model, name, s).is_ok());
+        let expressible = named
+            .filter(|(name, s)| check_expressible(model, name, s).is_ok() && !is_untrained(model, config, s));
         return Ok(expressible.map(|(_, s)| s.clone()).collect());
     }
     let structures: Vec<Structure> =

@@ -385,6 +385,9 @@ impl<B: Backend> Run<'_, B> {
                 }
             } else {
                 stopped |= pending;
+                if stopped {
+                    observer.stage(&format!("saving the state of step {}", count(step)));
+                }
                 if meta.best_valid_mrr.is_none() || rows.is_some() {
                     save(&best_path, &learner, &meta)?;
                 }

@@ -93,7 +93,7 @@ pub fn run_folder(bytes: &[u8]) {
         let (config, graph) = (folder.config()?, folder.graph()?);
         let loaded = evaluate::load_model(&Cpu, &graph, &config, &folder)?;
         let anchor = Tree::Projection(Box::new(Tree::Anchor(EntityId(0))), RelationId(1));
-        let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights).best(&anchor, 3)?;
+        let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights).best_of_each(&anchor.structure(), &[&anchor], 3, &|_, _| true)?.swap_remove(0);
         assert!(best.iter().all(|(entity, score)| entity.index() < graph.num_entities() && !score.is_nan()));
         Ok(())
     };

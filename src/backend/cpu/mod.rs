@@ -53,7 +53,7 @@ impl Backend for Cpu {
             a if a.starts_with("neon") => "NEON",
             _ => "no SIMD",
         };
-        format!("CPU, {} threads, {simd}", rayon::current_num_threads())
+        format!("CPU, {}, {simd}", crate::table::counted(rayon::current_num_threads(), "thread", "threads"))
     }
 
     fn scalar(value: f64) -> f32 {
