@@ -61,7 +61,9 @@ fn query(path: &Path) -> smore::Result<String> {
     let (config, graph) = (run.config()?, run.graph()?);
     let query = resolve(&parse_query("(('mammal',('isa',)),('fish',('^isa',)))")?, &graph)?;
     let loaded = evaluate::load_model(&Cpu, &graph, &config, &run)?;
-    let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights).best_of_each(&query.structure(), &[&query], 7, &|_, _| true)?.swap_remove(0);
+    let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights)
+        .best_of_each(&query.structure(), &[&query], 7, &|_, _| true)?
+        .swap_remove(0);
     let named = best.into_iter().map(|(entity, score)| (graph.entities().display(entity.0), score));
     Ok(format!("{:?}", named.collect::<Vec<_>>()))
 }

@@ -7,7 +7,7 @@ use super::options::parse_bytes;
 use super::{Global, note, note_warnings, print, print_json, progress, shown};
 use crate::dataset::format::columns::Columns;
 use crate::dataset::format::delimiter::Delimiter;
-use crate::dataset::format::ids::MapFormat;
+use crate::dataset::format::maps::MapFormat;
 use crate::dataset::inventory::{Reading, missing_splits};
 use crate::dataset::registry::{self, Counts, Manifest};
 use crate::dataset::resolve::{Place, Reuse, import_as, locate_known, missing_data_dir};

@@ -6,9 +6,10 @@ use smore::backend::Cpu;
 use smore::config::Config;
 use smore::dataset::format::arrays::{self, Array};
 use smore::dataset::format::columns::Columns;
+use smore::dataset::format::delimiter::Delimiter;
 use smore::dataset::format::lines::BadLines;
 use smore::dataset::format::triples::TripleFormat;
-use smore::dataset::format::{csv, ids, ntriples, triples};
+use smore::dataset::format::{csv, ids, maps, ntriples, triples};
 use smore::error::Error;
 use smore::eval::ModelScorer;
 use smore::graph::{KnowledgeGraph, Split};
@@ -93,7 +94,9 @@ pub fn run_folder(bytes: &[u8]) {
         let (config, graph) = (folder.config()?, folder.graph()?);
         let loaded = evaluate::load_model(&Cpu, &graph, &config, &folder)?;
         let anchor = Tree::Projection(Box::new(Tree::Anchor(EntityId(0))), RelationId(1));
-        let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights).best_of_each(&anchor.structure(), &[&anchor], 3, &|_, _| true)?.swap_remove(0);
+        let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights)
+            .best_of_each(&anchor.structure(), &[&anchor], 3, &|_, _| true)?
+            .swap_remove(0);
         assert!(best.iter().all(|(entity, score)| entity.index() < graph.num_entities() && !score.is_nan()));
         Ok(())
     };
@@ -109,15 +112,22 @@ pub fn read_pickle(bytes: &[u8]) {
         left.extend(value.pairs().into_iter().flatten().flat_map(|(key, value)| [key, value]));
     }
     let path = Path::new("map.pkl");
-    let mut order = ids::InOrder::new(|_: &str| Ok(()));
+    let mut order = maps::InOrder::new(|_: &str| Ok(()));
     if order.pickle(path, bytes).is_ok() {
         let _ = order.finish(path);
     }
 }
 
-/// Lines of N-Triples.
+/// Lines of N-Triples and N-Quads.
 pub fn read_ntriples(bytes: &[u8]) {
-    for parsed in [ntriples::edges(bytes.into()), ntriples::labels(bytes.into())] {
+    let strict = ntriples::Lines::default();
+    let quads = ntriples::Lines { quads: true, lenient: true };
+    for parsed in [
+        strict.edges(bytes.into()),
+        strict.labels(bytes.into()),
+        quads.edges(bytes.into()),
+        quads.labels(bytes.into()),
+    ] {
         assert!(parsed.items().all(|item| item.iter().all(|text| text.len() <= 4 * bytes.len())));
         let _ = parsed.report(&mut BadLines::new(Path::new("train.nt"), true));
     }
@@ -126,9 +136,11 @@ pub fn read_ntriples(bytes: &[u8]) {
 /// Delimited triples of names or ids; the first byte chooses delimiter, columns and whether bad lines are skipped.
 pub fn delimited(bytes: &[u8]) {
     let Some((&choice, text)) = bytes.split_first() else { return };
-    let delimiter = [b'\t', b',', b' ', b'|'][usize::from(choice % 4)];
+    let delimiter =
+        [Delimiter::TAB, Delimiter::Character(b','), Delimiter::Blanks, Delimiter::Character(b'|')];
+    let delimiter = delimiter[usize::from(choice % 4)];
     let columns = Columns::parse(["hrt", "htr-"][usize::from(choice / 4 % 2)]).expect("columns");
-    let format = TripleFormat { delimiter, columns };
+    let format = TripleFormat { delimiter, columns, header: choice & 16 != 0 };
     let path = Path::new("train.txt");
     let mut bad = BadLines::new(path, choice & 8 != 0);
     let named = |head: &str, relation: &str, tail: &str| match head.is_empty()
@@ -136,15 +148,15 @@ pub fn delimited(bytes: &[u8]) {
         || tail.is_empty()
     {
         true => panic!("an empty name"),
-        false => Ok::<(), Error>(()),
+        false => Ok::<_, Error>((tail == "objection").then(|| "objection".into())),
     };
     let _ = triples::read(text.into(), format, &mut bad, named);
     let _ = csv::read(text, format, &mut bad, named);
-    let _ = ids::triples(text.into(), format, [100, 10], &mut bad, |[head, relation, tail]| {
+    let _ = ids::triples(text.into(), format, [100, 10], &mut bad, &mut None, |[head, relation, tail]| {
         assert!(head < 100 && relation < 10 && tail < 100);
         Ok(())
     });
-    let _ = ids::csv_map(path, text, |_, _, _, _| Ok(()));
+    let _ = maps::csv_map(path, text, |_, _, _, _| Ok(()));
 }
 
 /// NumPy arrays; the first byte chooses between one and an archive.
@@ -156,7 +168,7 @@ pub fn read_arrays(bytes: &[u8]) {
     };
     if choice % 2 == 0 {
         let Ok(array) = Array::open(rest, Path::new("train.npy")) else { return };
-        let _ = arrays::read(&mut [array], take);
+        let _ = arrays::read(&mut [array], Columns::HRT, take);
     } else {
         let _ = arrays::read_npz(&file("train.npz", rest), take);
     }

@@ -2,7 +2,8 @@
 
 use super::{Format, Input, Reading, Role};
 use crate::dataset::content::{first_bytes, first_lines};
-use crate::dataset::format::ids::{MapColumns, MapFormat, are_ids, stated_counts};
+use crate::dataset::format::ids::{are_ids, stated_counts};
+use crate::dataset::format::maps::{MapColumns, MapFormat};
 use crate::dataset::source::{Blocks, COMPRESSED, Source};
 use crate::error::{Error, Result};
 use crate::graph::Subject;
