@@ -73,7 +73,8 @@ fn a_missing_file_an_empty_file_and_invalid_utf8_are_named() {
     let good = [("valid.txt", TRAIN), ("test.txt", TRAIN)];
     let missing = Folder::with(&good);
     assert!(
-        error(&missing).contains("train.txt is missing (or .tsv, .csv); valid.txt and test.txt are here")
+        error(&missing)
+            .contains("train.txt is missing (or .tsv, .csv, .nt); valid.txt and test.txt are here")
     );
     let empty = Folder::with(&[("train.txt", ""), good[0], good[1]]);
     assert!(error(&empty).contains("train.txt: is empty; expected one triple per line"));
@@ -83,7 +84,9 @@ fn a_missing_file_an_empty_file_and_invalid_utf8_are_named() {
     std::fs::write(latin.data().join("train.txt"), b"a\tr\tb\nM\xfcller\tr\tb\n").unwrap();
     assert!(error(&latin).contains("train.txt:2: expected UTF-8, found byte 0xfc at byte 2 of the line"));
     let nothing = Folder::with(&[]);
-    assert!(error(&nothing).contains("train.txt and valid.txt and test.txt are missing"));
+    assert!(
+        error(&nothing).contains("train.txt is missing (or .tsv, .csv, .nt); a dataset's folder holds train")
+    );
     let absent = resolve("./no/such/folder", &nothing.options()).unwrap_err().to_string();
     assert_eq!(absent, "./no/such/folder: no such folder or graph file");
 }
@@ -245,16 +248,20 @@ fn a_truncated_file_another_version_and_foreign_bytes_are_told_apart() {
     assert!(refused(b"PK\x03\x04 something else").contains("is not a smore graph file"));
     assert!(refused(b"").contains("is not a smore graph file"));
 
-    // Whatever byte changes: opening refuses, verifying notices, or the byte is padding. Nothing panics.
-    let padding = (0..bytes.len())
-        .filter(|&position| {
-            let mut bad = bytes.clone();
-            bad[position] ^= 0x5a;
-            matches!(open_bytes(&bad), Ok(Ok(())))
-        })
-        .map(|position| bytes[position]);
-    assert!(padding.clone().count() < bytes.len() / 2);
-    assert!(padding.into_iter().all(|byte| byte == 0), "a change in content went unnoticed");
+    // Whatever byte changes, padding too: opening refuses. Nothing panics.
+    for position in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[position] ^= 1 << (position % 8);
+        let error = refused(&bad);
+        assert!(error.contains("graph.smore: is "), "byte {position}: {error}");
+    }
+    let rows = "is damaged: the checksum of its train rows does not match; import the dataset again with";
+    assert!((0..bytes.len()).any(|position| {
+        let mut bad = bytes.clone();
+        bad[position] ^= 1;
+        refused(&bad).contains(rows)
+    }));
+    assert!(refused(&[&bytes[..], b"\0"].concat()).contains("bytes instead of"));
 }
 
 #[test]

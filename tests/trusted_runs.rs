@@ -87,11 +87,8 @@ fn a_run_that_is_killed_at_random_moments_is_always_loadable_and_ends_with_the_s
     let mut fraction = 0.37f64;
     let (mut steps, mut kills) = (Vec::new(), 0);
     let finished = (0..60).any(|_| {
+        // Killed before there was a run, it begins again in the same folder.
         let resumed = path.join("config.toml").exists();
-        if !resumed {
-            // Killed before there was a run.
-            let _ = std::fs::remove_dir_all(&path);
-        }
         let arguments = if resumed { &["train", "--resume", "run"][..] } else { &SAVING };
         let mut command = smore(&folder, arguments);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

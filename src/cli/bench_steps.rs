@@ -60,7 +60,15 @@ fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) ->
     if let Some(folder) = &args.output {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let meta = Meta { model: model.name().into(), ..Meta::default() };
-        checkpoint::save(&folder.join("start.safetensors"), &backend, &*model, &weights, &meta, false)?;
+        checkpoint::save(
+            &folder.join("start.safetensors"),
+            &backend,
+            &*model,
+            &weights,
+            &meta,
+            false,
+            |_| Ok(()),
+        )?;
         let batches = batches(&graph, &config, &plan)?;
         write(&folder.join("batches.safetensors"), &batches)?;
     }

@@ -1,4 +1,4 @@
-//! `smore data import | generate | list | info | verify | export`.
+//! `smore data import | generate | list | info | verify | remove | export`.
 
 use super::data_export::{self, ExportArgs};
 use super::data_generate::{self, GenerateArgs};
@@ -6,13 +6,15 @@ use super::data_info::{self, InfoArgs};
 use super::options::parse_bytes;
 use super::{Global, note, note_warnings, print, print_json, progress, shown};
 use crate::dataset::format::columns::Columns;
+use crate::dataset::format::delimiter::Delimiter;
+use crate::dataset::format::maps::MapFormat;
 use crate::dataset::inventory::{Reading, missing_splits};
 use crate::dataset::registry::{self, Counts, Manifest};
-use crate::dataset::resolve::{Place, import_as, locate_known, missing_data_dir};
-use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
+use crate::dataset::resolve::{Place, Reuse, import_as, locate_known, missing_data_dir};
+use crate::dataset::{ImportReport, ResolveOptions, resolve};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -36,6 +38,8 @@ enum DataCommand {
     Info(InfoArgs),
     /// Check every byte of a graph file, and a known dataset against what was published
     Verify(VerifyArgs),
+    /// Remove a dataset's graph files from the cache; its sources and runs stay
+    Remove(RemoveArgs),
     /// Write a dataset as a folder that DGL-KE reads
     Export(ExportArgs),
 }
@@ -43,8 +47,8 @@ enum DataCommand {
 /// Arguments of `smore data import`.
 #[derive(Debug, clap::Args)]
 struct ImportArgs {
-    /// Folder with train, valid and test as .txt, .tsv, .csv or .nt (also .gz, .zst); or a folder of N-Triples;
-    /// or one file, all of it train; or a CoDEx checkout
+    /// Folder with train, valid and test as .txt, .tsv, .csv, .nt, .nq, .ttl or .trig (also .gz, .zst, .bz2, .xz); or a
+    /// folder of RDF; or one file, all of it train; or a CoDEx checkout
     path: PathBuf,
     /// The dataset's name from now on [default: the folder's name]
     #[arg(long, value_name = "NAME")]
@@ -59,13 +63,23 @@ struct ImportArgs {
     /// htr for DGL-KE's Freebase]
     #[arg(long, value_name = "ORDER", value_parser = parse_columns)]
     columns: Option<Columns>,
-    /// Character between the columns of .txt and .tsv triples, \t is a tab [default: a tab]
+    /// What stands between the columns of triples: a character, \t for a tab, or `blanks` for as many as there are
+    /// [default: told by the first lines]
     #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
-    delimiter: Option<u8>,
+    delimiter: Option<Delimiter>,
+    /// Whether the first line of the files of triples is a header [default: told by the first lines]
+    #[arg(long)]
+    header: Option<Answer>,
     /// Files with the names of ids, a name and an id a line, where triples are numbers
     #[arg(long, num_args = 2, value_names = ["ENTITIES", "RELATIONS"])]
     maps: Option<Vec<PathBuf>>,
-    /// Hold out this share of train for valid, and as much for test, where there are no files of them
+    /// Which column of these has the ids [default: the one with 0, 1, 2 and so on]
+    #[arg(long)]
+    map_columns: Option<MapColumns>,
+    /// Keep IRIs of RDF that are none by their grammar, as real dumps have
+    #[arg(long)]
+    lenient: bool,
+    /// Hold out this share of train for valid, and as much for test, where there is no file of them
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     hold_out: f64,
     /// Memory to build the graph in, for example 4G; what does not fit is sorted on disk, beside the graph
@@ -75,18 +89,29 @@ struct ImportArgs {
     /// Write the graph file here instead of into the cache
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Import again even where the cache has a whole graph of these very files
+    #[arg(long)]
+    force: bool,
 }
 
 fn parse_columns(text: &str) -> Result<Columns, String> {
     Columns::parse(text).ok_or_else(|| "expected each of h, r and t once, as in htr or hrt-".into())
 }
 
-fn parse_delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        b"\\t" => Ok(b'\t'),
-        [character @ (b'\t' | b' '..=b'~')] => Ok(*character),
-        _ => Err("expected one ASCII character, or \\t".into()),
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Answer {
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum MapColumns {
+    IdName,
+    NameId,
+}
+
+fn parse_delimiter(text: &str) -> Result<Delimiter, String> {
+    Delimiter::parse(text).ok_or_else(|| "expected one ASCII character, \\t or blanks".into())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
@@ -101,6 +126,13 @@ struct VerifyArgs {
     dataset: String,
 }
 
+/// Arguments of `smore data remove`.
+#[derive(Debug, clap::Args)]
+struct RemoveArgs {
+    /// Name of the dataset, as `smore data list` shows it
+    name: String,
+}
+
 /// Runs `smore data`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.command {
@@ -109,6 +141,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         DataCommand::List => list(global),
         DataCommand::Info(args) => data_info::run(args, global),
         DataCommand::Verify(args) => verify(args, global),
+        DataCommand::Remove(args) => remove(args, global),
         DataCommand::Export(args) => data_export::run(args, global),
     }
 }
@@ -120,11 +153,18 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
         reading: Reading {
             columns: args.columns,
             delimiter: args.delimiter,
+            header: args.header.map(|answer| answer == Answer::Yes),
+            map_columns: args.map_columns.map(|order| match order {
+                MapColumns::IdName => MapFormat::IdName,
+                MapColumns::NameId => MapFormat::NameId,
+            }),
+            lenient: args.lenient,
             maps: args.maps.and_then(|maps| maps.try_into().ok()),
             hold_out: args.hold_out,
         },
         memory: args.memory,
         progress: progress::printer(),
+        reuse: if args.force { Reuse::Never } else { Reuse::Verified },
         ..global.resolve_options()
     };
     let wants_labels = options.language.is_some();
@@ -220,7 +260,7 @@ fn other_folders(data_dir: Option<&Path>) -> Vec<PathBuf> {
 }
 
 fn list(global: &Global) -> anyhow::Result<()> {
-    let imported = Cache::new(global.cache_dir.as_deref())?.named();
+    let imported = global.cache()?.named();
     let folders = other_folders(global.data_dir.as_deref());
     if global.json {
         let known = registry::all().iter().map(|manifest| {
@@ -285,7 +325,8 @@ fn list(global: &Global) -> anyhow::Result<()> {
 }
 
 fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
-    let (graph, report) = resolve(&args.dataset, &global.resolve_options())?;
+    let options = ResolveOptions { reuse: Reuse::Always, ..global.resolve_options() };
+    let (graph, report) = resolve(&args.dataset, &options)?;
     let start = Instant::now();
     graph.verify()?;
     let seconds = start.elapsed().as_secs_f64();
@@ -315,6 +356,22 @@ fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
             report.graph.display(),
             differences.join("; ")
         );
+    }
+    Ok(())
+}
+
+fn remove(args: RemoveArgs, global: &Global) -> anyhow::Result<()> {
+    let removal = global.cache()?.remove(&args.name)?;
+    if global.json {
+        let files: Vec<Value> =
+            removal.files.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })).collect();
+        return print_json(&json!({ "removed": files, "kept": removal.kept }));
+    }
+    for (path, length) in &removal.files {
+        print(format_args!("removed {} ({})\n", path.display(), bytes(*length)))?;
+    }
+    if let Some(kept) = removal.kept {
+        note(format_args!("{} is outside of the cache and stays; its name is forgotten", kept.display()));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `smore eval`.
 
-use super::options::{DeviceArgs, on};
+use super::options::{ChangesArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::eval::import;
 use crate::graph::Split;
@@ -28,6 +28,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["structures", "queries"])]
     query_set: Option<PathBuf>,
     #[command(flatten)]
+    changes: ChangesArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -42,7 +44,7 @@ pub(super) fn parse_split(text: &str) -> Result<Split, String> {
 
 /// Runs `smore eval`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let folder = RunFolder::open(&args.run)?;
+    let folder = Global::opened(RunFolder::open_with(&args.run, args.changes.changes())?);
     let mut config = folder.config()?;
     if let Some(structures) = args.structures {
         config.evaluation.structures = structures;
@@ -51,8 +53,9 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         config.evaluation.queries = queries;
         config.evaluation.valid_queries = queries;
     }
-    let graph = folder.graph()?;
-    let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
+    let cache = global.cache()?;
+    let graph = folder.known_graph(&cache.verified())?;
+    let cache = cache.derived(graph.fingerprint());
     let queries = match &args.query_set {
         None => Queries::Drawn(&cache),
         Some(path) => {

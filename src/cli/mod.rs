@@ -27,8 +27,9 @@ mod signals;
 pub mod train;
 mod usage;
 
-use crate::dataset::{ImportReport, ResolveOptions, resolve};
+use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
 use crate::graph::KnowledgeGraph;
+use crate::train::RunFolder;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::fmt::Display;
@@ -160,6 +161,17 @@ impl Global {
             cache_dir: self.cache_dir.clone(),
             ..ResolveOptions::default()
         }
+    }
+
+    /// Tells what a user should know of an opened run folder.
+    pub fn opened(folder: RunFolder) -> RunFolder {
+        folder.notes().iter().for_each(|text| note(format_args!("note: {text}")));
+        folder
+    }
+
+    /// The cache folder.
+    pub fn cache(&self) -> crate::Result<Cache> {
+        Cache::new(self.cache_dir.as_deref())
     }
 
     /// Opens a dataset argument; a first import and its warnings are noted on standard error.

@@ -5,6 +5,7 @@ use crate::backend::{Cpu, Cuda, Math};
 use crate::config::{Config, TableKind};
 use crate::dataset::Cache;
 use crate::error::Result;
+use crate::train::Changes;
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -93,6 +94,22 @@ impl ConfigArgs {
     /// The resolved configuration.
     pub fn resolve(&self) -> Result<Config> {
         Config::resolve(self.config.as_deref(), &self.assignments())
+    }
+}
+
+/// What to do where files of a run folder were changed.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Options")]
+pub struct ChangesArgs {
+    /// Use files of the run folder as they are where they are not what the run wrote, with a note
+    #[arg(long)]
+    accept_changes: bool,
+}
+
+impl ChangesArgs {
+    /// The choice.
+    pub fn changes(self) -> Changes {
+        if self.accept_changes { Changes::Accept } else { Changes::Refuse }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `smore query`: one query, or one a line.
 
-use super::options::{DeviceArgs, on};
+use super::options::{ChangesArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::backend::Backend;
 use crate::config::Config;
@@ -57,6 +57,8 @@ pub struct Args {
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
     #[command(flatten)]
+    changes: ChangesArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -104,9 +106,9 @@ impl Source {
 
 /// Runs `smore query`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let folder = RunFolder::open(&args.run)?;
+    let folder = Global::opened(RunFolder::open_with(&args.run, args.changes.changes())?);
     let config = folder.config()?;
-    let mut graph = folder.graph()?;
+    let mut graph = folder.known_graph(&global.cache()?.verified())?;
     if let Some(language) = &args.lang {
         graph.set_language(language)?;
     }

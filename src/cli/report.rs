@@ -1,5 +1,6 @@
 //! `smore report`.
 
+use super::options::ChangesArgs;
 use super::{Global, note, print_json, shown};
 use crate::report;
 use serde_json::json;
@@ -14,12 +15,15 @@ pub struct Args {
     /// File to write [default: report.html in the folder of a single run, in the current folder for several]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangesArgs,
 }
 
 /// Runs `smore report`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let output = args.output.or_else(|| (args.runs.len() > 1).then(|| report::NAME.into()));
-    let path = report::write(&args.runs, output.as_deref())?;
+    let mut tell = |text: &str| note(format_args!("note: {text}"));
+    let path = report::write_with(&args.runs, output.as_deref(), args.changes.changes(), &mut tell)?;
     if global.json {
         return print_json(&json!({ "report": shown(&path) }));
     }

@@ -1,6 +1,6 @@
 //! `smore train`.
 
-use super::options::{ConfigArgs, DeviceArgs, on};
+use super::options::{ChangesArgs, ConfigArgs, DeviceArgs, on};
 use super::progress::Sparse;
 use super::signals::stop_flag;
 use super::{Global, Interrupted, note, print, print_json, shown};
@@ -14,7 +14,7 @@ use crate::table::{Table, bytes, count, counted, duration, fit, quoted, terminal
 use crate::train::mix::drawable;
 use crate::train::plan::EvaluationCost;
 use crate::train::run::Usage;
-use crate::train::{Observer, Progress, Run, RunFolder, RunPlan};
+use crate::train::{Changes, Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -36,6 +36,8 @@ pub struct Args {
     /// rate then goes on falling from where the new length puts it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "dataset", "dataset_flag", "config"])]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangesArgs,
     /// List every key of the configuration with its default, what it takes and what it means
     #[arg(long)]
     help_config: bool,
@@ -49,7 +51,11 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             false => print(super::usage::configuration(terminal_width().unwrap_or(100).min(120))),
         };
     }
-    let resumed = args.resume.as_deref().map(RunFolder::resume).transpose()?;
+    if args.resume.is_none() && args.changes.changes() == Changes::Accept {
+        return Err(Error::invalid("--accept-changes is for the run that --resume names").into());
+    }
+    let resume = |path| RunFolder::resume_with(path, args.changes.changes()).map(Global::opened);
+    let resumed = args.resume.as_deref().map(resume).transpose()?;
     let config = match &resumed {
         Some(folder) => resumed_config(folder, &args.config)?,
         None => args.config.resolve()?,
@@ -67,10 +73,10 @@ fn train<B: Backend>(
     global: &Global,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let cache = crate::dataset::Cache::new(global.cache_dir.as_deref())?;
+    let cache = global.cache()?;
     let (folder, graph) = match resumed {
         Some(folder) => {
-            let graph = folder.graph()?;
+            let graph = folder.known_graph(&cache.verified())?;
             (folder, graph)
         }
         None => {
@@ -140,7 +146,7 @@ fn train<B: Backend>(
         "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {run}\n  smore query {run} {}",
         duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
-        quoted(&example(&folder).unwrap_or_default()),
+        quoted(&example(&folder, global).unwrap_or_default()),
         path = folder.path().display(),
         run = quoted(&shown(folder.path())),
     ));
@@ -183,9 +189,9 @@ fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
 }
 
 /// A query to try: the first training edge, with names.
-fn example(folder: &RunFolder) -> Option<String> {
+fn example(folder: &RunFolder, global: &Global) -> Option<String> {
     use crate::query::{Tree, resolve::with_names};
-    let graph = folder.graph().ok()?;
+    let graph = folder.known_graph(&global.cache().ok()?.verified()).ok()?;
     let triple = graph.split(crate::graph::Split::Train).triples().find(|t| !t.relation.is_inverse())?;
     let query = Tree::Projection(Box::new(Tree::Anchor(triple.head)), triple.relation);
     Some(with_names(&query, &graph).to_string())

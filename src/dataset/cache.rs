@@ -4,12 +4,14 @@
 //! graphs/NAME-KEY.smore    KEY is the hash of the source files (if any), the options and the format version
 //! names/NAME.json          where the graph is that was last imported or generated with `--name NAME`
 //! derived/FINGERPRINT/     what was made from the graph with this fingerprint
+//! verified/                which graph files were found whole (see [`Verified`])
 //! kernels/                 kernels, compiled for this machine's GPUs
 //! ```
 
 use crate::error::{Error, Result};
 use crate::graph::builder::check_dataset_name;
 use crate::storage::atomic;
+use crate::storage::verified::Verified;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -85,6 +87,11 @@ impl Cache {
         self.folder.join("derived").join(format!("{fingerprint:016x}"))
     }
 
+    /// Which graph files were found whole.
+    pub fn verified(&self) -> Verified {
+        Verified::new(&self.folder.join("verified"))
+    }
+
     /// Where kernels are kept that were compiled for this machine's GPUs.
     pub fn kernels(&self) -> PathBuf {
         self.folder.join("kernels")
@@ -123,6 +130,64 @@ impl Cache {
             files.flatten().filter_map(|file| self.recall(&stem(file.path())?)).collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         entries
+    }
+}
+
+/// What [`Cache::remove`] did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Removal {
+    /// Graph files that are gone, with their lengths.
+    pub files: Vec<(PathBuf, u64)>,
+    /// The graph file outside of the cache that had the name; it is left where it is.
+    pub kept: Option<PathBuf>,
+}
+
+impl Cache {
+    /// Removes the graph files of a dataset (in any case) and forgets its name. Touches nothing outside of the cache.
+    ///
+    /// Errors where there is nothing of that name.
+    pub fn remove(&self, name: &str) -> Result<Removal> {
+        let mut files = self.graphs();
+        let mut known: Vec<String> = files.iter().map(|(dataset, _)| dataset.clone()).collect();
+        known.extend(self.named().into_iter().map(|entry| entry.name));
+        known.sort_unstable();
+        known.dedup();
+        files.retain(|(dataset, _)| dataset.eq_ignore_ascii_case(name));
+        let entry = check_dataset_name(name).ok().and_then(|()| {
+            serde_json::from_slice::<NamedGraph>(&std::fs::read(self.name_file(name)).ok()?).ok()
+        });
+        if files.is_empty() && entry.is_none() {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Error::invalid(format!("no graph of {name:?} is in the cache; there are {known}")));
+        }
+        let mut removal = Removal::default();
+        for (_, path) in files {
+            let file = std::fs::symlink_metadata(&path).map_err(Error::io(&path))?;
+            self.verified().forget(&path, &file);
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+            removal.files.push((path, file.len()));
+        }
+        if let Some(entry) = entry {
+            let path = self.name_file(name);
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+            removal.kept = Some(entry.graph).filter(|graph| graph.is_file());
+        }
+        Ok(removal)
+    }
+
+    /// The graph files with the names of their datasets, by path.
+    fn graphs(&self) -> Vec<(String, PathBuf)> {
+        let Ok(files) = std::fs::read_dir(self.folder.join("graphs")) else { return Vec::new() };
+        let named = files.flatten().filter(|file| file.file_type().is_ok_and(|kind| !kind.is_dir()));
+        let named = named.filter_map(|file| {
+            let path = file.path();
+            let (name, key) = path.file_name()?.to_str()?.strip_suffix(".smore")?.rsplit_once('-')?;
+            let is_key = key.len() == 16 && key.bytes().all(|b| b.is_ascii_hexdigit());
+            is_key.then(|| (name.to_owned(), path.clone()))
+        });
+        let mut graphs: Vec<(String, PathBuf)> = named.collect();
+        graphs.sort();
+        graphs
     }
 }
 

@@ -1,17 +1,21 @@
 //! One input file -> calls on the graph builder.
 
+mod numbers;
+
 use super::format::arrays::{Array, read, read_npz, read_ogb};
-use super::format::ids::{self, InOrder, MapFormat, Mirror};
-use super::format::lines::BadLines;
-use super::format::ntriples::{self, Reason};
-use super::format::triples::TripleFormat;
-use super::format::{aligned, codex, csv, texts, triples};
+use super::format::lines::{BadLines, Block};
+use super::format::maps;
+use super::format::ntriples::{self, Lines};
+use super::format::rdf::{Parsed, Reason};
+use super::format::triples::Objection;
+use super::format::{aligned, codex, csv, texts, triples, turtle};
 use super::inventory::{Format, Input, Inventory, Role};
 use super::source::{Blocks, Source};
 use crate::error::{Error, Result};
-use crate::graph::vocabulary::Vocabulary;
 use crate::graph::{GraphBuilder, Split, Subject};
 use crate::storage::checksum;
+use numbers::Ids;
+use rustc_hash::FxHashSet;
 
 impl Inventory {
     /// Feeds one file to the builder, as a stream. Only labels as JSON and readable copies are read whole.
@@ -23,14 +27,14 @@ impl Inventory {
         state: &mut State,
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
-        let State { skipped, ids } = state;
+        let State { skipped, ids, graphs } = state;
         match &input.role {
-            Role::Ids(subject, format) => self.ids(*subject, *format, source, ids, builder),
-            Role::Counts => self.counts(source, ids, builder),
+            Role::Ids(subject, format) => self.ids(*subject, *format, source, bad, ids, builder),
+            Role::Counts => self.counts(source, bad, ids, builder),
             // Read with the first columns.
             Role::Columns(_) => Ok(source),
             Role::IdLabels(subject) => {
-                ids::csv_map(&input.path, &mut source, |_, _, name, title| {
+                maps::csv_map(&input.path, &mut source, |_, _, name, title| {
                     builder.add_label(*subject, "en", name, title);
                     Ok(())
                 })?;
@@ -59,57 +63,55 @@ impl Inventory {
                 Ok(source)
             }
             Role::Triples(split) if input.format == Format::Ids => {
-                self.numbers(source, bad, ids, |h, r, t| {
+                self.numbers(input, source, bad, ids, |h, r, t| {
                     builder.add_ids(self.split_of(*split, || place_of_ids([h, r, t])), h, r, t)
                 })
             }
             Role::HardNegatives(split) if input.format == Format::Ids => {
-                self.numbers(source, bad, ids, |h, r, t| builder.add_hard_negative_ids(*split, h, r, t))
+                self.numbers(input, source, bad, ids, |h, r, t| {
+                    builder.add_hard_negative_ids(*split, h, r, t)
+                })
             }
             Role::Triples(split) if !ids.names[0].is_empty() => {
                 self.triples(input, source, bad, |h, r, t| {
                     let split = self.split_of(*split, || place_of_names([h, r, t]));
-                    let [h, r, t] = ids.find([h, r, t])?;
-                    builder.add_ids(split, h, r, t)
+                    match ids.find([h, r, t]) {
+                        Ok([h, r, t]) => builder.add_ids(split, h, r, t).map(|()| None),
+                        Err(unknown) => Ok(Some(unknown)),
+                    }
                 })
             }
             Role::HardNegatives(split) if !ids.names[0].is_empty() => {
-                self.triples(input, source, bad, |h, r, t| {
-                    let [h, r, t] = ids.find([h, r, t])?;
-                    builder.add_hard_negative_ids(*split, h, r, t)
+                self.triples(input, source, bad, |h, r, t| match ids.find([h, r, t]) {
+                    Ok([h, r, t]) => builder.add_hard_negative_ids(*split, h, r, t).map(|()| None),
+                    Err(unknown) => Ok(Some(unknown)),
                 })
             }
-            Role::Triples(split) if input.format == Format::NTriples => {
-                let mut blocks = Blocks::new(source);
-                ntriples::read(&mut blocks, ntriples::edges, |parsed| {
-                    parsed.report(bad)?;
+            Role::Triples(split) if input.format.is_rdf() => {
+                self.statements(input, source, bad, true, |parsed| {
                     skipped.iter_mut().zip(parsed.skipped).for_each(|(all, here)| *all += here);
+                    graphs.extend(&parsed.graphs);
                     parsed.items().try_for_each(|[h, r, t]| {
                         builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t)
                     })
-                })?;
-                Ok(blocks.into_source())
+                })
             }
-            Role::RdfLabels => {
-                let mut blocks = Blocks::new(source);
-                ntriples::read(&mut blocks, ntriples::labels, |parsed| {
-                    for [name, language, label] in parsed.items() {
-                        let mut add = |subject| builder.add_label(subject, language, name, label);
-                        // A predicate can be a subject too.
-                        if !(add(Subject::Entity) | add(Subject::Relation)) {
-                            skipped[Reason::UnusedLabel as usize] += 1;
-                        }
+            Role::RdfLabels => self.statements(input, source, bad, false, |parsed| {
+                for [name, language, label] in parsed.items() {
+                    let mut add = |subject| builder.add_label(subject, language, name, label);
+                    // A predicate can be a subject too.
+                    if !(add(Subject::Entity) | add(Subject::Relation)) {
+                        skipped[Reason::UnusedLabel as usize] += 1;
                     }
-                    Ok(())
-                })?;
-                Ok(blocks.into_source())
-            }
-            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
-                builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t)
+                }
+                Ok(())
             }),
-            Role::HardNegatives(split) => {
-                self.triples(input, source, bad, |h, r, t| builder.add_hard_negative(*split, h, r, t))
-            }
+            Role::Triples(split) => self.triples(input, source, bad, |h, r, t| {
+                builder.add(self.split_of(*split, || place_of_names([h, r, t])), h, r, t).map(|()| None)
+            }),
+            Role::HardNegatives(split) => self.triples(input, source, bad, |h, r, t| {
+                builder.add_hard_negative(*split, h, r, t).map(|()| None)
+            }),
             Role::Texts(subject) | Role::Aliases(subject) => {
                 let aliases = matches!(input.role, Role::Aliases(_));
                 let mut blocks = Blocks::new(source);
@@ -131,7 +133,7 @@ impl Inventory {
                 let original = self.inputs.iter().find(|i| i.role == Role::Triples(*split));
                 let original = original.expect("an inventory has all splits");
                 let triples = Source::open(original)?.read_all()?;
-                let (path, format) = (original.path.as_path(), self.format);
+                let (path, format) = (original.path.as_path(), original.layout);
                 aligned::read((path, &triples), &source.read_all()?, format, bad, |triple, labels| {
                     let [head, relation, tail] = labels;
                     builder.add_label(Subject::Entity, "en", triple[0], head);
@@ -149,153 +151,37 @@ impl Inventory {
         if share == 0.0 || split != Split::Train {
             return split;
         }
-        match place() {
-            place if place < share => Split::Valid,
-            place if place < 2.0 * share => Split::Test,
-            _ => Split::Train,
-        }
+        let place = place() / share;
+        self.held_out.get(place as usize).copied().unwrap_or(Split::Train)
     }
 
-    /// Declares the names of a map, in the order of their ids.
-    fn ids(
+    /// The edges, or the labels, of a file of RDF.
+    fn statements(
         &self,
-        subject: Subject,
-        format: MapFormat,
+        input: &Input,
         mut source: Source,
-        ids: &mut Ids,
-        builder: &mut GraphBuilder,
-    ) -> Result<Source> {
-        let path = source.path().to_path_buf();
-        let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled()?;
-        let by_names =
-            self.inputs.iter().any(|i| i.role == Role::Triples(Split::Train) && !i.format.is_ids());
-        let mut before = String::new();
-        let mut number = 0u32;
-        let mut in_order = InOrder::new(|name: &str| {
-            number += 1;
-            if doubled && number % 2 == 1 {
-                before = name.to_owned();
-                return Ok(());
-            }
-            let forward = before.strip_prefix('+').filter(|f| name.strip_prefix('-') == Some(f));
-            let name = if doubled { forward.unwrap_or(&before) } else { name };
-            if by_names {
-                ids.names[subject as usize].intern(name)?;
-            }
-            builder.declare(subject, name).map(|_| ())
-        });
-        let mut stated = None;
-        if format == MapFormat::Csv {
-            in_order.csv(&path, &mut source)?;
-        } else if format == MapFormat::Pickle {
-            in_order.pickle(&path, &source.read_all()?)?;
-        } else {
-            let mut blocks = Blocks::new(source);
-            while let Some(block) = blocks.next()? {
-                in_order.lines(block, format, &path, &mut stated)?;
-            }
-            source = blocks.into_source();
-        }
-        let count = in_order.finish(&path)?;
-        if let Some(stated) = stated.filter(|&stated| stated != count) {
-            return Err(Error::file(&path, format!("its first line says {stated} names, found {count}")));
-        }
-        if doubled && count % 2 == 1 {
-            let message =
-                format!("train has each fact in both directions, but {count} relations are no pairs");
-            return Err(Error::file(&path, message));
-        }
-        ids.counts[subject as usize] = count;
-        ids.doubled |= doubled;
-        Ok(source)
-    }
-
-    /// Declares as many decimal names as a file of counts says.
-    fn counts(&self, mut source: Source, ids: &mut Ids, builder: &mut GraphBuilder) -> Result<Source> {
-        let path = source.path().to_path_buf();
-        let [entities, mut relations] = ids::stated_counts(&source.read_all()?)
-            .ok_or_else(|| Error::file(&path, "expected `numentity: N` and `numrelations: R`"))?;
-        let most = self.most_ids();
-        for (number, key) in [(entities, "numentity"), (relations, "numrelations")] {
-            if u64::from(number) > most {
-                let message = format!(
-                    "{key}: {number} is far more than the triples beside it can have: correct the number, or remove the \
-                     file if the numbers in the triples are names"
-                );
-                return Err(Error::file(&path, message));
-            }
-        }
-        ids.doubled = self.is_doubled()?;
-        ids.counts = [entities, relations];
-        if ids.doubled {
-            relations = relations.div_ceil(2);
-        }
-        for (subject, count) in [(Subject::Entity, entities), (Subject::Relation, relations)] {
-            let mut digits = itoa::Buffer::new();
-            (0..count).try_for_each(|id| builder.declare(subject, digits.format(id)).map(drop))?;
-        }
-        Ok(source)
-    }
-
-    /// More ids than the triples of the dataset can have by far, by the size of their files: one that is larger is a slip, and
-    /// every id below it would become an entity.
-    fn most_ids(&self) -> u64 {
-        /// Bytes of the shortest triple: `0 0 0` and the end of its line.
-        const TRIPLE: u64 = 6;
-        /// Ids for each triple. Compressed files hold more of them than their size tells.
-        const PER_TRIPLE: u64 = 200;
-        let triples = self.inputs.iter().filter(|input| matches!(input.role, Role::Triples(_)));
-        let paths = triples.flat_map(|input| [Some(&input.path), input.beside.as_ref()]).flatten();
-        let bytes = |path: &std::path::PathBuf| std::fs::metadata(path).map_or(u64::MAX, |file| file.len());
-        let bytes = paths.map(bytes).fold(0, u64::saturating_add);
-        (bytes / TRIPLE).saturating_mul(PER_TRIPLE).max(1 << 20)
-    }
-
-    /// Whether the numbers of train hold each fact in both directions. Reads train once. O(1) memory.
-    fn is_doubled(&self) -> Result<bool> {
-        let train = self.inputs.iter().find(|input| input.role == Role::Triples(Split::Train));
-        let Some(train) = train else { return Ok(false) };
-        let mut mirror = Mirror::default();
-        // Its own import reports bad lines.
-        let mut passed_over = BadLines::new(&train.path, true);
-        let mut blocks = Blocks::new(Source::open(train)?);
-        while let Some(block) = blocks.next()? {
-            ids::triples(block, self.format, [u32::MAX; 2], &mut passed_over, |triple| {
-                mirror.see(triple);
-                Ok(())
-            })?;
-        }
-        Ok(mirror.is_whole())
-    }
-
-    /// Triples of numbers. Where train has each fact in both directions, so must this file, and the inverse is
-    /// dropped.
-    fn numbers(
-        &self,
-        source: Source,
         bad: &mut BadLines,
-        ids: &Ids,
-        mut take: impl FnMut(u32, u32, u32) -> Result<()>,
+        edges: bool,
+        mut take: impl FnMut(&Parsed) -> Result<()> + Send,
     ) -> Result<Source> {
-        let mut mirror = Mirror::default();
+        let lenient = self.lenient;
+        if matches!(input.format, Format::Turtle | Format::TriG) {
+            let document = turtle::Document { graphs: input.format == Format::TriG, lenient, labels: !edges };
+            if edges {
+                turtle::read(&mut source, document, bad, take)?;
+            } else {
+                // The reading of edges reports bad statements.
+                turtle::read(&mut source, document, &mut BadLines::new(&input.path, true), take)?;
+            }
+            return Ok(source);
+        }
+        let reader = Lines { quads: input.format == Format::NQuads, lenient };
         let mut blocks = Blocks::new(source);
-        while let Some(block) = blocks.next()? {
-            ids::triples(block, self.format, ids.counts, bad, |triple| {
-                if !ids.doubled {
-                    return take(triple[0], triple[1], triple[2]);
-                }
-                mirror.see(triple);
-                match triple[1] % 2 {
-                    0 => take(triple[0], triple[1] / 2, triple[2]),
-                    _ => Ok(()),
-                }
-            })?;
-        }
-        if ids.doubled && !mirror.is_whole() && !mirror.is_empty() {
-            let message = "has facts without their inverse, although train has each in both directions; \
-                           give both or none";
-            return Err(Error::file(bad.path(), message));
-        }
+        let parse = |block: Block| if edges { reader.edges(block) } else { reader.labels(block) };
+        ntriples::read(&mut blocks, parse, |parsed| {
+            parsed.report(bad)?;
+            take(parsed)
+        })?;
         Ok(blocks.into_source())
     }
 
@@ -304,25 +190,59 @@ impl Inventory {
         input: &Input,
         mut source: Source,
         bad: &mut BadLines,
-        mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+        mut take: impl FnMut(&str, &str, &str) -> Result<Objection>,
     ) -> Result<Source> {
+        let mut first = FirstTriple::default();
+        let mut take = |h: &str, r: &str, t: &str| {
+            first.see([h, r, t]);
+            take(h, r, t)
+        };
         let mut empty = true;
         if input.format == Format::Csv {
-            let format = TripleFormat { delimiter: b',', ..self.format };
-            empty = !csv::read(&mut source, format, bad, take)?;
+            empty = !csv::read(&mut source, input.layout, bad, take)?;
         } else {
             let mut blocks = Blocks::new(source);
             while let Some(block) = blocks.next()? {
-                triples::read(block, self.format, bad, &mut take)?;
+                triples::read(block, input.layout, bad, &mut take)?;
                 empty = false;
             }
             source = blocks.into_source();
         }
-        if empty {
+        if empty && input.role == Role::Triples(Split::Train) {
             let message = "is empty; expected one triple per line: head, relation, tail";
             return Err(Error::file(bad.path(), message));
         }
+        if let Some([h, r, t]) = first.looks_like_a_header().filter(|_| !bad.header) {
+            bad.remarks.push(format!(
+                "its first line may be a header: {h:?}, {r:?} and {t:?} do not come again; it is kept as a triple, unless \
+                 `--header yes` says otherwise"
+            ));
+        }
         Ok(source)
+    }
+}
+
+/// The first triple of a file, and whether any of its names comes again.
+#[derive(Debug, Default)]
+struct FirstTriple {
+    names: Option<[String; 3]>,
+    again: bool,
+    others: u64,
+}
+
+impl FirstTriple {
+    fn see(&mut self, [h, r, t]: [&str; 3]) {
+        let Some([head, relation, tail]) = &self.names else {
+            self.names = Some([h, r, t].map(str::to_owned));
+            return;
+        };
+        self.others += 1;
+        self.again = self.again || r == relation || [h, t].iter().any(|name| name == head || name == tail);
+    }
+
+    /// Its names, where there are some triples more and none of them shares one.
+    fn looks_like_a_header(self) -> Option<[String; 3]> {
+        self.names.filter(|_| !self.again && self.others >= 3)
     }
 }
 
@@ -337,9 +257,10 @@ fn arrays(input: &Input, source: &mut Source, take: impl FnMut(u64, [u32; 3]) ->
         (Format::Npz, _) => read_npz(&input.path, take),
         (Format::OgbCsv, Some((path, second))) => read_ogb([(&input.path, source), (path, second)], take),
         (_, Some((path, second))) => {
-            read(&mut [Array::open(source, &input.path)?, Array::open(second, path)?], take)
+            let arrays = &mut [Array::open(source, &input.path)?, Array::open(second, path)?];
+            read(arrays, input.layout.columns, take)
         }
-        (_, None) => read(&mut [Array::open(source, &input.path)?], take),
+        (_, None) => read(&mut [Array::open(source, &input.path)?], input.layout.columns, take),
     }
 }
 
@@ -363,26 +284,7 @@ fn place(hash: u64) -> f64 {
 pub(super) struct State {
     /// Statements of the file at hand, by [`Reason`].
     pub skipped: [u64; Reason::ALL.len()],
+    /// Named graphs of the file at hand, by hash.
+    pub graphs: FxHashSet<u64>,
     ids: Ids,
-}
-
-/// What is known of a dataset that has its own ids.
-#[derive(Debug, Default)]
-struct Ids {
-    /// Numbers of entities and relations, by [`Subject`].
-    counts: [u32; 2],
-    /// Whether relations 2k and 2k + 1 are each other's inverses.
-    doubled: bool,
-    /// The names, where triples are written with them.
-    names: [Vocabulary; 2],
-}
-
-impl Ids {
-    fn find(&self, [head, relation, tail]: [&str; 3]) -> Result<[u32; 3]> {
-        let find = |subject: Subject, name: &str| {
-            let unknown = || Error::invalid(format!("{name:?} of a triple has no id: its map lacks it"));
-            self.names[subject as usize].get(name).ok_or_else(unknown)
-        };
-        Ok([find(Subject::Entity, head)?, find(Subject::Relation, relation)?, find(Subject::Entity, tail)?])
-    }
 }

@@ -1,9 +1,9 @@
 //! Input files -> graph file.
 
+use super::content;
 use super::feed::State;
 use super::format::lines::BadLines;
-use super::format::ntriples::Reason;
-use super::format::triples::TripleFormat;
+use super::format::rdf::Reason;
 use super::inventory::{Input, Inventory, file_stem};
 use super::registry::Manifest;
 use super::source::Source;
@@ -94,14 +94,13 @@ impl Fingerprinted {
     /// Names the graph that these files give with these options: 16 hexadecimal digits.
     pub fn key(&self, options: &ImportOptions) -> String {
         let ImportOptions { name, skip_bad_lines, language, .. } = options;
-        let Inventory { format: TripleFormat { delimiter, columns }, hold_out, .. } = &self.inventory;
-        let columns = columns.letters();
+        let Inventory { hold_out, held_out, lenient, .. } = &self.inventory;
         let mut text = format!(
-            "{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{hold_out}\n{delimiter}\n{columns}\n"
+            "{VERSION}\n{name}\n{skip_bad_lines}\n{language:?}\n{hold_out}\n{held_out:?}\n{lenient}\n"
         );
         for (input, source) in self.inventory.inputs.iter().zip(&self.sources) {
-            let Input { role, name, format, .. } = input;
-            text += &format!("{role:?}\t{name}\t{format:?}\t{}\n", source.xxh128);
+            let Input { role, name, format, layout, .. } = input;
+            text += &format!("{role:?}\t{name}\t{format:?}\t{layout:?}\t{}\n", source.xxh128);
         }
         format!("{:016x}", checksum::section(text.as_bytes()))
     }
@@ -127,7 +126,8 @@ impl Fingerprinted {
             let (progress, before) = (options.progress.clone(), done);
             let watch = move |read| progress.report("reading", before + read, all);
             done += source.bytes;
-            let mut bad = BadLines::new(&input.path, options.skip_bad_lines);
+            let mut bad =
+                BadLines::new(&input.path, options.skip_bad_lines).advised(content::advice_for(input)?);
             let read = Source::open(input)?.watched(watch);
             let read = self.inventory.feed(input, read, &mut bad, &mut state, &mut builder)?;
             if read.finish()?.1 != source.xxh128 {
@@ -143,6 +143,20 @@ impl Fingerprinted {
             if bad.header {
                 sources[place].skipped_statements.insert(HEADER.to_owned(), 1);
             }
+            if bad.trimmed > 0 {
+                let lines = counted(bad.trimmed, "line", "lines");
+                bad.remarks.push(format!("blanks around names were taken off on {lines}"));
+            }
+            if bad.padded > 0 {
+                let lines = counted(bad.padded, "line", "lines");
+                bad.remarks.push(format!("names begin or end with a blank on {lines}; it is part of them"));
+            }
+            let graphs = std::mem::take(&mut state.graphs).len() as u64;
+            if graphs > 0 {
+                let graphs = counted(graphs, "named graph is", "named graphs are");
+                bad.remarks.push(format!("the statements of {graphs} read as those of one"));
+            }
+            sources[place].remarks.append(&mut bad.remarks);
             for (reason, count) in Reason::ALL
                 .into_iter()
                 .zip(std::mem::take(&mut state.skipped))
@@ -190,6 +204,9 @@ pub fn warnings(graph: &KnowledgeGraph, manifest: Option<&Manifest>) -> Vec<Stri
     for source in sources.iter().filter(|source| source.skipped_statements.contains_key(HEADER)) {
         warnings.push(format!("{}: its first line is a header, and no triple", source.name));
     }
+    for source in sources {
+        warnings.extend(source.remarks.iter().map(|remark| format!("{}: {remark}", source.name)));
+    }
     let Findings { unseen_entities, unseen_relations, unseen_triples, .. } = findings;
     if unseen_entities + unseen_relations > 0 {
         let entities = counted(*unseen_entities, "entity", "entities");
@@ -208,6 +225,14 @@ pub fn warnings(graph: &KnowledgeGraph, manifest: Option<&Manifest>) -> Vec<Stri
     by_split(&findings.duplicates, "given more than once; each was kept once");
     by_split(&findings.duplicates_of_earlier_splits, "also in an earlier split, where they were kept");
     by_split(&findings.false_hard_negatives, "given as hard negatives although they are facts");
+    for (alike, what) in [(&findings.alike_entities, "entities"), (&findings.alike_relations, "relations")] {
+        if let [[first, second], ..] = alike.examples.as_slice() {
+            let names = alike.names;
+            warnings.push(format!(
+                "names of {what} that differ in case, blanks or Unicode form alone are kept apart: {names}, as {first:?} and {second:?}"
+            ));
+        }
+    }
     if let Some(manifest) = manifest {
         warnings.extend(manifest.differences(graph));
     }

@@ -1,6 +1,7 @@
 //! The public datasets that `smore` knows: manifests in `datasets/`, embedded in the binary.
 
 use super::format::columns::Column;
+use super::format::delimiter::Delimiter;
 use super::format::triples::TripleFormat;
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
@@ -85,7 +86,11 @@ impl Counts {
 impl Manifest {
     /// How the files of triples are laid out.
     pub fn format(&self) -> TripleFormat {
-        TripleFormat { delimiter: self.delimiter as u8, columns: self.columns.into() }
+        TripleFormat {
+            delimiter: Delimiter::Character(self.delimiter as u8),
+            columns: self.columns.into(),
+            header: false,
+        }
     }
 
     /// In what an imported graph differs from what was published: checksums and counts. Empty: in

@@ -28,6 +28,22 @@ pub struct ResolveOptions {
     pub memory: Option<u64>,
     /// Who is told how far an import is.
     pub progress: Progress,
+    /// When a graph that is in the cache already is used.
+    pub reuse: Reuse,
+}
+
+/// When a graph that is in the cache already is used instead of an import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Where it is whole, as far as is remembered; else it is made again, with a warning.
+    #[default]
+    Known,
+    /// Where every byte of it is whole now; else it is made again, with a warning.
+    Verified,
+    /// Always: where it is damaged, that is an error.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What an argument turned out to be.
@@ -58,7 +74,7 @@ pub fn resolve(argument: &str, options: &ResolveOptions) -> Result<(KnowledgeGra
     let cache = Cache::new(options.cache_dir.as_deref())?;
     match locate(argument, options.data_dir.as_deref(), &cache)? {
         Place::Graph(path) => {
-            let mut graph = KnowledgeGraph::open(&path)?;
+            let mut graph = KnowledgeGraph::open_known(&path, &cache.verified())?;
             if let Some(language) = &options.language {
                 graph.set_language(language)?;
             }
@@ -150,7 +166,8 @@ pub fn generate_as(
     let (graph, report) = match output {
         None => {
             let path = cache.graph(name, &generate::key(options, name));
-            open_or_make(&path, Path::new(GENERATED), None, write).map_err(|e| cache.explain(e))?
+            open_or_make(&path, Path::new(GENERATED), None, resources.reuse, &cache, write)
+                .map_err(|e| cache.explain(e))?
         }
         Some(output) => make(output, Path::new(GENERATED), None, write)?,
     };
@@ -241,7 +258,11 @@ fn open_or_import(
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let path = cache.graph(name, &files.key(&import_options(name, options)));
     let write = |path: &Path| files.import(&import_options(name, options), path);
-    open_or_make(&path, &files.inventory().folder, manifest, write).map_err(|e| cache.explain(e))
+    let Inventory { folder, notes, .. } = files.inventory();
+    let (graph, mut report) =
+        open_or_make(&path, folder, manifest, options.reuse, cache, write).map_err(|e| cache.explain(e))?;
+    report.warnings.extend_from_slice(notes);
+    Ok((graph, report))
 }
 
 fn import(
@@ -252,28 +273,46 @@ fn import(
     path: &Path,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let write = |path: &Path| files.import(&import_options(name, options), path);
-    make(path, &files.inventory().folder, manifest, write)
+    let Inventory { folder, notes, .. } = files.inventory();
+    let (graph, mut report) = make(path, folder, manifest, write)?;
+    report.warnings.extend_from_slice(notes);
+    Ok((graph, report))
 }
 
-/// Opens the graph file `path` where it is whole, else makes it.
+/// Opens the graph file `path` of the cache where `reuse` has it so, else makes it.
 fn open_or_make(
     path: &Path,
     source: &Path,
     manifest: Option<&Manifest>,
+    reuse: Reuse,
+    cache: &Cache,
     write: impl FnOnce(&Path) -> Result<Vec<String>>,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
-    // A cached file that cannot be opened (cut short by a full disk, say) is simply made again.
-    if let Ok(graph) = KnowledgeGraph::open(path) {
-        let report = ImportReport {
-            source: source.to_path_buf(),
-            graph: path.to_path_buf(),
-            cached: true,
-            bad_lines: Vec::new(),
-            warnings: warnings(&graph, manifest),
-        };
-        return Ok((graph, report));
-    }
-    make(path, source, manifest, write)
+    let opened = match reuse {
+        _ if !path.exists() => None,
+        Reuse::Never => None,
+        Reuse::Verified => Some(KnowledgeGraph::open(path).and_then(|graph| graph.verify().map(|()| graph))),
+        Reuse::Known | Reuse::Always => Some(KnowledgeGraph::open_known(path, &cache.verified())),
+    };
+    let damage = match opened {
+        Some(Ok(graph)) => {
+            let report = ImportReport {
+                source: source.to_path_buf(),
+                graph: path.to_path_buf(),
+                cached: true,
+                bad_lines: Vec::new(),
+                warnings: warnings(&graph, manifest),
+            };
+            return Ok((graph, report));
+        }
+        Some(Err(error)) if reuse == Reuse::Always => return Err(error),
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    let (graph, mut report) = make(path, source, manifest, write)?;
+    // Cut short by a full disk, say.
+    report.warnings.extend(damage.map(|error| format!("the cached graph was replaced: {error}")));
+    Ok((graph, report))
 }
 
 /// Makes the graph file `path` by `write`, which returns examples of bad lines, and opens it.

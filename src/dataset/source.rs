@@ -1,22 +1,54 @@
-//! Input files as streams: decompressed by what they begin with, hashed as they lie on disk, cut into blocks
-//! of whole lines.
+//! Input files as streams: decompressed by what they begin with, hashed as they lie on disk, texts as UTF-8 with line feeds,
+//! cut into blocks of whole lines.
 //!
-//! gzip (also of several members, as the Freebase dump is) and zstd are known by their first bytes,
+//! gzip (also of several members, as the Freebase dump is), zstd, bzip2 and xz are known by their first bytes,
 //! whatever the file is called.
 
+use super::encoding;
 use super::format::lines::Block;
 use super::inventory::Input;
 use crate::error::{Error, Result};
 use crate::storage::regular;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::Xxh3Default;
 
 /// Endings of compressed files, after the ending of their format.
-pub const COMPRESSED: [&str; 3] = ["", ".gz", ".zst"];
+pub const COMPRESSED: [&str; 5] = ["", ".gz", ".zst", ".bz2", ".xz"];
 
-const GZIP: &[u8] = b"\x1f\x8b";
-const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+/// How a file is compressed: the bytes that it begins with, and its decoder.
+struct Compression {
+    name: &'static str,
+    magic: &'static [u8],
+    decoder: fn(Buffered) -> io::Result<Box<dyn Read + Send>>,
+}
+
+const COMPRESSIONS: [Compression; 4] = [
+    Compression {
+        name: "gzip",
+        magic: b"\x1f\x8b",
+        decoder: |from| Ok(Box::new(flate2::bufread::MultiGzDecoder::new(from))),
+    },
+    Compression {
+        name: "zstd",
+        magic: b"\x28\xb5\x2f\xfd",
+        decoder: |from| Ok(Box::new(zstd::Decoder::with_buffer(from)?)),
+    },
+    Compression {
+        name: "bzip2",
+        magic: b"BZh",
+        decoder: |from| Ok(Box::new(bzip2::bufread::MultiBzDecoder::new(from))),
+    },
+    Compression {
+        name: "xz",
+        magic: b"\xfd7zXZ\0",
+        decoder: |from| Ok(Box::new(lzma_rust2::XzReader::new(from, true))),
+    },
+];
+
+/// Bytes that tell the compression.
+const MAGIC: u64 = 6;
 
 /// Bytes that a decoder asks for at once.
 const READ: usize = 1 << 17;
@@ -52,54 +84,70 @@ impl Read for Raw {
     }
 }
 
-/// The first bytes, then the rest.
-type Start = io::Chain<io::Cursor<Vec<u8>>, Raw>;
+/// A [`Raw`] that the decoders and the source have in common.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Raw>>);
 
-enum Decoder {
-    Plain(Start),
-    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Start>>>),
-    Zstd(zstd::Decoder<'static, BufReader<Start>>),
+impl Shared {
+    fn with<T>(&self, f: impl FnOnce(&mut Raw) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
+
+impl Read for Shared {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.with(|raw| raw.read(into))
+    }
+}
+
+/// The first bytes, then the rest.
+type Buffered = BufReader<io::Chain<io::Cursor<Vec<u8>>, Shared>>;
 
 /// The decompressed bytes of an input.
 pub struct Source {
     path: PathBuf,
-    decoder: Decoder,
+    raw: Shared,
+    compression: Option<&'static Compression>,
+    decoded: Box<dyn Read + Send>,
 }
 
 impl Source {
-    /// Opens `input`.
+    /// Opens `input`; a text that is not UTF-8 with line feeds becomes it.
     pub fn open(input: &Input) -> Result<Self> {
+        let source = Source::bytes(input)?;
+        if !input.is_text() {
+            return Ok(source);
+        }
+        let Source { path, raw, compression, decoded } = source;
+        match encoding::text(decoded) {
+            Ok(decoded) => Ok(Source { path, raw, compression, decoded }),
+            Err(e) => Err(Source { path, raw, compression, decoded: Box::new(io::empty()) }.explain(e)),
+        }
+    }
+
+    /// Opens `input`, whatever it holds.
+    pub fn bytes(input: &Input) -> Result<Self> {
         let path = &input.path;
         let from: Box<dyn Read + Send> = match input.embedded {
             Some(bytes) => Box::new(bytes),
             None => Box::new(regular::open(path)?),
         };
-        let mut raw = Raw { from, hash: Xxh3Default::new(), length: 0, watch: None };
+        let raw =
+            Shared(Arc::new(Mutex::new(Raw { from, hash: Xxh3Default::new(), length: 0, watch: None })));
         let mut first = Vec::new();
-        raw.by_ref().take(4).read_to_end(&mut first).map_err(Error::io(path))?;
-        let (gzip, zstd) = (first.starts_with(GZIP), first.starts_with(ZSTD));
-        let start = io::Cursor::new(first).chain(raw);
-        let decoder = if gzip {
-            let start = BufReader::with_capacity(READ, start);
-            Decoder::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(start)))
-        } else if zstd {
-            let start = BufReader::with_capacity(READ, start);
-            Decoder::Zstd(zstd::Decoder::with_buffer(start).map_err(Error::io(path))?)
-        } else {
-            Decoder::Plain(start)
+        raw.clone().take(MAGIC).read_to_end(&mut first).map_err(Error::io(path))?;
+        let compression = COMPRESSIONS.iter().find(|c| first.starts_with(c.magic));
+        let start = BufReader::with_capacity(READ, io::Cursor::new(first).chain(raw.clone()));
+        let decoded = match compression {
+            Some(compression) => (compression.decoder)(start).map_err(Error::io(path))?,
+            None => Box::new(start),
         };
-        Ok(Source { path: path.clone(), decoder })
+        Ok(Source { path: path.clone(), raw, compression, decoded })
     }
 
     /// Tells `watch` after every few MiB how many bytes of the file on disk were read.
-    pub fn watched(mut self, watch: impl FnMut(u64) + Send + 'static) -> Self {
-        let raw = match &mut self.decoder {
-            Decoder::Plain(start) => start.get_mut().1,
-            Decoder::Gzip(decoder) => decoder.get_mut().get_mut().get_mut().1,
-            Decoder::Zstd(decoder) => decoder.get_mut().get_mut().get_mut().1,
-        };
-        raw.watch = Some(Box::new(watch));
+    pub fn watched(self, watch: impl FnMut(u64) + Send + 'static) -> Self {
+        self.raw.with(|raw| raw.watch = Some(Box::new(watch)));
         self
     }
 
@@ -131,37 +179,27 @@ impl Source {
 
     /// What a failure to read means.
     pub fn explain(&self, error: io::Error) -> Error {
-        let kind = match self.decoder {
-            Decoder::Plain(_) => return Error::io(&self.path)(error),
-            Decoder::Gzip(_) => "gzip",
-            Decoder::Zstd(_) => "zstd",
-        };
+        if let Some(message) = encoding::explain(&error) {
+            return Error::file(&self.path, message);
+        }
+        let Some(Compression { name, .. }) = self.compression else { return Error::io(&self.path)(error) };
         let cut = error.kind() == io::ErrorKind::UnexpectedEof;
         let reason = if cut { "it is cut short".to_owned() } else { error.to_string() };
-        Error::file(&self.path, format!("cannot be decompressed as {kind}: {reason}; get the file again"))
+        Error::file(&self.path, format!("cannot be decompressed as {name}: {reason}; get the file again"))
     }
 
     /// Reads to the end; length and XXH3-128 of the file on disk.
     pub fn finish(mut self) -> Result<(u64, String)> {
-        io::copy(&mut self, &mut io::sink()).map_err(|e| self.explain(e))?;
-        let start = match self.decoder {
-            Decoder::Plain(start) => start,
-            Decoder::Gzip(decoder) => decoder.into_inner().into_inner(),
-            Decoder::Zstd(decoder) => decoder.finish().into_inner(),
-        };
-        let (_, mut raw) = start.into_inner();
-        io::copy(&mut raw, &mut io::sink()).map_err(Error::io(&self.path))?;
-        Ok((raw.length, format!("{:032x}", raw.hash.digest128())))
+        io::copy(&mut self.decoded, &mut io::sink()).map_err(|e| self.explain(e))?;
+        // What follows the compressed bytes.
+        io::copy(&mut self.raw, &mut io::sink()).map_err(Error::io(&self.path))?;
+        Ok(self.raw.with(|raw| (raw.length, format!("{:032x}", raw.hash.digest128()))))
     }
 }
 
 impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match &mut self.decoder {
-            Decoder::Plain(start) => start.read(into),
-            Decoder::Gzip(decoder) => decoder.read(into),
-            Decoder::Zstd(decoder) => decoder.read(into),
-        }
+        self.decoded.read(into)
     }
 }
 
@@ -242,15 +280,37 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let options = lzma_rust2::XzOptions::with_preset(0);
+        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     #[test]
     fn compression_is_told_by_content_and_checksums_are_those_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let text: Vec<u8> = (0..200_000u32).flat_map(|i| format!("{i}\tr\tb\n").into_bytes()).collect();
         let (a, b) = text.split_at(1_000_003);
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
-        for stored in
-            [text.clone(), gzip(&text), [gzip(a), gzip(b)].concat(), zstd(&text), [zstd(a), zstd(b)].concat()]
-        {
+        let stored = [
+            text.clone(),
+            gzip(&text),
+            [gzip(a), gzip(b)].concat(),
+            zstd(&text),
+            [zstd(a), zstd(b)].concat(),
+            bzip2(&text),
+            [bzip2(a), bzip2(b)].concat(),
+            xz(&text),
+            [xz(a), xz(b)].concat(),
+        ];
+        for stored in stored {
             let input = input(folder.path(), &stored);
             let mut source = Source::open(&input).unwrap();
             assert!(source.read_all().unwrap() == text);
@@ -287,15 +347,21 @@ mod tests {
     fn damaged_files_say_so() {
         let folder = tempfile::tempdir().unwrap();
         let text = b"a\tr\tb\n".repeat(1000);
-        for (stored, kind) in [(gzip(&text), "gzip"), (zstd::encode_all(&text[..], 1).unwrap(), "zstd")] {
+        for (stored, kind) in [
+            (gzip(&text), "gzip"),
+            (zstd::encode_all(&text[..], 1).unwrap(), "zstd"),
+            (bzip2(&text), "bzip2"),
+            (xz(&text), "xz"),
+        ] {
             let cut = input(folder.path(), &stored[..stored.len() - 5]);
-            let error = Source::open(&cut).unwrap().read_all().unwrap_err().to_string();
+            let error = Source::open(&cut).and_then(|mut s| s.read_all()).unwrap_err().to_string();
             assert!(error.contains(kind) && error.contains("cut short"), "{error}");
         }
         let mut wrong = gzip(&text);
         let checksum = wrong.len() - 8;
         wrong[checksum] ^= 1;
-        let error = Source::open(&input(folder.path(), &wrong)).unwrap().finish().unwrap_err().to_string();
+        let error =
+            Source::open(&input(folder.path(), &wrong)).and_then(Source::finish).unwrap_err().to_string();
         assert!(error.contains("as gzip: ") && error.contains("get the file again"), "{error}");
     }
 }

@@ -48,7 +48,7 @@ impl FrequencyBaseline {
         let mut tails = vec![Counts::default(); num_relations];
         for entity in train.entities_with_edges() {
             for (relation, heads) in train.row(entity).iter() {
-                let counts = &mut tails[relation.inverse().index()];
+                let Some(counts) = tails.get_mut(relation.inverse().index()) else { continue };
                 counts.list.push((entity, heads.len() as f64));
                 counts.total += heads.len() as f64;
             }

@@ -1,6 +1,8 @@
 //! Queries of one structure with their answers, in flat arrays.
 
 use super::scorer::QueryBlock;
+use crate::error::{Error, Result};
+use crate::graph::KnowledgeGraph;
 use crate::ids::{EntityId, RelationId};
 use crate::query::{Proof, Structure};
 use std::ops::Range;
@@ -55,6 +57,20 @@ impl QueryGroup {
         self.target_offsets.push(self.targets.len());
         self.filter.extend_from_slice(filter);
         self.filter_offsets.push(self.filter.len());
+    }
+
+    /// That all ids are the graph's. They are, unless its file was changed after it was opened; no scorer must see
+    /// others.
+    pub fn check(&self, graph: &KnowledgeGraph) -> Result<()> {
+        let entities = [&self.anchors, &self.targets, &self.filter];
+        let known = entities.iter().all(|ids| ids.iter().all(|e| e.index() < graph.num_entities()));
+        match known && self.relations.iter().all(|r| r.index() < graph.num_relations()) {
+            true => Ok(()),
+            false => Err(Error::file(
+                graph.path(),
+                "was changed while it is used: its ids are out of range; import it again",
+            )),
+        }
     }
 
     /// Number of queries.

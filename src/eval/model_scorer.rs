@@ -4,7 +4,7 @@ use super::answers::Best;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, RankTask};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId};
 use crate::model::{Embedder, Model, Weights, plan};
 use crate::query::{Mix, Plan, Query, Structure};
@@ -113,7 +113,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
             let host = &mut host[..roots * count];
             self.backend.download(&scores, 0, host)?;
             let host: &[B::Scalar] = host;
-            best.par_iter_mut().enumerate().for_each(|(q, best)| {
+            best.par_iter_mut().enumerate().try_for_each(|(q, best)| {
                 let mut merged = vec![f32::NEG_INFINITY; count];
                 let roots = plan.root_offsets[q] as usize..plan.root_offsets[q + 1] as usize;
                 for row in roots.map(|root| &host[root * count..][..count]) {
@@ -123,9 +123,16 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                         *best = if score > *best || score.is_nan() { score } else { *best };
                     }
                 }
+                if let Some(place) = merged.iter().position(|score| score.is_nan()) {
+                    return Err(Error::invalid(format!(
+                        "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
+                        first + place
+                    )));
+                }
                 let entities = (first as u32..).map(EntityId).zip(merged);
                 best.see(entities.filter(|&(entity, _)| keep(q, entity)));
-            });
+                Ok(())
+            })?;
         }
         Ok(best.into_iter().map(Best::finish).collect())
     }

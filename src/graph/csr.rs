@@ -17,6 +17,7 @@
 
 use crate::ids::{EntityId, RelationId, Triple};
 use bytemuck::{Pod, Zeroable};
+use rayon::prelude::*;
 
 /// What the arrays of an index do not tell by their lengths.
 #[repr(C)]
@@ -39,6 +40,9 @@ impl Sizes {
         self.relations > WIDE as u64
     }
 }
+
+/// Rows that one thread checks at once.
+const BLOCK: usize = 1 << 12;
 
 /// Whether rows for `sources` only are worth a search per look-up: they then take half of the memory.
 pub(super) fn is_sparse(num_sources: usize, num_entities: usize) -> bool {
@@ -86,7 +90,12 @@ impl<'a> Csr<'a> {
         Ok(Csr { num_entities, sizes, sources, starts, rows })
     }
 
-    /// Checks every offset, id and order; O(edges). For files of unknown origin.
+    /// An index without edges.
+    pub fn empty(num_entities: usize) -> Self {
+        Csr { num_entities, sizes: Sizes::default(), sources: &[], starts: &[0], rows: &[] }
+    }
+
+    /// Checks every offset, id and order; O(edges), in parallel. For files of unknown origin.
     pub fn check(&self, num_relations: usize) -> Result<(), String> {
         if !self.sources.is_sorted_by(|a, b| a < b) {
             return Err("sources are not ascending".into());
@@ -94,28 +103,26 @@ impl<'a> Csr<'a> {
         if self.sources.last().is_some_and(|e| e.index() >= self.num_entities) {
             return Err("a source is not an entity".into());
         }
+        if self.sizes.relations > num_relations as u64 {
+            return Err(format!(
+                "{} relations are stated, but there are {num_relations}",
+                self.sizes.relations
+            ));
+        }
+        let num_rows = self.starts.len() - 1;
+        let blocks = (0..num_rows.div_ceil(BLOCK)).into_par_iter();
+        let checked = blocks.map(|block| {
+            let rows = block * BLOCK..num_rows.min((block + 1) * BLOCK);
+            rows.map(|index| self.check_row(index, num_relations))
+                .try_fold([0, 0], |sum, row| row.map(|row| [sum[0] + row[0], sum[1] + row[1]]))
+        });
+        // In the order of rows, so that the error is that of the first bad one.
+        let blocks: Vec<Result<[u64; 2], String>> = checked.collect();
         let (mut edges, mut fragments) = (0, 0);
-        for (index, pair) in self.starts.windows(2).enumerate() {
-            let words = usize::try_from(pair[0]).ok().zip(usize::try_from(pair[1]).ok());
-            let words = words.and_then(|(begin, end)| self.rows.get(begin..end));
-            let Some(words) = words else { return Err(format!("row {index} has descending offsets")) };
-            let Some(row) = Row::checked(words, self.sizes.all_wide()) else {
-                return Err(format!("row {index} has more fragments than words"));
-            };
-            for i in 0..row.num_fragments() {
-                let (relation, begin) = row.head(i);
-                let end = row.end(i);
-                let ordered = i == 0 || row.head(i - 1).0 < relation;
-                if !ordered || relation.index() >= num_relations || begin >= end || end > row.tails.len() {
-                    return Err(format!("row {index} has a bad fragment {i}"));
-                }
-                let tails = &row.tails[begin..end];
-                if !tails.is_sorted_by(|a, b| a < b) || tails[tails.len() - 1].index() >= self.num_entities {
-                    return Err(format!("row {index}, fragment {i}: tails are not ascending entities"));
-                }
-            }
-            edges += row.tails.len() as u64;
-            fragments += row.num_fragments() as u64;
+        for block in blocks {
+            let [more_edges, more_fragments] = block?;
+            edges += more_edges;
+            fragments += more_fragments;
         }
         if (edges, fragments) != (self.sizes.edges, self.sizes.fragments) {
             return Err(format!(
@@ -124,6 +131,30 @@ impl<'a> Csr<'a> {
             ));
         }
         Ok(())
+    }
+
+    /// Checks row number `index`; returns its edges and fragments.
+    fn check_row(&self, index: usize, num_relations: usize) -> Result<[u64; 2], String> {
+        let (begin, end) = (self.starts[index], self.starts[index + 1]);
+        let words = usize::try_from(begin).ok().zip(usize::try_from(end).ok());
+        let words = words.and_then(|(begin, end)| self.rows.get(begin..end));
+        let Some(words) = words else { return Err(format!("row {index} has descending offsets")) };
+        let Some(row) = Row::checked(words, self.sizes.all_wide()) else {
+            return Err(format!("row {index} has more fragments than words"));
+        };
+        for i in 0..row.num_fragments() {
+            let (relation, begin) = row.head(i);
+            let end = row.end(i);
+            let ordered = i == 0 || row.head(i - 1).0 < relation;
+            if !ordered || relation.index() >= num_relations || begin >= end || end > row.tails.len() {
+                return Err(format!("row {index} has a bad fragment {i}"));
+            }
+            let tails = &row.tails[begin..end];
+            if !tails.is_sorted_by(|a, b| a < b) || tails[tails.len() - 1].index() >= self.num_entities {
+                return Err(format!("row {index}, fragment {i}: tails are not ascending entities"));
+            }
+        }
+        Ok([row.tails.len() as u64, row.num_fragments() as u64])
     }
 
     /// Number of entities, with or without edges.
@@ -144,12 +175,18 @@ impl<'a> Csr<'a> {
         self.sizes.fragments as usize
     }
 
+    /// Bound of the ids of directed relations.
+    #[inline]
+    pub fn num_relations(&self) -> usize {
+        self.sizes.relations as usize
+    }
+
     /// Bytes of the arrays behind this index.
     pub fn size_in_bytes(&self) -> usize {
         size_of_val(self.sources) + size_of_val(self.starts) + size_of_val(self.rows)
     }
 
-    /// Words of the row of `entity`.
+    /// Words of the row of `entity`; none where a file that is changed while it is mapped leads outside.
     #[inline]
     fn words(&self, entity: EntityId) -> &'a [u32] {
         let index = if self.sources.is_empty() && self.starts.len() == self.num_entities + 1 {
@@ -160,7 +197,10 @@ impl<'a> Csr<'a> {
                 Err(_) => return &[],
             }
         };
-        &self.rows[self.starts[index] as usize..self.starts[index + 1] as usize]
+        match self.starts.get(index..).and_then(|starts| starts.first_chunk()) {
+            Some(&[begin, end]) => self.rows.get(begin as usize..end as usize).unwrap_or_default(),
+            None => &[],
+        }
     }
 
     /// Whether any edge leaves `entity`; reads no row.
@@ -203,7 +243,7 @@ impl<'a> Csr<'a> {
         let (sources, starts) = (self.sources, self.starts);
         (0..starts.len() - 1)
             .filter(move |&i| starts[i] < starts[i + 1])
-            .map(move |i| if sources.is_empty() { EntityId(i as u32) } else { sources[i] })
+            .map(move |i| sources.get(i).copied().unwrap_or(EntityId(i as u32)))
     }
 
     /// The entities that have rows, ascending; empty where all have.
@@ -237,16 +277,16 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// A row of these words; panics where they do not hold the fragments that they state.
+    /// A row of these words; one without edges where they do not hold the fragments that they state.
     #[inline]
     fn new(words: &'a [u32], all_wide: bool) -> Self {
         let wide = all_wide || words.len() >= WIDE;
         let num_words = match words.first() {
             None => 0,
-            Some(_) if wide => 2 * words[1] as usize,
+            Some(_) if wide => 2 * words.get(1).copied().unwrap_or_default() as usize,
             Some(first) => (first & 0xffff) as usize,
         };
-        let (fragments, tails) = words.split_at(num_words);
+        let (fragments, tails) = words.split_at_checked(num_words).unwrap_or_default();
         Row { fragments, tails: bytemuck::cast_slice(tails), wide }
     }
 
@@ -284,11 +324,11 @@ impl<'a> Row<'a> {
         if self.wide { self.fragments.len() / 2 } else { self.fragments.len() }
     }
 
-    /// Relation and tails of fragment `index`.
+    /// Relation and tails of fragment `index`; panics where there is no such fragment.
     #[inline]
     pub fn fragment(&self, index: usize) -> (RelationId, &'a [EntityId]) {
         let (relation, begin) = self.head(index);
-        (relation, &self.tails[begin..self.end(index)])
+        (relation, self.tails.get(begin..self.end(index)).unwrap_or_default())
     }
 
     /// Tails by `relation`, ascending, unique; empty where there are none.
@@ -302,7 +342,7 @@ impl<'a> Row<'a> {
             false => self.fragments.binary_search_by_key(&relation.0, |word| word >> 16),
         };
         match found {
-            Ok(index) => &self.tails[self.head(index).1..self.end(index)],
+            Ok(index) => self.fragment(index).1,
             Err(_) => &[],
         }
     }
@@ -482,6 +522,37 @@ mod tests {
         assert!(damaged.check(2).unwrap_err().contains("descending offsets"));
         let stated = Sizes { edges: 5, ..sizes };
         assert!(Csr::from_parts(3, stated, sources, starts, rows).unwrap().check(2).is_err());
+    }
+
+    #[test]
+    fn an_index_that_changes_after_its_check_is_never_left() {
+        let triples: Vec<Triple> = (0..40).map(|i| triple(i % 7, 2 * (i % 3), i % 11)).collect();
+        let csr = CsrBuf::from_triples(12, &triples);
+        let (sizes, sources, starts, rows) = csr.view().parts();
+        let walk = |starts: &[u64], rows: &[u32], relations: u64| {
+            let Ok(csr) = Csr::from_parts(12, Sizes { relations, ..sizes }, sources, starts, rows) else {
+                return 0;
+            };
+            let found = csr.triples().count();
+            found
+                + (0..13)
+                    .map(|e| csr.degree(EntityId(e)) + csr.tails(EntityId(e), RelationId(2)).len())
+                    .sum::<usize>()
+        };
+        assert!(walk(starts, rows, sizes.relations) > 0);
+        for bit in 0..32 {
+            for word in 0..rows.len() {
+                let mut bad = rows.to_vec();
+                bad[word] ^= 1 << bit;
+                walk(starts, &bad, sizes.relations);
+                walk(starts, &bad, 1 << 20);
+            }
+            for start in 0..starts.len() {
+                let mut bad = starts.to_vec();
+                bad[start] ^= 1 << (2 * bit);
+                walk(&bad, rows, sizes.relations);
+            }
+        }
     }
 
     #[test]

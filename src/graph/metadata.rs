@@ -1,5 +1,6 @@
 //! What a graph file says about its own making, stored in it as JSON.
 
+use super::alike::Alike;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,6 +44,9 @@ pub struct SourceFile {
     /// Statements that are neither edges nor labels, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped_statements: BTreeMap<String, u64>,
+    /// What else a user should know of it, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What a synthetic graph is generated from; see [`crate::dataset::generate`].
@@ -105,6 +109,16 @@ pub struct Findings {
     pub hard_negatives: BySplit,
     /// Hard negatives that are facts of some split.
     pub false_hard_negatives: BySplit,
+    /// Names of entities that a reader may take for one, where they are at most [`MOST`](super::alike::MOST).
+    #[serde(skip_serializing_if = "is_default")]
+    pub alike_entities: Alike,
+    /// As many of relations.
+    #[serde(skip_serializing_if = "is_default")]
+    pub alike_relations: Alike,
+}
+
+fn is_default(alike: &Alike) -> bool {
+    *alike == Alike::default()
 }
 
 impl Metadata {

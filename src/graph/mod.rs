@@ -3,9 +3,10 @@
 //! Reading order: [`csr`] (the index everything else walks), [`view`] (several of them as one), [`text`] (names and labels as
 //! memory-mapped tables), [`layout`] (the sections of a graph file), [`metadata`] (what it says about
 //! its making); from triples to a file in bounded memory: [`builder`], with [`vocabulary`] and [`naming`]
-//! (names to ids), [`edges`], [`texts`] and [`labels`] (arrays as streams); [`file`](mod@file) and [`names`]
+//! (names to ids), [`edges`], [`texts`] and [`labels`] (arrays as streams), [`alike`](mod@alike) (names that a reader may take for one); [`file`](mod@file) and [`names`]
 //! (an opened one), [`stats`] (what `data info` tells of it).
 
+pub mod alike;
 pub mod builder;
 pub mod csr;
 pub mod edges;

@@ -1,7 +1,8 @@
 //! Names and labels of entities or relations: both ways, several languages, "did you mean".
 
 use super::layout::TextRanges;
-use super::text::TextTable;
+use super::text::{TextTable, TextTableBuf};
+use std::sync::LazyLock;
 
 /// Where the names and labels of one subject lie in a graph file.
 #[derive(Clone, Debug)]
@@ -46,6 +47,12 @@ impl<'a> Names<'a> {
         Ok(Names { names, labels })
     }
 
+    /// No names at all.
+    pub(super) fn none() -> Names<'static> {
+        static NONE: LazyLock<TextTableBuf> = LazyLock::new(|| TextTableBuf::dense([]));
+        Names::new(NONE.view())
+    }
+
     /// Names without labels, for graphs in memory.
     pub fn new(names: TextTable<'a>) -> Self {
         Names { names, labels: Labels::new() }
@@ -61,7 +68,7 @@ impl<'a> Names<'a> {
         self.names.is_empty()
     }
 
-    /// The name of `id`; panics where there is no such id.
+    /// The name of `id`; a replacement character where there is no such id.
     pub fn name(&self, id: u32) -> String {
         self.names.text(id as usize)
     }
@@ -134,7 +141,6 @@ fn resemblance(wanted: &str, candidate: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::text::TextTableBuf;
     use super::*;
 
     #[test]

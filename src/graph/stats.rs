@@ -80,7 +80,7 @@ pub struct RelationStats {
 pub fn relations(csr: Csr, num_relations: usize) -> Vec<RelationStats> {
     let (mut facts, mut fragments) = (vec![0usize; num_relations], vec![0usize; num_relations]);
     for entity in csr.entities_with_edges() {
-        for (relation, tails) in csr.row(entity).iter() {
+        for (relation, tails) in csr.row(entity).iter().filter(|(r, _)| r.index() < num_relations) {
             facts[relation.index()] += tails.len();
             fragments[relation.index()] += 1;
         }

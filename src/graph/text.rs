@@ -11,6 +11,7 @@
 
 use fst::automaton::Levenshtein;
 use fst::{IntoStreamer, Map, Streamer};
+use rayon::prelude::*;
 
 /// A borrowed table.
 #[derive(Clone, Debug)]
@@ -61,12 +62,14 @@ impl<'a> TextTable<'a> {
     /// The id that owns text `position`.
     #[inline]
     pub fn owner(&self, position: usize) -> u32 {
-        self.owners.map_or(position as u32, |owners| owners[position])
+        // A file that is changed while it is mapped may lead outside.
+        self.owners.map_or(position as u32, |owners| owners.get(position).copied().unwrap_or_default())
     }
 
-    /// Text `position`.
+    /// Text `position`; a replacement character where there is none.
     pub fn text(&self, position: usize) -> String {
-        let found = self.texts.as_fst().get_key(u64::from(self.places[position]));
+        let place = self.places.get(position);
+        let found = place.and_then(|&place| self.texts.as_fst().get_key(u64::from(place)));
         found.and_then(|text| String::from_utf8(text).ok()).unwrap_or_else(|| UNREADABLE.into())
     }
 
@@ -109,16 +112,7 @@ impl<'a> TextTable<'a> {
     /// Checks every text and place, and that owners are below `num_ids`. O(bytes).
     /// `unique` demands that no text occurs twice.
     pub fn check(&self, num_ids: usize, unique: bool) -> Result<(), String> {
-        let owned = match self.owners {
-            None => self.len() == num_ids,
-            Some(owners) => {
-                owners.is_sorted_by(|a, b| a < b) && owners.last().is_none_or(|&o| (o as usize) < num_ids)
-            }
-        };
-        if !owned {
-            return Err(format!("its texts are not those of {num_ids} ids"));
-        }
-        self.texts.as_fst().verify().map_err(|e| format!("its texts are unreadable: {e}"))?;
+        self.check_arrays(num_ids)?;
         let mut starts = Vec::with_capacity(2);
         let mut stream = self.texts.stream();
         let mut number = 0;
@@ -138,6 +132,27 @@ impl<'a> TextTable<'a> {
             return Err("a text occurs twice".into());
         }
         Ok(())
+    }
+
+    /// Checks the table but for what each text is: that owners ascend and are below `num_ids`, that places and
+    /// positions are there, the checksum of the texts. O(bytes).
+    pub fn check_arrays(&self, num_ids: usize) -> Result<(), String> {
+        let owned = match self.owners {
+            None => self.len() == num_ids,
+            Some(owners) => {
+                owners.is_sorted_by(|a, b| a < b) && owners.last().is_none_or(|&o| (o as usize) < num_ids)
+            }
+        };
+        if !owned {
+            return Err(format!("its texts are not those of {num_ids} ids"));
+        }
+        // The transducer has a checksum of its own, without which reading it may panic.
+        self.texts.as_fst().verify().map_err(|e| format!("its texts are unreadable: {e}"))?;
+        let inside = |list: &[u32]| list.par_iter().with_min_len(1 << 16).all(|&x| (x as usize) < self.len());
+        match inside(self.places) && inside(self.order) {
+            true => Ok(()),
+            false => Err("its order is not that of its texts".into()),
+        }
     }
 
     /// Checks the places of one text. No position can be at two places then, so all places together are a permutation.

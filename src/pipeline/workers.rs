@@ -359,7 +359,7 @@ mod tests {
         assert!(again.starts_with("the sampler has stopped: batch 5: 2p"), "{again}");
     }
 
-    /// A graph whose index points beyond its arrays: the walk panics.
+    /// A graph whose index was changed after it was checked: tails are no entities.
     struct Damaged(CsrBuf, Vec<u32>);
 
     impl GraphSource for Damaged {
@@ -370,11 +370,25 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_a_worker_reaches_the_consumer_with_its_words() {
+    fn ids_beyond_the_graph_reach_the_consumer_as_an_error() {
         let whole = CsrBuf::from_triples(2, &[triple(0, 0, 1)]);
         // Each entity: one fragment, one tail.
         let beyond = whole.view().parts().3.chunks(2).flat_map(|row| [row[0], 900]).collect();
-        let mut pipeline = start(Arc::new(Damaged(whole, beyond)), 1, 0);
+        let graph = Arc::new(Damaged(whole, beyond));
+        let mix = Mix { parts: vec![(chain(1), 4)] };
+        let plan = Arc::new(Plan::new(&mix).unwrap());
+        let sampler = SamplerOptions { negatives: 4, ..SamplerOptions::default() };
+        let mut pipeline = Pipeline::start(graph, &mix, plan, sampler, PipelineOptions::default()).unwrap();
+        let error = pipeline.next().unwrap_err().to_string();
+        assert_eq!(error, format!("batch 0: {}", crate::sampler::CHANGED));
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_reaches_the_consumer_with_its_words() {
+        // More queries than the plan was made for.
+        let (mix, plan) = (mix(), Arc::new(Plan::new(&Mix { parts: vec![(chain(3), 50_000)] }).unwrap()));
+        let mut pipeline =
+            Pipeline::start(graph(), &mix, plan, options(), PipelineOptions::default()).unwrap();
         let error = pipeline.next().unwrap_err().to_string();
         assert!(error.starts_with("batch 0: the sampler panicked: "), "{error}");
         assert!(error.contains("out of"), "{error}");

@@ -7,7 +7,7 @@ use crate::graph::stats::{self, Cardinality};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{bytes, count};
 use crate::train::RunFolder;
-use crate::train::folder::RunInfo;
+use crate::train::info::RunInfo;
 use crate::train::log;
 use crate::train::pace::Rate;
 use serde::Deserialize;
@@ -129,8 +129,8 @@ pub const MAX_ENTITIES: usize = 5_000_000;
 
 impl RunData {
     /// Reads a run folder, whose run may still be going on.
-    pub fn read(path: &Path) -> Result<Self> {
-        let folder = RunFolder::open(path)?;
+    pub fn read(folder: &RunFolder) -> Result<Self> {
+        let path = folder.path();
         let absolute = std::path::absolute(path).map_err(Error::io(path))?;
         let name = absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned();
         let (train, valid) = read_log(&folder.file(log::NAME))?;

@@ -15,6 +15,7 @@ pub use data::RunData;
 
 use crate::error::{Error, Result};
 use crate::storage::atomic;
+use crate::train::{Changes, RunFolder};
 use std::path::{Path, PathBuf};
 
 /// Its name in a run folder.
@@ -27,7 +28,22 @@ pub const NAME: &str = "report.html";
 ///
 /// Where a folder is no run, a file of one is damaged, or the page cannot be written.
 pub fn write(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf> {
-    let data = runs.iter().map(|run| RunData::read(run)).collect::<Result<Vec<_>>>()?;
+    write_with(runs, output, Changes::Refuse, &mut |_| {})
+}
+
+/// As [`write()`], with a choice of what to do where a run's files were changed. `tell` gets what the user should know.
+pub fn write_with(
+    runs: &[PathBuf],
+    output: Option<&Path>,
+    changes: Changes,
+    tell: &mut dyn FnMut(&str),
+) -> Result<PathBuf> {
+    let data = runs.iter().map(|run| {
+        let folder = RunFolder::open_with(run, changes)?;
+        folder.notes().iter().for_each(|note| tell(note));
+        RunData::read(&folder)
+    });
+    let data = data.collect::<Result<Vec<_>>>()?;
     let path = output.map_or_else(|| runs[0].join(NAME), Path::to_path_buf);
     atomic::write_bytes(&path, page::render(&data).as_bytes()).map_err(|error| match error {
         Error::Io { path, source } => {

@@ -1,6 +1,7 @@
 //! Queries over relations of one direction only.
 
 use crate::graph::csr::Row;
+use crate::graph::view::pick;
 use crate::graph::{Csr, Walk};
 use crate::ids::{EntityId, RelationId, Triple};
 use crate::rng::{Rng, below};
@@ -74,7 +75,7 @@ impl Walk for OneWay<'_> {
             return None;
         }
         let (relation, tails) = self.allowed(row).nth(below(rng, count as u64) as usize)?;
-        Some((relation, tails[below(rng, tails.len() as u64) as usize]))
+        Some((relation, pick(tails, rng)?))
     }
 
     /// Any relation's: a query's own relations have the other direction than the walk from its answer.

@@ -1,5 +1,6 @@
 //! The sampler: batches of queries with a verified pool of negatives.
 
+use super::CHANGED;
 use super::cut::Program;
 use super::direction::{Direction, OneWay};
 use super::epoch::{EdgeIndex, Order};
@@ -339,7 +340,19 @@ impl<'g> Sampler<'g> {
                 stats.bytes += indexing + self.work.take();
             }
         }
-        Ok(())
+        self.check(batch)
+    }
+
+    /// That all ids are the graph's. They are, unless its file was changed after it was opened; no backend must see
+    /// others.
+    fn check(&self, batch: &Batch) -> Result<()> {
+        let (entities, relations) = (self.graph.num_entities(), self.graph.num_relations());
+        let known = [&batch.anchors, &batch.positives, &batch.negatives];
+        let known = known.iter().all(|ids| ids.iter().all(|e| e.index() < entities));
+        match known && batch.relations.iter().all(|r| r.index() < relations) {
+            true => Ok(()),
+            false => Err(Error::Sampling(CHANGED.into())),
+        }
     }
 
     /// Structures of the mix with what was drawn of them so far.

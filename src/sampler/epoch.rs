@@ -62,7 +62,7 @@ impl EdgeIndex {
         assert!(number < self.len(), "edge {number} of {}", self.len());
         let block = self.before.partition_point(|&before| before <= number) - 1;
         let mut rest = (number - self.before[block]) as usize;
-        for i in block * BLOCK.. {
+        for i in block * BLOCK..(block + 1) * BLOCK {
             let head = source(graph, i);
             let row = graph.row(head);
             let here = num_edges(row, self.direction);
@@ -77,7 +77,7 @@ impl EdgeIndex {
                 }
             }
         }
-        unreachable!("a block has the edges that were counted in it")
+        panic!("the graph's file was changed while it is used: a block has fewer edges than were counted")
     }
 }
 

@@ -22,6 +22,10 @@ pub mod sorted;
 mod verify;
 mod work;
 
+/// What a batch's ids out of range mean.
+pub(crate) const CHANGED: &str =
+    "the graph's file was changed while it is used: its ids are out of range; import it again";
+
 pub use direction::Direction;
 pub use draw::{Prepared, Sampler, SamplerOptions, Source, StructureStats, Verification};
 pub use entity_set::EntitySet;

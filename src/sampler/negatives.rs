@@ -106,8 +106,15 @@ impl<'g> Pool<'g> {
                 }
             }
             for (relation, tails) in row.iter() {
-                self.relation_starts[relation.index()] += 1;
-                self.num_tails[relation.index()] += tails.len();
+                // A file that is changed while it is mapped may have relations beyond the row's last.
+                let counts = (
+                    self.relation_starts.get_mut(relation.index()),
+                    self.num_tails.get_mut(relation.index()),
+                );
+                if let (Some(starts), Some(num_tails)) = counts {
+                    *starts += 1;
+                    *num_tails += tails.len();
+                }
             }
             true
         });
@@ -116,9 +123,11 @@ impl<'g> Pool<'g> {
         self.entries.resize(total, Entry::default());
         for (candidate, &entity) in self.set.members().iter().enumerate() {
             for (relation, tails) in graph.row(entity).iter() {
-                let start = &mut self.relation_starts[relation.index()];
-                *start -= 1;
-                self.entries[*start as usize] = Entry { candidate: candidate as u32, tails };
+                let Some(start) = self.relation_starts.get_mut(relation.index()) else { continue };
+                *start = start.saturating_sub(1);
+                if let Some(entry) = self.entries.get_mut(*start as usize) {
+                    *entry = Entry { candidate: candidate as u32, tails };
+                }
             }
         }
     }

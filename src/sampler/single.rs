@@ -4,7 +4,7 @@
 //! triples of a batch that share a pair share a row. With KvsAll an epoch is a permutation of the pairs, and a row has all
 //! tails of its pair. The last batch of an epoch holds what is left. A batch depends on (seed, number) alone.
 
-use super::Direction;
+use super::{CHANGED, Direction};
 use crate::config::Objective;
 use crate::error::{Error, Result};
 use crate::graph::Csr;
@@ -134,6 +134,10 @@ impl<'g> SingleSampler<'g> {
                 self.edges.extend(tails.iter().map(|&tail| Triple { head, relation, tail }));
             }
         }
+        let known = |id: EntityId| id.index() < self.graph.num_entities();
+        let known =
+            self.edges.iter().all(|e| known(e.tail) && e.relation.index() < self.graph.num_relations());
+        assert!(known, "{CHANGED}");
         // Rows in the order of ids: those of a head are neighbours.
         self.edges.sort_unstable();
         batch.assign(number, &self.edges);

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Mapped {
     map: memmap2::Mmap,
+    metadata: Metadata,
 }
 
 impl Mapped {
@@ -24,13 +25,20 @@ impl Mapped {
     /// Fails where the file cannot be opened or is no regular file.
     pub fn open(path: &Path) -> Result<Self> {
         let file = super::regular::open(path)?;
+        // Before the map: a later change of the file differs from it.
+        let metadata = file.metadata().map_err(Error::io(path))?;
         // SAFETY: the map is private to this type and only ever read. Files of this crate are written
         // under a temporary name and renamed, never changed in place, so the bytes behind the map stay
         // what they are even if the name is given to a newer file. Whoever truncates the file by other
         // means gets a bus error, as with every memory map; ids and offsets read from the map are
         // bounds-checked where they are used, so changed bytes cannot break memory safety elsewhere.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
-        Ok(Mapped { map })
+        Ok(Mapped { map, metadata })
+    }
+
+    /// What the system told of the file when it was opened.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// The file's bytes, page-aligned.

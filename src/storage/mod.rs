@@ -3,7 +3,7 @@
 //! Reading order: [`mmap`] (the only call that maps memory), [`atomic`] (a file is there whole or not
 //! at all), [`checksum`] (one hash for everything), [`container`] (header and section table), [`scratch`]
 //! (temporary bytes), [`space`] (room on a disk), [`sort`] and [`sort_records`] (more than memory holds, in order), [`pickle`] (plain data
-//! written by Python), [`pickle_write`] (and for it), [`regular`] (files that a user
+//! written by Python), [`pickle_write`] (and for it), [`verified`] (which files were found whole), [`regular`] (files that a user
 //! names), [`place`] (links and copies of files).
 
 pub mod atomic;
@@ -18,6 +18,7 @@ pub mod scratch;
 pub mod sort;
 pub mod sort_records;
 pub mod space;
+pub mod verified;
 
 #[cfg(target_endian = "big")]
 compile_error!(

@@ -2,14 +2,17 @@
 //!
 //! A pickle is a program for a stack machine. This machine has the instructions that build plain data
 //! (protocols 0 to 5) and no way to call anything: of all globals it knows `set`, `frozenset`, `list`, `dict`,
-//! `defaultdict` and `OrderedDict`, whose default factories and orders it drops. Everything else is an error
-//! that names the byte.
+//! `defaultdict` and `OrderedDict`, whose default factories and orders it drops, and NumPy's scalars, which become
+//! plain numbers. Everything else is an error that names the byte.
 //!
 //! A hostile file cannot take more than it is worth: nesting is limited to [`MAX_DEPTH`], cycles are
 //! errors, memory is proportional to the file, and so is the value with all shared parts written out
 //! ([`MAX_EXPANSION`]), so that whoever walks or copies it is safe too.
 
+mod numpy;
+
 use crate::error::{Error, Result};
+use numpy::Dtype;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -115,6 +118,8 @@ enum Slot {
     Plain(Value),
     Container(usize),
     Global(Global),
+    /// A number of [`Machine::dtypes`].
+    Dtype(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,6 +128,12 @@ enum Global {
     FrozenSet,
     Dict,
     List,
+    /// NumPy's `dtype`.
+    Dtype,
+    /// NumPy's `scalar`: a dtype and the bytes of a number.
+    Scalar,
+    /// `_codecs.encode`, which makes bytes of text up to protocol 2.
+    Encode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -153,6 +164,7 @@ struct Machine<'b> {
     marks: Vec<usize>,
     memo: Vec<Option<Slot>>,
     containers: Vec<Container>,
+    dtypes: Vec<Dtype>,
 }
 
 impl<'b> Machine<'b> {
@@ -286,6 +298,9 @@ impl<'b> Machine<'b> {
             ("builtins" | "__builtin__", "list") => Global::List,
             ("builtins" | "__builtin__", "dict") => Global::Dict,
             ("collections", "defaultdict" | "OrderedDict") => Global::Dict,
+            ("numpy", "dtype") => Global::Dtype,
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Global::Scalar,
+            ("_codecs", "encode") => Global::Encode,
             _ => {
                 return Err(format!(
                     "refuses the global {}.{}: it is no plain container",
@@ -298,7 +313,20 @@ impl<'b> Machine<'b> {
         Ok(())
     }
 
-    /// Calls a container's constructor.
+    /// Sets the state of a dtype, of which the order of bytes counts.
+    fn build(&mut self) -> Step<()> {
+        let (Slot::Container(state), Slot::Dtype(dtype)) = (self.pop()?, self.top()?.clone()) else {
+            return Err("refuses instruction 0x62: it builds no plain data".into());
+        };
+        let order = match self.containers[state].items.get(1) {
+            Some(Slot::Plain(Value::Str(order))) => order.clone(),
+            _ => return Err("expected the order of bytes of a NumPy number".into()),
+        };
+        self.dtypes[dtype].big = &*order == ">";
+        Ok(())
+    }
+
+    /// Calls a constructor.
     fn reduce(&mut self) -> Step<()> {
         let (Slot::Container(arguments), Slot::Global(global)) = (self.pop()?, self.pop()?) else {
             return Err("expected a container's constructor and its arguments".into());
@@ -307,6 +335,26 @@ impl<'b> Machine<'b> {
             return Err("expected a tuple of arguments".into());
         };
         let (kind, items) = match (global, items.as_slice()) {
+            (Global::Dtype, [Slot::Plain(Value::Str(text)), ..]) => {
+                let dtype = Dtype::parse(text);
+                let dtype =
+                    dtype.ok_or_else(|| format!("refuses NumPy's {:?}: it is no number", shortened(text)))?;
+                self.dtypes.push(dtype);
+                self.stack.push(Slot::Dtype(self.dtypes.len() - 1));
+                return Ok(());
+            }
+            (Global::Scalar, [Slot::Dtype(dtype), Slot::Plain(Value::Bytes(bytes))]) => {
+                let number = self.dtypes[*dtype].read(bytes);
+                let number = number.ok_or("a NumPy number is none, or does not fit 64 bits")?;
+                return self.push(number);
+            }
+            (Global::Encode, [Slot::Plain(Value::Str(text)), Slot::Plain(Value::Str(codec))])
+                if &**codec == "latin1" =>
+            {
+                let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+                let bytes = bytes.ok_or("expected Latin-1")?;
+                return self.push(Value::Bytes(bytes.into()));
+            }
             (Global::Set, []) => (Kind::Set, Vec::new()),
             (Global::FrozenSet, []) => (Kind::FrozenSet, Vec::new()),
             (Global::List, []) => (Kind::List, Vec::new()),
@@ -409,6 +457,7 @@ impl<'b> Machine<'b> {
                 _ => return Err("expected the names of a module and a global".into()),
             },
             b'R' => self.reduce()?,
+            b'b' => self.build()?,
             other => return Err(format!("refuses instruction 0x{other:02x}: it builds no plain data")),
         }
         Ok(false)
@@ -447,6 +496,7 @@ impl Freezer {
     fn value(&mut self, slot: Slot, depth: usize) -> Step<(Value, u64)> {
         let number = match slot {
             Slot::Global(global) => return Err(format!("{global:?} is a type and no value")),
+            Slot::Dtype(_) => return Err("a NumPy dtype is a type and no value".into()),
             Slot::Plain(value) => {
                 let size = match &value {
                     Value::Str(text) => text.len(),
@@ -558,6 +608,3 @@ fn unquote(text: &str) -> Step<Vec<u8>> {
     }
     Ok(bytes)
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,13 +6,15 @@
 //! `entities` and `relations` stand in the order of the run folder's `entities.tsv` and `relations.tsv`.
 //! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
+use super::manifest::{Entry, Summed};
 use super::watch::LossWatch;
 use crate::backend::{Backend, Parameters};
 use crate::error::{Error, Result};
+use crate::graph::KnowledgeGraph;
 use crate::model::{Model, Weights};
 use crate::storage::atomic;
 use crate::storage::mmap::Mapped;
-use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -55,7 +57,8 @@ const META: &str = "smore";
 /// Numbers that are copied at once, so that no table is ever held twice.
 const BLOCK: usize = 1 << 18;
 
-/// Writes the tables, with moments where `state`; atomically.
+/// Writes the tables, with moments where `state`; atomically. `note` is told what the file is going to be before it is
+/// in its place.
 ///
 /// # Errors
 ///
@@ -68,6 +71,7 @@ pub fn save<B: Backend>(
     weights: &Weights<B>,
     meta: &Meta,
     state: bool,
+    note: impl FnOnce(Entry) -> Result<()>,
 ) -> Result<()> {
     let mut tensors: Vec<(String, [usize; 2], &B::Buffer)> = Vec::new();
     for (name, table) in weights.named(model).into_iter().filter(|(_, table)| !table.interleaved) {
@@ -84,6 +88,7 @@ pub fn save<B: Backend>(
     let header = header(&tensors, meta);
     // The crate's own serialize_to_file renames a private, unsynced file over the one that it is given.
     atomic::write(path, |file| {
+        let mut file = Summed::new(file);
         file.write_all(&(header.len() as u64).to_le_bytes()).map_err(Error::io(path))?;
         file.write_all(&header).map_err(Error::io(path))?;
         for (name, [rows, cols], buffer) in tensors {
@@ -102,7 +107,7 @@ pub fn save<B: Backend>(
                 file.write_all(&bytes).map_err(Error::io(path))?;
             }
         }
-        Ok(())
+        note(file.entry())
     })
 }
 
@@ -141,9 +146,58 @@ fn meta_of(path: &Path, bytes: &[u8]) -> Result<Meta> {
     serde_json::from_str(meta).map_err(|e| broken(path, e))
 }
 
+/// Checks, before anything is allocated, that a file holds the tensors that model and graph ask for, apart from the
+/// optimizer's; without entity rows where these are `in_file`.
+pub fn check_shapes<B: Backend>(
+    path: &Path,
+    model: &dyn Model<B>,
+    graph: &KnowledgeGraph,
+    in_file: bool,
+) -> Result<()> {
+    let bytes = Mapped::open(path)?;
+    let meta = meta_of(path, bytes.bytes())?;
+    check_model(path, &meta, model.name())?;
+    let tensors = SafeTensors::deserialize(bytes.bytes()).map_err(|e| broken(path, e))?;
+    let (entities, relations) = (graph.num_entities(), graph.num_relations());
+    let entities = (!in_file).then(|| ("entities".to_string(), [entities, model.widths().entity]));
+    let relations = ("relations".to_string(), [relations, model.widths().relation]);
+    let dense = model.dense().into_iter().map(|s| (s.name, [s.rows, s.cols]));
+    let mut wanted = entities.into_iter().chain([relations]).chain(dense);
+    wanted.try_for_each(|(name, shape)| tensor(path, &tensors, &name, shape).map(drop))
+}
+
+fn check_model(path: &Path, meta: &Meta, model: &str) -> Result<()> {
+    match meta.model == model {
+        true => Ok(()),
+        false => Err(Error::file(path, format!("holds a {} model, not {model}", meta.model))),
+    }
+}
+
+/// A tensor of this shape.
+fn tensor<'t>(
+    path: &Path,
+    tensors: &SafeTensors<'t>,
+    name: &str,
+    shape: [usize; 2],
+) -> Result<TensorView<'t>> {
+    let tensor = tensors.tensor(name).map_err(|e| broken(path, e))?;
+    if tensor.shape() == shape && tensor.dtype() == Dtype::F32 {
+        return Ok(tensor);
+    }
+    Err(Error::file(
+        path,
+        format!(
+            "tensor {name} is {:?} {:?}, but configuration and graph ask for F32 {shape:?}: the files of this run \
+             folder do not belong together",
+            tensor.dtype(),
+            tensor.shape()
+        ),
+    ))
+}
+
 /// Fills the tables from a file, with moments where `state`.
 ///
-/// Errors where a tensor is missing or has another shape than the model and graph ask for.
+/// Errors where a tensor is missing, has another shape than the model and graph ask for, or a number is not finite.
 pub fn load<B: Backend>(
     path: &Path,
     backend: &B,
@@ -154,23 +208,15 @@ pub fn load<B: Backend>(
     let bytes = Mapped::open(path)?;
     let meta = meta_of(path, bytes.bytes())?;
     let tensors = SafeTensors::deserialize(bytes.bytes()).map_err(|e| broken(path, e))?;
-    if meta.model != model.name() {
-        return Err(Error::file(path, format!("holds a {} model, not {}", meta.model, model.name())));
-    }
+    check_model(path, &meta, model.name())?;
     let fill = |name: &str, shape: [usize; 2], buffer: &mut B::Buffer| -> Result<()> {
-        let tensor = tensors.tensor(name).map_err(|e| broken(path, e))?;
-        if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
-            return Err(Error::file(
-                path,
-                format!(
-                    "tensor {name} is {:?} {:?}, but configuration and graph ask for F32 {shape:?}: \
-                     the files of this run folder do not belong together",
-                    tensor.dtype(),
-                    tensor.shape()
-                ),
-            ));
-        }
+        let tensor = tensor(path, &tensors, name, shape)?;
         for (block, bytes) in tensor.data().chunks(4 * BLOCK).enumerate() {
+            let number = |x: &[u8; 4]| f32::from_le_bytes(*x);
+            if let Some(at) = bytes.as_chunks::<4>().0.iter().position(|x| !number(x).is_finite()) {
+                let (row, x) = ((block * BLOCK + at) / shape[1], number(&bytes.as_chunks::<4>().0[at]));
+                return Err(broken(path, format!("row {row} of {name} holds {x}")));
+            }
             let scalars: Vec<B::Scalar> = bytes
                 .as_chunks::<4>()
                 .0

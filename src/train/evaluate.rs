@@ -6,7 +6,7 @@ use super::row_file;
 use super::run::Observer;
 use super::{RunFolder, tables};
 use crate::backend::Backend;
-use crate::config::Config;
+use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::report::Baseline;
 use crate::eval::{
@@ -164,6 +164,7 @@ pub fn load_model<B: Backend>(
 ) -> Result<Loaded<B>> {
     let model = model::create::<B>(&config.model)?;
     let path = folder.model()?;
+    checkpoint::check_shapes(&path, &*model, graph, config.training.table == TableKind::File)?;
     let (mut weights, rows) =
         tables::open(backend, &*model, graph, config, &tables::path(folder.path()), false)?;
     let meta = checkpoint::load(&path, backend, &*model, &mut weights, false)?;
@@ -184,6 +185,7 @@ pub fn evaluate(
     links: bool,
 ) -> Result<Report> {
     let triples = links.then(|| link_prediction::queries(&graph.split(split), &graph.view(Split::Test)));
+    triples.iter().chain(&set.groups).try_for_each(|group| group.check(graph))?;
     let report = |what: &str, name: &str, done: usize, of: usize| {
         let stage = format!("evaluating on {}: {what}, {name}", split.name());
         scorer.watch.progress.report(&stage, done as u64, of as u64);

@@ -9,25 +9,39 @@
 //! | `model.safetensors` | the best model by valid; with `training.table = "file"` the last one, without entity rows |
 //! | `entities.table` | with `training.table = "file"`: the entity rows and their optimizer state, of the last state ([`super::row_file`]); then there is no `entities.tsv`, rows are in the order of the graph's entities |
 //! | `state.safetensors` | the last state, with the optimizer's, to go on from |
+//! | `manifest.json` | length and checksum of the files above and of `test.json` ([`super::manifest`]) |
 //! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` ([`super::log`] has every field) |
 //! | `tensorboard/` | the same numbers as an event file |
 //! | `test.json` | the report at the end |
 //! | `report.html` | curves, tables and configuration to look at ([`crate::report`]) |
 
-use super::run::Usage;
+use super::info::RunInfo;
+use super::manifest::{self, Entry, GRAPH, Manifest, Summed};
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
-use crate::process;
 use crate::storage::atomic;
 use crate::storage::place::{Placed, place};
+use crate::storage::verified::Verified;
 use crate::table::{count, quoted};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs::{File, TryLockError};
+use std::cell::RefCell;
+use std::fs::{DirEntry, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+
+/// The last state, to go on from.
+const STATE: &str = "state.safetensors";
+
+/// The best model.
+pub(super) const MODEL: &str = "model.safetensors";
+
+/// The configuration.
+const CONFIG: &str = "config.toml";
+
+/// What else a run writes and uses again.
+const OTHERS: [&str; 4] = ["entities.tsv", "relations.tsv", "run.json", "test.json"];
 
 /// A run folder, locked while this value lives if it was made or taken up for training.
 #[derive(Debug)]
@@ -35,57 +49,22 @@ pub struct RunFolder {
     path: PathBuf,
     /// Held for its lock.
     _lock: Option<File>,
+    /// What its files must be; `None` where that is not known, or of no interest.
+    manifest: RefCell<Option<Manifest>>,
+    /// What the user should know.
+    notes: Vec<String>,
     /// How the graph came here, where the folder was made just now.
     placed: Option<Placed>,
 }
 
-/// `run.json`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// Version of smore.
-    pub version: String,
-    /// Name of the dataset.
-    pub dataset: String,
-    /// Fingerprint of the graph, in hexadecimal.
-    pub graph: String,
-    /// Device and instruction set.
-    pub device: String,
-    /// Steps of the whole run.
-    pub steps: u64,
-    /// Where it was trained last.
-    #[serde(default)]
-    pub machine: Machine,
-    /// Trained numbers.
-    #[serde(default)]
-    pub num_parameters: usize,
-    /// What training took since the run was begun or taken up again, once that has ended.
-    #[serde(default)]
-    pub usage: Option<Usage>,
-}
-
-/// A machine.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    /// Name of the processor, where the system tells it.
-    pub processor: Option<String>,
-    /// Cores that this process may use.
-    pub cores: usize,
-    /// Memory in bytes, swap included, where the system tells it.
-    pub memory_bytes: Option<u64>,
-    /// Operating system and architecture.
-    pub system: String,
-}
-
-impl Machine {
-    /// This one.
-    pub fn this() -> Self {
-        Machine {
-            processor: process::processor(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: process::total_memory(),
-            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        }
-    }
+/// What to do where a file of a run folder is not what the run wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// An error that names the file.
+    #[default]
+    Refuse,
+    /// A note; the file is used as it is.
+    Accept,
 }
 
 /// A name as it stands in a column of a `.tsv` file.
@@ -113,18 +92,22 @@ impl RunFolder {
                 if let Some(parent) = path.parent() {
                     std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
                 }
-                std::fs::create_dir(path).map_err(|e| match e.kind() {
-                    ErrorKind::AlreadyExists => Error::file(
+                std::fs::create_dir(path).or_else(|e| match e.kind() {
+                    // A process that was killed at its start left it, with nothing in it to lose.
+                    ErrorKind::AlreadyExists if is_unbegun(path) => Ok(()),
+                    ErrorKind::AlreadyExists => Err(Error::file(
                         path,
                         "exists already: choose another --run-dir, or go on with it by --resume",
-                    ),
-                    _ => Error::io(path)(e),
+                    )),
+                    _ => Err(Error::io(path)(e)),
                 })?;
                 path.to_path_buf()
             }
             None => first_free(Path::new("runs"), &format!("{}-{}", graph.dataset(), config.model.name))?,
         };
         let mut folder = Self::take(path)?;
+        folder.sweep();
+        *folder.manifest.borrow_mut() = Some(Manifest::default());
         let placed = folder.fill(config, graph, may_link).inspect_err(|_| folder.discard_unless_saved())?;
         folder.placed = Some(placed);
         Ok(folder)
@@ -132,7 +115,11 @@ impl RunFolder {
 
     /// Writes what does not change in a run.
     fn fill(&self, config: &Config, graph: &KnowledgeGraph, may_link: bool) -> Result<Placed> {
-        let placed = place(graph.path(), &self.file("graph.smore"), may_link)?;
+        let target = self.file(GRAPH);
+        let _ = std::fs::remove_file(&target);
+        let placed = place(graph.path(), &target, may_link)?;
+        let listed = Manifest::of_folder(&self.path, &[GRAPH])?;
+        *self.manifest.borrow_mut() = Some(listed);
         let entities = (0..graph.num_entities() as u32).map(|id| {
             let names = graph.entities();
             format!("{id}\t{}\t{}\n", cell(&names.name(id)), cell(&names.label(id).unwrap_or_default()))
@@ -155,7 +142,7 @@ impl RunFolder {
 
     /// Removes the folder of a new run that failed before it had saved anything to go on from.
     pub fn discard_unless_saved(&self) {
-        if !self.state().is_file() {
+        if !self.file(STATE).is_file() {
             // What cannot be removed is no worse than what made the run fail.
             let _ = std::fs::remove_dir_all(&self.path);
         }
@@ -164,29 +151,143 @@ impl RunFolder {
     fn write_lines(&self, name: &str, mut lines: impl Iterator<Item = String>) -> Result<()> {
         let path = self.file(name);
         atomic::write(&path, |out| {
-            lines.try_for_each(|l| out.write_all(l.as_bytes())).map_err(Error::io(&path))
+            let mut out = Summed::new(out);
+            lines.try_for_each(|l| out.write_all(l.as_bytes())).map_err(Error::io(&path))?;
+            self.note(name, out.entry())
         })
     }
 
-    /// Opens a finished or stopped run to read from.
-    pub fn open(path: &Path) -> Result<Self> {
-        if !path.join("config.toml").is_file() {
-            let message = if path.is_dir() {
-                "is not a run folder (it has no config.toml)"
-            } else {
-                "no such run folder"
-            };
-            return Err(Error::file(path, format!("{message}: give the folder that smore train printed")));
+    /// Notes in the manifest what file `name` is going to be. To be called when all of it is written, under its
+    /// temporary name.
+    pub fn note(&self, name: &str, entry: Entry) -> Result<()> {
+        match &mut *self.manifest.borrow_mut() {
+            Some(manifest) => {
+                manifest.note(name, entry);
+                manifest.write(&self.path)
+            }
+            None => Ok(()),
         }
-        Ok(RunFolder { path: path.to_path_buf(), _lock: None, placed: None })
     }
 
-    /// Opens a stopped run to go on with it.
+    /// Notes in the manifest that all files are in their places.
+    pub fn settle(&self) -> Result<()> {
+        match &mut *self.manifest.borrow_mut() {
+            Some(manifest) => {
+                manifest.settle();
+                manifest.write(&self.path)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a file, and before it its entry in the manifest.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.note(name, Entry::of_bytes(bytes))?;
+        atomic::write_bytes(&self.file(name), bytes)
+    }
+
+    /// Opens a finished or stopped run to read from. Its files must be what the run wrote: all but model and state
+    /// are read and compared with its manifest now, those when they are used.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, Changes::Refuse)
+    }
+
+    /// As [`RunFolder::open`], with a choice of what to do where a file was changed.
+    pub fn open_with(path: &Path, changes: Changes) -> Result<Self> {
+        let manifest = match Manifest::read(path) {
+            Err(_) if changes == Changes::Accept => Ok(None),
+            manifest => manifest,
+        }?;
+        let lost = |m: &Manifest| matches!(m.difference(path, CONFIG), Ok(Some(_)));
+        if !path.join(CONFIG).is_file() && !manifest.as_ref().is_some_and(lost) {
+            let remedy = "give the folder that smore train printed";
+            return Err(Error::file(
+                path,
+                if path.join(LOCK).is_file() && is_unbegun(path) {
+                    let path = path.display();
+                    format!(
+                        "is the folder of a run that was killed before it began: start it again with smore train --run-dir {path}"
+                    )
+                } else if path.is_dir() {
+                    format!("is not a run folder (it has no config.toml): {remedy}")
+                } else {
+                    format!("no such run folder: {remedy}")
+                },
+            ));
+        }
+        let mut folder = RunFolder {
+            path: path.to_path_buf(),
+            _lock: None,
+            manifest: RefCell::new(manifest),
+            notes: Vec::new(),
+            placed: None,
+        };
+        let Some(manifest) = folder.manifest.get_mut().clone() else {
+            folder.notes.push(format!(
+                "{} has no {} to tell whether its files are what the run wrote",
+                path.display(),
+                manifest::NAME
+            ));
+            return Ok(folder);
+        };
+        match changes {
+            Changes::Refuse => {
+                let small = manifest.names().filter(|&name| name != STATE && name != MODEL);
+                small.into_iter().try_for_each(|name| folder.check(name))?;
+            }
+            Changes::Accept => {
+                for name in manifest.names() {
+                    if let Some(difference) = manifest.difference(path, name)? {
+                        folder.notes.push(format!("{difference}; it is used as it is (--accept-changes)"));
+                    }
+                }
+                *folder.manifest.get_mut() = None;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// That file `name` is what the run wrote. Reads all of it.
+    fn check(&self, name: &str) -> Result<()> {
+        let Some(mut manifest) = self.manifest.borrow().clone() else { return Ok(()) };
+        while let Some(difference) = manifest.difference(&self.path, name)? {
+            // A run that is going on may have replaced it since the manifest was read.
+            match Manifest::read(&self.path)? {
+                Some(newer) if newer != manifest => manifest = newer,
+                _ => {
+                    let message =
+                        format!("{difference}: restore it, or use what is there with --accept-changes");
+                    return Err(Error::file(&self.path, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the user should know of the folder.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Opens a stopped run to go on with it. All its files must be what the run wrote.
     pub fn resume(path: &Path) -> Result<Self> {
-        Self::open(path)?;
-        let folder = Self::take(path.to_path_buf())?;
+        Self::resume_with(path, Changes::Refuse)
+    }
+
+    /// As [`RunFolder::resume`], with a choice of what to do where a file was changed. What is accepted is the run's
+    /// from then on.
+    pub fn resume_with(path: &Path, changes: Changes) -> Result<Self> {
+        Self::open_with(path, changes)?;
+        let lock = Self::take(path.to_path_buf())?._lock;
+        // Again: until now another process may have been training.
+        let folder = RunFolder { _lock: lock, ..Self::open_with(path, changes)? };
         if folder._lock.is_some() {
             folder.sweep();
+        }
+        [STATE, MODEL].into_iter().try_for_each(|name| folder.check(name))?;
+        if folder.manifest.borrow().is_none() {
+            let names = [&[GRAPH, CONFIG, STATE, MODEL][..], &OTHERS].concat();
+            *folder.manifest.borrow_mut() = Some(Manifest::of_folder(path, &names)?);
         }
         Ok(folder)
     }
@@ -201,7 +302,7 @@ impl RunFolder {
     }
 
     fn take(path: PathBuf) -> Result<Self> {
-        let name = path.join(".lock");
+        let name = path.join(LOCK);
         let lock = File::create(&name).map_err(|e| match e.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Error::file(
                 &name,
@@ -210,13 +311,17 @@ impl RunFolder {
             _ => Error::io(&name)(e),
         })?;
         match lock.try_lock() {
-            Ok(()) => Ok(RunFolder { path, _lock: Some(lock), placed: None }),
+            Ok(()) => Ok(Self::without_manifest(path, Some(lock))),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::file(&path, "another smore is training in this run folder"))
             }
             // Some file systems have no locks: then nothing guards against a second process.
-            Err(TryLockError::Error(_)) => Ok(RunFolder { path, _lock: None, placed: None }),
+            Err(TryLockError::Error(_)) => Ok(Self::without_manifest(path, None)),
         }
+    }
+
+    fn without_manifest(path: PathBuf, lock: Option<File>) -> Self {
+        RunFolder { path, _lock: lock, manifest: RefCell::new(None), notes: Vec::new(), placed: None }
     }
 
     /// How the graph came here, where the folder was made just now.
@@ -236,7 +341,7 @@ impl RunFolder {
 
     /// The last state, to go on from.
     pub fn state(&self) -> PathBuf {
-        self.file("state.safetensors")
+        self.file(STATE)
     }
 
     /// What there is to go on from after a failure, in words.
@@ -254,22 +359,38 @@ impl RunFolder {
 
     /// Its configuration.
     pub fn config(&self) -> Result<Config> {
-        Config::resolve(Some(&self.file("config.toml")), &[])
+        Config::resolve(Some(&self.file(CONFIG)), &[])
     }
 
     /// Replaces its configuration.
     pub fn set_config(&self, config: &Config) -> Result<()> {
-        atomic::write_bytes(&self.file("config.toml"), config.explicit().to_toml().as_bytes())
+        self.write(CONFIG, config.explicit().to_toml().as_bytes())
     }
 
-    /// Its graph.
+    /// Its graph; all of it is read and checked.
     pub fn graph(&self) -> Result<KnowledgeGraph> {
-        KnowledgeGraph::open(&self.file("graph.smore"))
+        self.whole(KnowledgeGraph::open(&self.file(GRAPH)))
+    }
+
+    /// Its graph, which is read and checked unless `verified` knows it.
+    pub fn known_graph(&self, verified: &Verified) -> Result<KnowledgeGraph> {
+        self.whole(KnowledgeGraph::open_known(&self.file(GRAPH), verified))
+    }
+
+    /// Adds to an error how a run gets a whole graph again.
+    fn whole(&self, opened: Result<KnowledgeGraph>) -> Result<KnowledgeGraph> {
+        opened.map_err(|error| match error {
+            Error::File { path, message } if path == self.file(GRAPH) => {
+                Error::File { path, message: format!("{message}, and copy the graph file here") }
+            }
+            other => other,
+        })
     }
 
     /// The best model; an error that says what to do where training has not saved one.
     pub fn model(&self) -> Result<PathBuf> {
-        let path = self.file("model.safetensors");
+        let path = self.file(MODEL);
+        self.check(MODEL)?;
         if path.is_file() {
             return Ok(path);
         }
@@ -292,8 +413,21 @@ impl RunFolder {
     /// Writes `run.json`.
     pub fn write_info(&self, info: &RunInfo) -> Result<()> {
         let text = serde_json::to_vec_pretty(info).expect("plain data");
-        atomic::write_bytes(&self.file("run.json"), &text)
+        self.write("run.json", &text)
     }
+}
+
+/// The file whose lock tells that a process is training in the folder.
+const LOCK: &str = ".lock";
+
+/// Whether a folder holds nothing but what a run writes before it begins.
+fn is_unbegun(path: &Path) -> bool {
+    let begun = |file: DirEntry| {
+        let name = file.file_name();
+        let known = [LOCK, GRAPH, manifest::NAME, OTHERS[0], OTHERS[1]].iter().any(|known| name == *known);
+        !known && !atomic::is_temporary(&file.path())
+    };
+    std::fs::read_dir(path).is_ok_and(|mut files| !files.any(|file| file.map_or(true, begun)))
 }
 
 /// Makes `runs/name`, or `runs/name-2`, `runs/name-3`, ...

@@ -2,7 +2,8 @@
 
 use super::checkpoint::{self, Meta};
 use super::evaluate::{Queries, evaluate_saved, query_set};
-use super::folder::{Machine, RunFolder, RunInfo};
+use super::folder::RunFolder;
+use super::info::{Machine, RunInfo};
 use super::learner::Learner;
 use super::log::{self, Log, Record, ValidResults};
 use super::pace::{Rate, Stopwatch, Window};
@@ -178,7 +179,8 @@ impl<B: Backend> Run<'_, B> {
     /// number or diverges, with the last good model left in the folder. An error of the disk says what is kept.
     pub fn train(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let (folder, training) = (self.folder, self.config.training.clone());
-        self.train_and_test(observer).map_err(|error| match error {
+        let outcome = self.train_and_test(observer).and_then(|outcome| folder.settle().map(|()| outcome));
+        outcome.map_err(|error| match error {
             Error::Io { path, source } if path.starts_with(folder.path()) => {
                 Error::file(path, format!("{source}: {}", folder.kept()))
             }
@@ -203,7 +205,7 @@ impl<B: Backend> Run<'_, B> {
         let plan = RunPlan::new(&backend, &*model, &graph, &config)?;
         observer.plan(&plan, folder.path());
 
-        let (state, best_path) = (folder.state(), folder.file("model.safetensors"));
+        let (state, best_path) = (folder.state(), folder.file(super::folder::MODEL));
         let mut meta = Meta {
             model: model.name().into(),
             graph: format!("{:016x}", graph.fingerprint()),
@@ -212,6 +214,7 @@ impl<B: Backend> Run<'_, B> {
         };
         let rows_path = tables::path(folder.path());
         let (weights, mut rows) = if resume && state.is_file() {
+            checkpoint::check_shapes(&state, &*model, &graph, config.training.table == TableKind::File)?;
             let (mut weights, rows) = tables::open(&backend, &*model, &graph, &config, &rows_path, true)?;
             meta = checkpoint::load(&state, &backend, &*model, &mut weights, true)?;
             if meta.step > plan.steps {
@@ -270,6 +273,13 @@ impl<B: Backend> Run<'_, B> {
             }
             _ => Valid::Links(link_prediction::queries(&graph.split(Split::Valid), &graph.view(Split::Test))),
         };
+        valid.groups().iter().try_for_each(|group| group.check(&graph))?;
+        if valid.groups().iter().all(QueryGroup::is_empty) {
+            observer.note(
+                "there is nothing on valid to rank: the model is that of the last step, and training neither ends early nor \
+                 slows down; `smore data import --hold-out 0.05` takes a share of train for valid",
+            );
+        }
         let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, meta.step)?;
         let valid_every = config.training.valid_interval(plan.steps);
         let log_every = plan.steps.div_ceil(LOG_LINES);
@@ -279,7 +289,10 @@ impl<B: Backend> Run<'_, B> {
         let mut saved = Instant::now();
         let save = |path: &Path, learner: &Learner<B>, meta: &Meta| {
             let (model, weights) = (learner.model(), learner.weights());
-            checkpoint::save(path, learner.backend(), model, weights, meta, path == state)
+            let name = path.file_name().and_then(|name| name.to_str()).expect("a file of the run folder");
+            checkpoint::save(path, learner.backend(), model, weights, meta, path == state, |entry| {
+                folder.note(name, entry)
+            })
         };
 
         let (mut usage, faults) = (Usage::default(), process::page_faults());
@@ -355,9 +368,11 @@ impl<B: Backend> Run<'_, B> {
                 if best || rows.is_some() {
                     save(&best_path, &learner, &meta)?;
                 }
-                last_valid = Some(mean);
-                log.write(&Record::Valid { step, mean_mrr: mean, best, results })?;
-                observer.valid(step, &each, mean, best);
+                if !each.is_empty() {
+                    last_valid = Some(mean);
+                    log.write(&Record::Valid { step, mean_mrr: mean, best, results })?;
+                    observer.valid(step, &each, mean, best);
+                }
                 if plateau && !last {
                     observer.note(&format!(
                         "the learning rate falls to {:.3e}: valid has not become better in {} \
@@ -423,7 +438,7 @@ impl<B: Backend> Run<'_, B> {
         };
         log.write(&Record::Test { step: meta.step, report: &report })?;
         let text = serde_json::to_vec_pretty(&report).expect("plain data");
-        crate::storage::atomic::write_bytes(&folder.file("test.json"), &text)?;
+        folder.write("test.json", &text)?;
         Ok(Outcome { report: Some(report), trained, step: meta.step, best_step: Some(best.step), usage })
     }
 }
@@ -435,6 +450,13 @@ enum Valid {
 }
 
 impl Valid {
+    fn groups(&self) -> &[QueryGroup] {
+        match self {
+            Valid::Queries(set) => &set.groups,
+            Valid::Links(group) => std::slice::from_ref(group),
+        }
+    }
+
     /// Ranks all of it.
     fn rank(&self, scorer: &impl Scorer) -> Result<ValidResults> {
         let mut results = ValidResults::default();

@@ -40,7 +40,7 @@ fn split<'b>(
     bad: &mut BadLines,
 ) -> Result<Option<[&'b str; 3]>> {
     match bad.text(number, line)? {
-        Some(text) => format.triple(number, text.split(char::from(format.delimiter)), bad),
+        Some(text) => format.triple(number, format.delimiter.split(text), bad),
         None => Ok(None),
     }
 }

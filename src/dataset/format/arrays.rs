@@ -6,6 +6,7 @@
 //! | `.npz` | one such array, or the arrays `head`, `relation` and `tail`, as in OGB's splits of wikikg2 |
 //! | OGB's `edge.csv` and `edge_reltype.csv` | `head,tail` and `relation`, line by line |
 
+use super::columns::Columns;
 use crate::error::{Error, Result};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::fs::File;
@@ -38,9 +39,9 @@ impl<R: Read> Array<R> {
         let shape = header.shape();
         let width = match shape {
             [_] => 1,
-            [_, width @ 1..=3] => *width as usize,
+            [_, width @ 1..=255] => *width as usize,
             _ => {
-                return Err(wrong(format!("expected an array of 1 to 3 columns, found the shape {shape:?}")));
+                return Err(wrong(format!("expected an array of columns, found the shape {shape:?}")));
             }
         };
         if header.order() == Order::Fortran && width > 1 {
@@ -93,11 +94,12 @@ impl<R: Read> Array<R> {
     }
 }
 
-/// Calls `take(row, [head, relation, tail])` for each row of `arrays`, whose columns together are these.
+/// Calls `take(row, [head, relation, tail])` for each row of `arrays`, whose columns together are `columns`.
 ///
-/// Fails where they have not three columns or not the same number of rows. O(1) memory.
+/// Fails where they have not as many columns or not the same number of rows. O(1) memory.
 pub fn read<R: Read>(
     arrays: &mut [Array<R>],
+    columns: Columns,
     mut take: impl FnMut(u64, [u32; 3]) -> Result<()>,
 ) -> Result<()> {
     let Some(Array { path, rows, .. }) = arrays.first() else { return Ok(()) };
@@ -107,27 +109,29 @@ pub fn read<R: Read>(
         return Err(Error::file(&other.path, message));
     }
     let width: usize = arrays.iter().map(|array| array.width).sum();
-    if width != 3 {
-        let message = format!("expected the columns head, relation and tail, found {width} columns");
+    if width != columns.letters().len() {
+        let message = format!(
+            "expected the columns {}, found {width} columns: say what they hold, as in `--columns hrt-`",
+            columns.letters()
+        );
         return Err(Error::file(&path, message));
     }
-    let mut columns: Vec<Vec<u32>> = arrays.iter().map(|_| Vec::new()).collect();
+    let places = columns.places().map(usize::from);
+    let mut cells_of: Vec<Vec<u32>> = arrays.iter().map(|_| Vec::new()).collect();
     let mut done = 0;
     while done < rows {
         let now = (rows - done).min(ROWS as u64) as usize;
-        for (array, column) in arrays.iter_mut().zip(&mut columns) {
-            column.clear();
-            array.read(now, column)?;
+        for (array, cells) in arrays.iter_mut().zip(&mut cells_of) {
+            cells.clear();
+            array.read(now, cells)?;
         }
+        let mut of_row = Vec::with_capacity(width);
         for row in 0..now {
-            let mut triple = [0; 3];
-            let mut place = 0;
-            for (array, column) in arrays.iter().zip(&columns) {
-                let cells = &column[row * array.width..][..array.width];
-                triple[place..place + array.width].copy_from_slice(cells);
-                place += array.width;
+            of_row.clear();
+            for (array, cells) in arrays.iter().zip(&cells_of) {
+                of_row.extend_from_slice(&cells[row * array.width..][..array.width]);
             }
-            take(done + row as u64, triple)?;
+            take(done + row as u64, places.map(|place| of_row[place]))?;
         }
         done += now as u64;
     }
@@ -160,7 +164,7 @@ pub fn read_npz(path: &Path, take: impl FnMut(u64, [u32; 3]) -> Result<()>) -> R
         let array = archive.by_name(&format!("{name}.npy")).map_err(|e| wrong(format!("{name}: {e}")))?;
         Array::open(array, &path.join(name))
     });
-    read(&mut opened.collect::<Result<Vec<_>>>()?, take)
+    read(&mut opened.collect::<Result<Vec<_>>>()?, Columns::HRT, take)
 }
 
 /// As [`read`], of lines `head,tail` and of as many lines `relation`. Rows are counted from 0.
@@ -226,7 +230,7 @@ mod tests {
         let mut found = Vec::new();
         let open = |file: &&'_ [u8]| Array::open(std::io::Cursor::new(file.to_vec()), Path::new("x.npy"));
         let mut arrays = files.iter().map(open).collect::<Result<Vec<_>>>()?;
-        read(&mut arrays, |row, triple| {
+        read(&mut arrays, Columns::HRT, |row, triple| {
             assert_eq!(row, found.len() as u64);
             found.push(triple);
             Ok(())
@@ -244,6 +248,23 @@ mod tests {
         let many: Vec<u32> = (0..3 * (2 * ROWS as u32 + 5)).collect();
         let read = read_all(&[&npy(&[many.len() as u64 / 3, 3], &many)]).unwrap();
         assert_eq!(read.as_flattened(), many);
+    }
+
+    #[test]
+    fn columns_are_read_in_the_order_that_is_said() {
+        let file = npy(&[2, 4], &[1i64, 2, 3, 9, 4, 5, 6, 9]);
+        let mut arrays = [Array::open(&file[..], Path::new("x.npy")).unwrap()];
+        let mut found = Vec::new();
+        read(&mut arrays, Columns::parse("htr-").unwrap(), |_, triple| {
+            found.push(triple);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, [[1, 3, 2], [4, 6, 5]]);
+        assert_eq!(
+            read_all(&[&file]).unwrap_err().to_string(),
+            "x.npy: expected the columns hrt, found 4 columns: say what they hold, as in `--columns hrt-`"
+        );
     }
 
     #[test]

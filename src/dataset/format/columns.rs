@@ -39,6 +39,11 @@ impl Columns {
             .then_some(Columns { places, width: bytes.len() as u8 })
     }
 
+    /// Columns of head, relation and tail, from 0.
+    pub fn places(&self) -> [u8; 3] {
+        self.places
+    }
+
     /// The letters that [`Columns::parse`] reads.
     pub fn letters(&self) -> String {
         let mut letters = vec![b'-'; self.width.into()];
@@ -57,23 +62,36 @@ impl From<[Column; 3]> for Columns {
 }
 
 /// How headers call head, relation and tail.
-const HEADERS: [[&str; 3]; 11] = [
+const HEADERS: [[&str; 3]; 21] = [
     ["head", "relation", "tail"],
     ["head", "rel", "tail"],
+    ["head", "label", "tail"],
+    ["head", "type", "tail"],
     ["h", "r", "t"],
     ["subject", "predicate", "object"],
+    ["subj", "pred", "obj"],
     ["s", "p", "o"],
     ["source", "relation", "target"],
+    ["source", "label", "target"],
     ["src", "rel", "dst"],
     ["from", "relation", "to"],
     ["from", "rel", "to"],
     ["head_id", "relation_id", "tail_id"],
     ["head_entity", "relation", "tail_entity"],
+    ["entity1", "relation", "entity2"],
+    ["e1", "rel", "e2"],
+    ["e1", "relation", "e2"],
+    // KGTK and Neo4j.
+    ["node1", "label", "node2"],
+    ["start_id", "type", "end_id"],
+    ["start", "type", "end"],
 ];
 
 /// The columns that a header of these fields announces; `None` where it is none.
 pub fn of_header<'f>(fields: impl Iterator<Item = &'f str>) -> Option<Columns> {
-    let fields: Vec<String> = fields.take(256).map(|field| field.trim().to_lowercase()).collect();
+    let marks = |c: char| c.is_whitespace() || "#:\"'".contains(c);
+    let fields: Vec<String> =
+        fields.take(256).map(|field| field.trim_matches(marks).to_lowercase()).collect();
     let place = |name: &str| fields.iter().position(|field| field == name).map(|place| place as u8);
     let width = u8::try_from(fields.len()).ok()?;
     HEADERS.iter().find_map(|names| {
@@ -104,5 +122,7 @@ mod tests {
         assert_eq!(header("from,to,rel,weight").as_deref(), Some("htr-"));
         assert_eq!(header("subject,relation,tail"), None);
         assert_eq!(header("a,r,b"), None);
+        assert_eq!(header("#head,\"relation\", tail").as_deref(), Some("hrt"));
+        assert_eq!(header(":START_ID,:END_ID,:TYPE").as_deref(), Some("htr"));
     }
 }

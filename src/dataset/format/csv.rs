@@ -2,8 +2,9 @@
 //!
 //! Blank lines are no records.
 
+use super::delimiter::Delimiter;
 use super::lines::BadLines;
-use super::triples::TripleFormat;
+use super::triples::{Objection, TripleFormat};
 use crate::error::{Error, Result};
 use std::io::Read;
 
@@ -16,13 +17,16 @@ pub fn read(
     text: impl Read,
     format: TripleFormat,
     bad: &mut BadLines,
-    mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+    mut take: impl FnMut(&str, &str, &str) -> Result<Objection>,
 ) -> Result<bool> {
-    let mut reader = ::csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(format.delimiter)
-        .from_reader(text);
+    let Delimiter::Character(delimiter) = format.delimiter else {
+        return Err(Error::file(
+            bad.path(),
+            "columns of CSV are not separated by any blanks: give it the ending .txt",
+        ));
+    };
+    let mut reader =
+        ::csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text);
     let mut record = ::csv::ByteRecord::new();
     let mut first = true;
     while reader.read_byte_record(&mut record).map_err(|e| Error::file(bad.path(), e.to_string()))? {
@@ -40,8 +44,10 @@ pub fn read(
         }
         let Some(_) = bad.text(line, record.as_slice())? else { continue };
         let fields = record.iter().map(|field| std::str::from_utf8(field).unwrap_or_default());
-        if let Some([head, relation, tail]) = format.triple(line, fields, bad)? {
-            take(head, relation, tail)?;
+        if let Some([head, relation, tail]) = format.triple(line, fields, bad)?
+            && let Some(message) = take(head, relation, tail)?
+        {
+            bad.report(line, &message)?;
         }
     }
     Ok(!first)
@@ -55,17 +61,19 @@ mod tests {
     fn read_all(bytes: &[u8], skip: bool) -> Result<(Vec<String>, u64)> {
         let mut bad = BadLines::new(Path::new("train.csv"), skip);
         let mut triples = Vec::new();
-        let format = TripleFormat { delimiter: b',', ..TripleFormat::default() };
+        let delimiter = Delimiter::Character(b',');
+        let format =
+            TripleFormat { delimiter, header: bytes.starts_with(b"Head"), ..TripleFormat::default() };
         read(bytes, format, &mut bad, |h, r, t| {
             triples.push(format!("{h}|{r}|{t}"));
-            Ok(())
+            Ok(None)
         })?;
         Ok((triples, bad.skipped))
     }
 
     #[test]
-    fn quotes_commas_line_ends_and_marks_are_read() {
-        let (triples, _) = read_all(b"\xef\xbb\xbf\"a, b\",r,\"say \"\"c\"\"\"\r\nx,r,y", false).unwrap();
+    fn quotes_commas_and_line_ends_are_read() {
+        let (triples, _) = read_all(b"\"a, b\",r,\"say \"\"c\"\"\"\r\nx,r,y", false).unwrap();
         assert_eq!(triples, ["a, b|r|say \"c\"", "x|r|y"]);
     }
 

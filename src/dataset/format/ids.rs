@@ -3,56 +3,19 @@
 //! | folder | maps | triples |
 //! | --- | --- | --- |
 //! | DGL-KE's Freebase | `entity2id.txt`, `relation2id.txt`: the count, then `name<TAB>id` | numbers: head, tail, relation |
+//! | OpenKE | the same | `train2id.txt` and so on: the count, then the same |
+//! | LibKGE | `entity_ids.del`, `relation_ids.del`: `id<TAB>name` | `train.del` and so on: numbers |
 //! | DGL-KE's other sets | `entities.dict`, `relations.dict`: `id<TAB>name` | names |
 //! | DGL-KE's `udd` sets | any two files: `name<TAB>id` or `id<TAB>name` | numbers or names, in any order |
 //! | KGReasoning, BetaE | `id2ent.pkl`, `id2rel.pkl`: a dict from ids to names | numbers, inverses among them |
 //! | SMORE, BetaE without maps | `stats.txt`: the numbers of ids, which are the names then | the same |
 //!
-//! Ids are kept. They are 0, 1, 2 and so on without a gap, in any order; where the order is ascending, names
-//! are not held in memory.
+//! Ids are kept.
 
+use super::delimiter::Delimiter;
 use super::lines::{BadLines, Block, lines};
 use super::triples::TripleFormat;
-use crate::error::{Error, Result};
-use crate::storage::pickle;
-use rustc_hash::FxHashMap;
-use std::io::Read;
-use std::path::Path;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// How a map between ids and names is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MapFormat {
-    /// The count, then `name<TAB>id`.
-    NameId,
-    /// `id<TAB>name`.
-    IdName,
-    /// A pickled dict from ids to names.
-    Pickle,
-    /// OGB's CSV with a header: an id (`idx`, `node idx`, `reltype`), a name, maybe a `title`.
-    Csv,
-}
-
-impl MapFormat {
-    /// Of a map in text, by its first two lines.
-    pub fn of(first: &[Vec<u8>]) -> Self {
-        let line = match first {
-            // The count.
-            [count, entry, ..] if !count.contains(&b'\t') => entry,
-            [entry, ..] => entry,
-            [] => return MapFormat::NameId,
-        };
-        let text = String::from_utf8_lossy(line);
-        let (first, last) = (text.split('\t').next().unwrap_or(""), text.rsplit('\t').next().unwrap_or(""));
-        let number = |field: &str| field.trim().parse::<u32>().ok();
-        match (number(first), number(last)) {
-            // Names that are numbers: the ids begin with 0.
-            (Some(first), Some(_)) if first != 0 => MapFormat::NameId,
-            (Some(_), _) => MapFormat::IdName,
-            _ => MapFormat::NameId,
-        }
-    }
-}
+use crate::error::Result;
 
 /// The numbers of entities and directed relations in SMORE's `stats.txt`, where `text` is one.
 pub fn stated_counts(text: &[u8]) -> Option<[u32; 2]> {
@@ -65,148 +28,32 @@ pub fn stated_counts(text: &[u8]) -> Option<[u32; 2]> {
     Some([value(["numentity", "num_entities"])?, value(["numrelations", "num_relations"])?])
 }
 
-/// Puts the entries of a map in the order of their ids.
-pub struct InOrder<F> {
-    next: u32,
-    early: FxHashMap<u32, String>,
-    take: F,
-}
-
-impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
-    /// `take` gets the names of ids 0, 1, 2 and so on.
-    pub fn new(take: F) -> Self {
-        InOrder { next: 0, early: FxHashMap::default(), take }
-    }
-
-    /// Adds an entry; false where the id was there before.
-    fn add(&mut self, id: u32, name: &str) -> Result<bool> {
-        if id != self.next {
-            return Ok(id > self.next && self.early.insert(id, name.to_owned()).is_none());
-        }
-        (self.take)(name)?;
-        self.next += 1;
-        while let Some(name) = self.early.remove(&self.next) {
-            (self.take)(&name)?;
-            self.next += 1;
-        }
-        Ok(true)
-    }
-
-    /// The number of ids; fails where one is missing.
-    pub fn finish(self, path: &Path) -> Result<u32> {
-        match self.early.keys().max() {
-            None => Ok(self.next),
-            Some(largest) => Err(Error::file(
-                path,
-                format!("has id {largest}, but not {}: ids are 0, 1, 2 and so on without a gap", self.next),
-            )),
-        }
-    }
-
-    /// Reads a block of a map in text. Bad lines are errors: without a name, no later id could be trusted.
-    ///
-    /// `stated` becomes the count of the first line, where the format has one.
-    pub fn lines(
-        &mut self,
-        block: Block,
-        format: MapFormat,
-        path: &Path,
-        stated: &mut Option<u32>,
-    ) -> Result<()> {
-        for (number, line) in lines(block) {
-            let text = std::str::from_utf8(line).map_err(|_| Error::line(path, number, "expected UTF-8"))?;
-            if format == MapFormat::NameId && number == 1 && !text.contains('\t') {
-                let count = text.trim().parse();
-                *stated = Some(count.map_err(|_| Error::line(path, 1, "expected the number of names"))?);
-                continue;
-            }
-            let (fields, expected) = match format {
-                MapFormat::NameId => {
-                    (text.rsplit_once('\t').map(|(name, id)| (id, name)), "a name, a tab and an id")
-                }
-                _ => (text.split_once('\t'), "an id, a tab and a name"),
-            };
-            let entry = fields.and_then(|(id, name)| Some((id.trim().parse::<u32>().ok()?, name)));
-            let Some((id, name)) = entry.filter(|(_, name)| !name.is_empty()) else {
-                return Err(Error::line(path, number, format!("expected {expected}")));
-            };
-            if !self.add(id, name)? {
-                return Err(Error::line(path, number, format!("id {id} has a name already")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads CSV.
-    pub fn csv(&mut self, path: &Path, text: impl Read) -> Result<()> {
-        csv_map(path, text, |line, id, name, _| match self.add(id, name)? {
-            true => Ok(()),
-            false => Err(Error::line(path, line, format!("id {id} has a name already"))),
-        })
-    }
-
-    /// Reads a pickled dict.
-    pub fn pickle(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let wrong = |message: String| Error::file(path, message);
-        let value = pickle::parse(bytes).map_err(|e| wrong(format!("is no pickle of plain data: {e}")))?;
-        let pairs = value.pairs().ok_or_else(|| wrong("expected a dict from ids to names".into()))?;
-        for (id, name) in pairs {
-            let id = id.int().and_then(|id| u32::try_from(id).ok());
-            let (Some(id), Some(name)) = (id, name.str().filter(|name| !name.is_empty())) else {
-                return Err(wrong("expected a dict from ids to names, found another key or value".into()));
-            };
-            if !self.add(id, name)? {
-                return Err(wrong(format!("id {id} has a name already")));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Calls `take(line, id, name, title)` for each record of OGB's maps; the title is empty where there is none.
-pub fn csv_map(
-    path: &Path,
-    text: impl Read,
-    mut take: impl FnMut(u64, u32, &str, &str) -> Result<()>,
-) -> Result<()> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
-    let wrong = |e: csv::Error| Error::file(path, format!("is no CSV of ids and names: {e}"));
-    let header = reader.headers().map_err(wrong)?.clone();
-    let place = |names: &[&str]| header.iter().position(|field| names.contains(&field.trim()));
-    let id = place(&["idx", "node idx", "reltype", "rel idx"]).unwrap_or(0);
-    let name = place(&["entity", "entity id", "relation", "rel id"]).unwrap_or(1);
-    let title = place(&["title"]);
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(wrong)? {
-        let line = record.position().map_or(0, |position| position.line());
-        let number = record.get(id).and_then(|field| field.trim().parse().ok());
-        let (Some(id), Some(name)) = (number, record.get(name).filter(|name| !name.is_empty())) else {
-            return Err(Error::line(path, line, "expected an id and a name"));
-        };
-        take(line, id, name, title.and_then(|title| record.get(title)).unwrap_or(""))?;
-    }
-    Ok(())
-}
-
 /// Calls `take([head, relation, tail])` for each line of `block`: three numbers in the columns of `format`,
 /// separated by blanks or tabs where its delimiter is a tab. A number that is no id of `counts` (entities, relations) is bad.
+///
+/// `stated` becomes the number of triples that the first line tells, as in OpenKE's files.
 pub fn triples(
     block: Block,
     format: TripleFormat,
     counts: [u32; 2],
     bad: &mut BadLines,
+    stated: &mut Option<u64>,
     mut take: impl FnMut([u32; 3]) -> Result<()>,
 ) -> Result<()> {
     let [entities, relations] = counts;
-    let blank = TripleFormat { delimiter: b' ', ..format };
+    let format = match format.delimiter {
+        Delimiter::TAB => TripleFormat { delimiter: Delimiter::Blanks, ..format },
+        _ => format,
+    };
     let limits = [(entities, "entities"), (relations, "relations"), (entities, "entities")];
     for (number, line) in lines(block) {
         let Some(text) = bad.text(number, line)? else { continue };
-        let fields = match format.delimiter {
-            b'\t' => blank.triple(number, text.split_ascii_whitespace(), bad)?,
-            other => format.triple(number, text.split(char::from(other)).map(str::trim), bad)?,
-        };
-        let Some(fields) = fields else { continue };
+        if let Some(count) = text.trim().parse().ok().filter(|_| number == 1) {
+            *stated = Some(count);
+            continue;
+        }
+        let fields = format.delimiter.split(text).map(str::trim);
+        let Some(fields) = format.triple(number, fields, bad)? else { continue };
         let mut triple = [0; 3];
         let wrong =
             fields.iter().zip(limits).zip(&mut triple).find_map(
@@ -228,82 +75,34 @@ pub fn triples(
 }
 
 /// Whether at least three fields of `line` are numbers, as in a triple of ids, be there a weight or not.
-pub fn are_ids(line: &[u8], delimiter: u8) -> bool {
-    let fields = line.split(|&b| b == delimiter || (delimiter == b'\t' && b == b' ')).map(<[u8]>::trim_ascii);
-    let number = |field: &[u8]| !field.is_empty() && field.iter().all(u8::is_ascii_digit);
-    fields.filter(|field| number(field)).count() >= 3
-}
-
-/// Finds out whether triples hold each fact twice, as `(h, 2k, t)` and `(t, 2k + 1, h)`, in any order.
-///
-/// Compares sums of hashes, so that it needs no memory.
-#[derive(Debug, Default)]
-pub struct Mirror {
-    sums: [u64; 2],
-    counts: [u64; 2],
-}
-
-impl Mirror {
-    /// Looks at a triple.
-    pub fn see(&mut self, triple: [u32; 3]) {
-        let side = (triple[1] % 2) as usize;
-        let [head, relation, tail] = undirected(triple).map(u32::to_le_bytes);
-        let hash = xxh3_64(&[head, relation, tail].concat());
-        self.sums[side] = self.sums[side].wrapping_add(hash);
-        self.counts[side] += 1;
-    }
-
-    /// Whether no triple was seen.
-    pub fn is_empty(&self) -> bool {
-        self.counts == [0, 0]
-    }
-
-    /// Whether each fact was seen in both directions.
-    pub fn is_whole(&self) -> bool {
-        self.counts[0] > 0 && self.counts[0] == self.counts[1] && self.sums[0] == self.sums[1]
-    }
-}
-
-/// The fact that a triple of doubled relations states: `(h, k, t)` for `(h, 2k, t)` and `(t, 2k + 1, h)`.
-pub fn undirected([head, relation, tail]: [u32; 3]) -> [u32; 3] {
-    if relation % 2 == 0 { [head, relation / 2, tail] } else { [tail, relation / 2, head] }
+pub fn are_ids(line: &str, delimiter: Delimiter) -> bool {
+    let delimiter = if delimiter == Delimiter::TAB { Delimiter::Blanks } else { delimiter };
+    let number = |field: &str| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
+    delimiter.split(line).filter(|field| number(field.trim())).count() >= 3
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(text: &str, format: MapFormat) -> Result<Vec<String>> {
-        let path = Path::new("map");
-        let mut found = Vec::new();
-        let mut in_order = InOrder::new(|name: &str| {
-            found.push(name.to_owned());
-            Ok(())
-        });
-        let mut stated = None;
-        in_order.lines(text.as_bytes().into(), format, path, &mut stated)?;
-        let count = in_order.finish(path)?;
-        assert_eq!(count as usize, found.len());
-        assert!(stated.is_none_or(|stated| stated == count));
-        Ok(found)
-    }
+    use std::path::Path;
 
     #[test]
-    fn maps_are_read_in_any_order_and_must_be_whole() {
-        assert_eq!(names("3\nb\t1\na b\t0\r\nc\t2\n", MapFormat::NameId).unwrap(), ["a b", "b", "c"]);
-        assert_eq!(names("0\ta\tb\n1\tc", MapFormat::IdName).unwrap(), ["a\tb", "c"]);
-        let cases = [
-            ("0\ta\n2\tc\n", "map: has id 2, but not 1"),
-            ("0\ta\n0\tb\n", "map:2: id 0 has a name already"),
-            ("1\ta\n1\tb\n", "map:2: id 1 has a name already"),
-            ("0\ta\nb\n", "map:2: expected an id, a tab and a name"),
-            ("0\t\n", "map:1: expected an id, a tab and a name"),
-            ("-1\ta\n", "map:1: expected an id"),
-        ];
-        for (text, expected) in cases {
-            let error = names(text, MapFormat::IdName).unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{error}");
-        }
+    fn the_count_of_a_first_line_is_no_triple() {
+        let mut bad = BadLines::new(Path::new("train2id.txt"), false);
+        let (mut stated, mut found) = (None, 0);
+        triples(
+            b"2\n0 1 2\n1 2 0\n"[..].into(),
+            TripleFormat::default(),
+            [3, 3],
+            &mut bad,
+            &mut stated,
+            |_| {
+                found += 1;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!((stated, found), (Some(2), 2));
     }
 
     #[test]
@@ -312,7 +111,7 @@ mod tests {
             let mut bad = BadLines::new(Path::new("train.txt"), false);
             let mut found = Vec::new();
             let format = TripleFormat::default();
-            triples(text.as_bytes().into(), format, [3, 2], &mut bad, |triple| {
+            triples(text.as_bytes().into(), format, [3, 2], &mut bad, &mut None, |triple| {
                 found.push(triple);
                 Ok(())
             })
@@ -328,18 +127,5 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         }
-    }
-
-    #[test]
-    fn doubled_triples_are_told_from_others() {
-        let whole = |triples: &[[u32; 3]]| {
-            let mut mirror = Mirror::default();
-            triples.iter().for_each(|&triple| mirror.see(triple));
-            mirror.is_whole()
-        };
-        assert!(whole(&[[1, 0, 2], [3, 3, 4], [2, 1, 1], [4, 2, 3]]));
-        assert!(!whole(&[[1, 0, 2], [3, 2, 4], [2, 1, 1]]));
-        assert!(!whole(&[[1, 0, 2], [1, 1, 2]]));
-        assert!(!whole(&[[1, 0, 2]]) && !whole(&[]));
     }
 }

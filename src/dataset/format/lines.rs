@@ -17,14 +17,50 @@ pub struct BadLines<'p> {
     pub skipped: u64,
     /// Whether the first line is a header.
     pub header: bool,
-    /// The first few of them as messages.
+    /// Lines with blanks around names, which were taken off.
+    pub trimmed: u64,
+    /// Lines with names that begin or end with a blank, which was kept.
+    pub padded: u64,
+    /// What else a user should know of the file.
+    pub remarks: Vec<String>,
+    /// The first few of the bad lines as messages.
     pub examples: Vec<String>,
+    /// What to do if the first line is bad: the file is of another format then, and skipping lines would not help.
+    advice: Option<String>,
+    /// Whether a line was good.
+    good: bool,
 }
 
 impl<'p> BadLines<'p> {
     /// The policy for `path`.
     pub fn new(path: &'p Path, skip: bool) -> Self {
-        BadLines { path, skip, skipped: 0, header: false, examples: Vec::new() }
+        BadLines {
+            path,
+            skip,
+            skipped: 0,
+            header: false,
+            trimmed: 0,
+            padded: 0,
+            remarks: Vec::new(),
+            examples: Vec::new(),
+            advice: None,
+            good: false,
+        }
+    }
+
+    /// The same, with what to do if the first line is bad.
+    pub fn advised(self, advice: Option<String>) -> Self {
+        BadLines { advice, ..self }
+    }
+
+    /// What to do if the first line is bad.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
+    /// A line is good.
+    pub fn accept(&mut self) {
+        self.good = true;
     }
 
     /// The file.
@@ -34,6 +70,9 @@ impl<'p> BadLines<'p> {
 
     /// Line number `line` (from 1) is bad: an error, or one more skipped line.
     pub fn report(&mut self, line: u64, message: &str) -> Result<()> {
+        if let Some(advice) = self.advice.as_ref().filter(|_| !self.good && self.skipped == 0) {
+            return Err(Error::line(self.path, line, format!("{message}; {advice}")));
+        }
         if !self.skip {
             return Err(Error::line(self.path, line, format!("{message} {REMEDY}")));
         }
@@ -78,13 +117,9 @@ impl<'b> From<&'b [u8]> for Block<'b> {
     }
 }
 
-/// Lines with their numbers, without their ends (LF or CRLF) and, at the start of a file, without a byte
-/// order mark.
+/// Lines with their numbers, without their ends (LF or CRLF).
 pub fn lines(block: Block<'_>) -> impl Iterator<Item = (u64, &[u8])> {
     let mut rest = block.bytes;
-    if block.first_line == 1 {
-        rest = rest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(rest);
-    }
     let mut number = block.first_line - 1;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -103,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_and_marks_are_taken_off_and_nothing_else() {
-        let all: Vec<_> = lines(Block::from(&b"\xef\xbb\xbfa\r\n\n b \nlast\r"[..])).collect();
+    fn ends_are_taken_off_and_nothing_else() {
+        let all: Vec<_> = lines(Block::from(&b"a\r\n\n b \nlast\r"[..])).collect();
         assert_eq!(all, [(1, &b"a"[..]), (2, b""), (3, b" b "), (4, b"last")]);
         assert_eq!(lines(Block::from(&b""[..])).count(), 0);
     }
@@ -120,5 +155,19 @@ mod tests {
         }
         assert_eq!((bad.skipped, bad.examples.len()), (9, EXAMPLES));
         assert_eq!(bad.examples[0], "x.txt:1: expected UTF-8, found byte 0xff at byte 2 of the line");
+    }
+
+    #[test]
+    fn a_file_of_another_format_is_not_skipped_line_by_line() {
+        let advised =
+            |skip| BadLines::new(Path::new("x.txt"), skip).advised(Some("it is no such file".into()));
+        for skip in [false, true] {
+            let error = advised(skip).report(1, "bad").unwrap_err().to_string();
+            assert_eq!(error, "x.txt:1: bad; it is no such file");
+        }
+        let mut bad = advised(true);
+        bad.accept();
+        bad.report(2, "bad").unwrap();
+        assert_eq!(bad.skipped, 1);
     }
 }

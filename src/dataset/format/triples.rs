@@ -1,36 +1,31 @@
 //! Delimited triples: `head<TAB>relation<TAB>tail`, or other columns and another delimiter.
 //!
-//! Names are opaque: nothing is trimmed but the line's end, and `007` is not `7`.
+//! Names are opaque: `007` is not `7`, and between tabs nothing is trimmed but the line's end. Blanks around commas and the
+//! like do not belong to names; lines that have some are counted.
 
 use super::columns::{Columns, of_header};
+use super::delimiter::Delimiter;
 use super::lines::{BadLines, Block, lines};
 use crate::error::{Error, Result};
 
 /// Order and delimiter of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TripleFormat {
-    /// One ASCII character.
-    pub delimiter: u8,
+    /// What stands between columns.
+    pub delimiter: Delimiter,
     /// What the columns hold.
     pub columns: Columns,
+    /// Whether the first line is a header.
+    pub header: bool,
 }
 
 impl Default for TripleFormat {
     fn default() -> Self {
-        TripleFormat { delimiter: b'\t', columns: Columns::HRT }
+        TripleFormat { delimiter: Delimiter::TAB, columns: Columns::HRT, header: false }
     }
 }
 
 impl TripleFormat {
-    fn delimited(&self) -> String {
-        match self.delimiter {
-            b'\t' => "tab-separated".into(),
-            b',' => "comma-separated".into(),
-            b' ' => "blank-separated".into(),
-            other => format!("{:?}-separated", char::from(other)),
-        }
-    }
-
     /// Checks the fields of a line and puts them in order; `None` where the line is skipped, as a header
     /// of the file is.
     pub(super) fn triple<'t>(
@@ -39,13 +34,20 @@ impl TripleFormat {
         fields: impl Iterator<Item = &'t str> + Clone,
         bad: &mut BadLines,
     ) -> Result<Option<[&'t str; 3]>> {
-        if line == 1 && self.is_header(fields.clone(), bad)? {
+        if line == 1 && self.header {
+            self.check_header(fields, bad)?;
             return Ok(None);
         }
         let Columns { places, width } = self.columns;
         let mut found = [""; 3];
         let mut count = 0;
-        for field in fields {
+        let mut trimmed = false;
+        for mut field in fields {
+            if self.delimiter.trims() {
+                let plain = field.trim();
+                trimmed |= plain.len() < field.len();
+                field = plain;
+            }
             for (found, &place) in found.iter_mut().zip(&places) {
                 if usize::from(place) == count {
                     *found = field;
@@ -53,10 +55,10 @@ impl TripleFormat {
             }
             count += 1;
         }
-        let expected = || format!("expected {width} {} columns", self.delimited());
+        let expected = || format!("expected {width} {}-separated columns", self.delimiter);
         let message = if count <= 1 && found.iter().all(|field| field.is_empty()) {
             format!("{}, found an empty line", expected())
-        } else if count > 3 && width == 3 {
+        } else if count > 3 && width == 3 && bad.advice().is_none() {
             let dashes = "-".repeat(count - 3);
             let columns = self.columns.letters();
             format!(
@@ -68,44 +70,49 @@ impl TripleFormat {
         } else if let Some(empty) = found.iter().position(|field| field.is_empty()) {
             format!("expected a name in column {}, found nothing", places[empty] + 1)
         } else {
+            bad.accept();
+            bad.trimmed += u64::from(trimmed);
+            bad.padded += u64::from(found.iter().any(|name| name.starts_with(' ') || name.ends_with(' ')));
             return Ok(Some(found));
         };
         bad.report(line, &message)?;
         Ok(None)
     }
 
-    /// Whether the first line of a file is a header, which must not contradict the columns.
-    fn is_header<'t>(&self, fields: impl Iterator<Item = &'t str>, bad: &mut BadLines) -> Result<bool> {
-        let Some(columns) = of_header(fields) else { return Ok(false) };
-        if columns != self.columns {
-            let (header, read) = (columns.letters(), self.columns.letters());
-            return Err(Error::line(
-                bad.path(),
-                1,
-                format!(
-                    "the header says {header}, but columns are read as {read}: give `--columns {header}`"
-                ),
-            ));
-        }
+    /// The header must not contradict the columns.
+    fn check_header<'t>(&self, fields: impl Iterator<Item = &'t str>, bad: &mut BadLines) -> Result<()> {
         bad.header = true;
-        Ok(true)
+        match of_header(fields) {
+            Some(columns) if columns != self.columns => {
+                let (header, read) = (columns.letters(), self.columns.letters());
+                let message = format!(
+                    "the header says {header}, but columns are read as {read}: give `--columns {header}`"
+                );
+                Err(Error::line(bad.path(), 1, message))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
+/// What is wrong with the names of a triple; `None` where nothing is.
+pub type Objection = Option<String>;
+
 /// Calls `take(head, relation, tail)` for each line of `block`.
 ///
-/// A line with another number of columns, an empty name or invalid UTF-8 is bad.
+/// A line with another number of columns, an empty name or invalid UTF-8 is bad, and one that `take` objects to.
 pub fn read(
     block: Block,
     format: TripleFormat,
     bad: &mut BadLines,
-    mut take: impl FnMut(&str, &str, &str) -> Result<()>,
+    mut take: impl FnMut(&str, &str, &str) -> Result<Objection>,
 ) -> Result<()> {
     for (number, line) in lines(block) {
         let Some(text) = bad.text(number, line)? else { continue };
-        let fields = text.split(char::from(format.delimiter));
-        if let Some([head, relation, tail]) = format.triple(number, fields, bad)? {
-            take(head, relation, tail)?;
+        if let Some([head, relation, tail]) = format.triple(number, format.delimiter.split(text), bad)?
+            && let Some(message) = take(head, relation, tail)?
+        {
+            bad.report(number, &message)?;
         }
     }
     Ok(())
@@ -120,7 +127,7 @@ mod tests {
         let mut triples = Vec::new();
         read(bytes.into(), format, bad, |h, r, t| {
             triples.push(format!("{h}|{r}|{t}"));
-            Ok(())
+            Ok((t == "nobody").then(|| "nobody knows them".into()))
         })?;
         Ok(triples)
     }
@@ -142,7 +149,12 @@ mod tests {
         let mut bad = BadLines::new(Path::new("train.txt"), false);
         let mut read = |text: &[u8], columns| {
             let columns = Columns::parse(columns).unwrap();
-            read_all(text, TripleFormat { delimiter: b' ', columns }, &mut bad).unwrap()
+            read_all(
+                text,
+                TripleFormat { delimiter: Delimiter::Character(b' '), columns, header: false },
+                &mut bad,
+            )
+            .unwrap()
         };
         assert_eq!(read(b"1 2 0\n", "htr"), ["1|0|2"]);
         assert_eq!(read(b"x a r b 0.5\n", "-hrt-"), ["a|r|b"]);
@@ -152,12 +164,29 @@ mod tests {
     fn a_header_is_no_triple_and_must_agree_with_the_columns() {
         let mut bad = BadLines::new(Path::new("train.txt"), false);
         let text = b"Subject\tPredicate\tObject\na\tr\tb\nsubject\tpredicate\tobject\n";
-        let triples = read_all(text, TripleFormat::default(), &mut bad).unwrap();
+        let headed = TripleFormat { header: true, ..TripleFormat::default() };
+        let triples = read_all(text, headed, &mut bad).unwrap();
         assert_eq!((triples.len(), bad.header, bad.skipped), (2, true, 0));
-        let error = error_of(b"from\tto\trel\na\tb\tr\n");
+        let mut bad = BadLines::new(Path::new("train.txt"), false);
+        let error = read_all(b"from\tto\trel\na\tb\tr\n", headed, &mut bad).unwrap_err().to_string();
         assert!(
             error.starts_with("train.txt:1: the header says htr, but") && error.contains("--columns htr")
         );
+    }
+
+    #[test]
+    fn blanks_around_commas_are_taken_off_and_counted() {
+        let mut bad = BadLines::new(Path::new("train.txt"), false);
+        let format = TripleFormat { delimiter: Delimiter::Character(b','), ..TripleFormat::default() };
+        assert_eq!(read_all(b"a, r , b\nx y,r,z\n", format, &mut bad).unwrap(), ["a|r|b", "x y|r|z"]);
+        assert_eq!(bad.trimmed, 1);
+        let error = read_all(b"a, ,b\n", format, &mut bad).unwrap_err().to_string();
+        assert!(error.starts_with("train.txt:1: expected a name in column 2, found nothing"), "{error}");
+    }
+
+    #[test]
+    fn a_triple_that_is_objected_to_is_a_bad_line() {
+        assert!(error_of(b"a\tr\tb\na\tr\tnobody\n").starts_with("train.txt:2: nobody knows them ("));
     }
 
     #[test]

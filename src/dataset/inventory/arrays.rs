@@ -1,7 +1,7 @@
 //! The files of OGB's wikikg2 and WikiKG90Mv2, and others like them: triples as arrays.
 
 use super::{Format, Input, Role};
-use crate::dataset::format::ids::MapFormat;
+use crate::dataset::format::maps::MapFormat;
 use crate::dataset::source::COMPRESSED;
 use crate::graph::{Split, Subject};
 use std::path::{Path, PathBuf};

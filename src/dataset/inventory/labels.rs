@@ -1,16 +1,14 @@
 //! Files of labels.
 
-use super::{Format, Input, Role};
+use super::{Input, Role};
 use crate::dataset::source::COMPRESSED;
 use crate::error::{Error, Result};
 use crate::graph::Subject;
 use std::path::{Path, PathBuf};
 
-/// The N-Triples files among `inputs` once more, for their labels: by then all names are known.
+/// The RDF files among `inputs` once more, for their labels: by then all names are known.
 pub(super) fn rdf_labels(inputs: &[Input]) -> Vec<Input> {
-    let rdf = inputs
-        .iter()
-        .filter(|input| input.format == Format::NTriples && matches!(input.role, Role::Triples(_)));
+    let rdf = inputs.iter().filter(|input| input.format.is_rdf() && matches!(input.role, Role::Triples(_)));
     rdf.map(|input| Input { role: Role::RdfLabels, ..input.clone() }).collect()
 }
 

@@ -3,9 +3,11 @@
 use super::{GraphBuilder, OPEN, OpenTriple};
 use crate::error::{Error, Result};
 use crate::graph::Split;
+use crate::graph::alike::{Alike, MOST, alike};
 use crate::graph::edges::{EdgeWriter, merge};
 use crate::graph::labels::{LabelTables, Labels};
 use crate::graph::layout::{Kind, MAGIC, Subject, VERSION};
+use crate::graph::metadata::Findings;
 use crate::graph::naming::{AllNames, Naming};
 use crate::graph::texts::TextWriter;
 use crate::graph::tidy::{STEP, Tidied, tidy};
@@ -45,6 +47,16 @@ impl GraphBuilder {
         if let (Some(sorted), true) = (&sorted, self.by_ids) {
             check_unique(sorted.iter()?)?;
         }
+        let alike_entities = match &sorted {
+            Some(sorted) if num_entities as u64 <= MOST => {
+                alike(|take| sorted.iter()?.try_for_each(|record| record.map(|record| take(record.key()))))?
+            }
+            _ => Alike::default(),
+        };
+        let alike_relations = alike(|take| {
+            (0..self.relations.len() as u32).for_each(|id| take(self.relations.name(id).as_bytes()));
+            Ok(())
+        })?;
         let labels = std::mem::replace(&mut self.labels, Labels::new(&self.scratch, 0));
         let labels = labels.finish(sorted.as_ref())?;
         drop(sorted);
@@ -56,7 +68,7 @@ impl GraphBuilder {
         let triples = std::mem::replace(&mut self.triples, empty);
         let Tidied { splits, findings } =
             tidy(triples, &self.hard_negatives, sizes, &self.scratch, &self.resources)?;
-        self.metadata.findings = findings;
+        self.metadata.findings = Findings { alike_entities, alike_relations, ..findings };
 
         let written = atomic::write(path, |file| {
             let mut writer = Writer::new(file, path)?;

@@ -1,14 +1,16 @@
+use super::super::lines::BadLines;
+use super::super::rdf::Reason;
 use super::*;
 use proptest::prelude::*;
 use std::path::Path;
 
 fn edges_of(text: &str) -> (Vec<String>, Parsed) {
-    let parsed = edges(text.as_bytes().into());
+    let parsed = Lines::default().edges(text.as_bytes().into());
     (parsed.items().map(|item| item.join("|")).collect(), parsed)
 }
 
 fn labels_of(text: &str) -> Vec<String> {
-    labels(text.as_bytes().into()).items().map(|item| item.join("|")).collect()
+    Lines::default().labels(text.as_bytes().into()).items().map(|item| item.join("|")).collect()
 }
 
 const NS: &str = "http://rdf.freebase.com/ns/";
@@ -77,15 +79,20 @@ fn malformed_lines_are_told_with_their_number() {
     assert_eq!(lines, (1..=bad.len() as u64).map(|i| 2 * i).collect::<Vec<_>>(), "{:?}", parsed.bad);
     let mut policy = BadLines::new(Path::new("train.nt"), false);
     let error = parsed.report(&mut policy).unwrap_err().to_string();
-    assert!(error.starts_with("train.nt:2: expected an N-Triples statement: "), "{error}");
-    let parsed = edges(b"<http://a/x> <http://a/r> \"\xff\" .\n"[..].into());
+    assert!(error.starts_with("train.nt:2: expected a statement of N-Triples: "), "{error}");
+    let parsed = Lines::default().edges(b"<http://a/x> <http://a/r> \"\xff\" .\n"[..].into());
     assert_eq!(parsed.bad.len(), 1);
 }
 
 /// Holds the scanner to oxttl, where it claims to know a line; returns whether it does.
 fn agree(line: &[u8]) -> bool {
     let Some(scanned) = plain(line) else { return false };
-    assert_eq!(Ok(Some(scanned)), full(line), "{}", String::from_utf8_lossy(line));
+    assert_eq!(
+        Ok(Some(scanned)),
+        only(NTriplesParser::new().for_slice(line), "N-Triples"),
+        "{}",
+        String::from_utf8_lossy(line)
+    );
     true
 }
 

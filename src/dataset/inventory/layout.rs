@@ -1,0 +1,117 @@
+//! The columns of a text: what is between them, and whether the first line is a header.
+
+use super::{Format, Input, Reading, Role};
+use crate::dataset::content::{first_bytes, first_lines};
+use crate::dataset::format::columns::of_header;
+use crate::dataset::format::delimiter::{Delimiter, Found, of_csv, of_text};
+use crate::error::{Error, Result};
+
+/// Options that the format of `train` has no use for.
+pub(super) fn refuse_options(train: &Input, reading: &Reading) -> Result<()> {
+    let Reading { columns, delimiter, header, maps, map_columns, lenient, .. } = reading;
+    let given = [
+        ("--columns", columns.is_some()),
+        ("--delimiter", delimiter.is_some()),
+        ("--header", header.is_some()),
+        ("--maps", maps.is_some()),
+        ("--map-columns", map_columns.is_some() && maps.is_none()),
+        ("--lenient", *lenient),
+    ];
+    let (refused, why): (&[&str], _) = match train.format {
+        format if format.is_rdf() => (
+            &["--columns", "--delimiter", "--header", "--maps"],
+            "statements of RDF name everything in one order",
+        ),
+        Format::Npy => (&["--delimiter", "--header", "--lenient"], "an array has no text"),
+        Format::Npz | Format::OgbCsv => {
+            (&["--columns", "--delimiter", "--header", "--lenient"], "its arrays are known by their names")
+        }
+        _ => (&["--lenient"], "it is for IRIs in RDF"),
+    };
+    for (option, _) in given.into_iter().filter(|(_, given)| *given) {
+        if refused.contains(&option) {
+            return Err(Error::file(
+                &train.path,
+                format!("{option} has no effect on it: {why}; leave it out"),
+            ));
+        }
+        if option == "--map-columns" {
+            return Err(Error::invalid("--map-columns is for the files of --maps: give both or none"));
+        }
+    }
+    Ok(())
+}
+
+/// Settles what stands between the columns of each file: what the user says, else what its first lines say.
+pub(super) fn delimiters(inputs: &mut [Input], reading: &Reading, notes: &mut Vec<String>) -> Result<()> {
+    for input in inputs.iter_mut().filter(|input| input.has_columns()) {
+        let usual = if input.format == Format::Csv { Delimiter::Character(b',') } else { Delimiter::TAB };
+        input.layout.delimiter = match reading.delimiter {
+            Some(given) => given,
+            None => {
+                let delimiter = detect(input, reading)?.unwrap_or(usual);
+                if delimiter != usual {
+                    notes.push(format!("{}: its columns are read as {delimiter}-separated", input.name));
+                }
+                delimiter
+            }
+        };
+    }
+    Ok(())
+}
+
+fn detect(input: &Input, reading: &Reading) -> Result<Option<Delimiter>> {
+    let first = first_bytes(input)?;
+    let lines = first_lines(&first);
+    let width = reading.columns.map_or(3, |columns| columns.letters().len());
+    let found = if input.format == Format::Csv { of_csv(&lines, width) } else { of_text(&lines, width) };
+    match found {
+        Found::One(delimiter) => Ok(Some(delimiter)),
+        Found::None => Ok(None),
+        Found::Either(one, other) => {
+            let message = format!(
+                "{} or {} could separate its columns: say which, `--delimiter {}` or `--delimiter {}`",
+                one.name(),
+                other.name(),
+                one.option(),
+                other.option()
+            );
+            Err(Error::file(&input.path, message))
+        }
+    }
+}
+
+/// Finds headers: a first line of known words, or one that all files of triples begin with. Where its relation comes again in
+/// the lines below, it is none.
+pub(super) fn headers(inputs: &mut [Input], given: Option<bool>) -> Result<()> {
+    let texts: Vec<usize> =
+        (0..inputs.len()).filter(|&i| inputs[i].has_columns() && inputs[i].embedded.is_none()).collect();
+    if let Some(given) = given {
+        texts.iter().for_each(|&i| inputs[i].layout.header = given);
+        return Ok(());
+    }
+    let firsts = texts.iter().map(|&i| first_bytes(&inputs[i])).collect::<Result<Vec<_>>>()?;
+    let lines: Vec<Vec<&str>> = firsts.iter().map(|first| first_lines(first)).collect();
+    let of_splits = || texts.iter().zip(&lines).filter(|(i, _)| matches!(inputs[**i].role, Role::Triples(_)));
+    let first_of_train = of_splits().next().and_then(|(_, lines)| lines.first().copied());
+    let alike =
+        of_splits().count() > 1 && of_splits().all(|(_, lines)| lines.first().copied() == first_of_train);
+    let numbers = |line: &str| {
+        line.split(|c: char| !c.is_alphanumeric()).all(|word| word.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let mut found = Vec::new();
+    for (&i, own) in texts.iter().zip(&lines) {
+        let Some((first, rest)) = own.split_first() else { continue };
+        let layout = inputs[i].layout;
+        let fields = |line| layout.delimiter.split(line);
+        let known = of_header(fields(first));
+        let place = known.unwrap_or(layout.columns).places()[1];
+        let relation = |line| fields(line).nth(place.into()).map(str::trim);
+        let again = rest.iter().any(|line| relation(line) == relation(first));
+        if !again && !numbers(first) && (known.is_some() || (alike && Some(*first) == first_of_train)) {
+            found.push(i);
+        }
+    }
+    found.into_iter().for_each(|i| inputs[i].layout.header = true);
+    Ok(())
+}
