@@ -205,9 +205,9 @@ fn scores(cost: &EvaluationCost) -> String {
         scores => format!(", link prediction {}", number(scores)),
     };
     format!(
-        "at most {} scores on valid, {} times; {} on test{links}",
+        "at most {} scores on valid, {}; {} on test{links}",
         number(cost.valid_scores),
-        count(cost.valid_evaluations),
+        counted(cost.valid_evaluations, "time", "times"),
         number(cost.test_scores)
     )
 }
