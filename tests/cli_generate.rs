@@ -216,7 +216,7 @@ fn impossible_sizes_are_errors_with_a_remedy() {
         (&["--relations=0"], "--relations must be between 1"),
         (&["--edges=0"], "--edges must be at least 1"),
         (&["--exponent=-1"], "an exponent must be a number of 0 or more"),
-        (&["--relation-exponent=NaN"], "an exponent must be a number of 0 or more"),
+        (&["--relation-exponent=-2"], "an exponent must be a number of 0 or more"),
         (&["--valid=0.5", "--test=0.5"], "leave no triple to train on"),
         (&["--valid=-0.5"], "must be shares of 0 or more"),
         (&["--entities=300", "--relations=1", "--edges=80000", "--exponent=4"], "lower --edges, --exponent"),
@@ -230,6 +230,10 @@ fn impossible_sizes_are_errors_with_a_remedy() {
             .stdout(is_empty())
             .stderr(starts_with("error: ").and(contains(message)).and(contains("panicked").not()));
     }
+    generate(&folder, &["--name=toy", "--relation-exponent=NaN"])
+        .assert()
+        .code(2)
+        .stderr(contains("invalid value 'NaN' for '--relation-exponent <X>': expected a number\n"));
     generate(&folder, &["--name=UMLS"]).assert().code(1).stderr(contains("choose another --name"));
     generate(&folder, &["--name=toy", "--edges=4294967296"]).assert().code(2).stderr(contains("--edges"));
     generate(&folder, &[]).assert().code(2).stderr(contains("--name"));

@@ -258,7 +258,7 @@ fn branches_in_another_order_join_the_queries_of_their_structure() {
     let set = import::read(&path, &graph, Split::Test).unwrap();
     assert_eq!(set.groups.len(), 1);
     assert!(
-        set.notes.len() == 1 && set.notes[0].contains("1 queries without a hard answer"),
+        set.notes.len() == 1 && set.notes[0].contains("1 query without a hard answer was left out"),
         "{:?}",
         set.notes
     );

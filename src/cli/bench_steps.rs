@@ -11,6 +11,7 @@ use crate::model::{self, Weights};
 use crate::pipeline::{Batch, Pipeline, PipelineOptions, SinglePipeline};
 use crate::query::print::structure_tuple;
 use crate::storage::{atomic, checksum};
+use crate::table::counted;
 use crate::train::checkpoint::{self, Meta};
 use crate::train::plan::Work;
 use crate::train::run::sampler_options;
@@ -114,7 +115,12 @@ fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) ->
         ("checksum of all losses", losses_sum),
         ("checksum of all tables with their optimizer's state", weights_sum),
     ];
-    show(global, &document, &format!("{} steps, {} on {}", plan.steps, plan.model, plan.dataset), &rows)
+    show(
+        global,
+        &document,
+        &format!("{}, {} on {}", counted(plan.steps, "step", "steps"), plan.model, plan.dataset),
+        &rows,
+    )
 }
 
 /// A checksum of each table: its values, then what the optimizer keeps, as float32.

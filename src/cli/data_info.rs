@@ -162,10 +162,10 @@ impl Info<'_> {
         let (entities, relations) = (graph.entities(), graph.relations());
         let findings = &graph.metadata().findings;
         let mut text = format!(
-            "{}: {} entities, {} relations\n{}\n",
+            "{}: {}, {}\n{}\n",
             graph.dataset(),
-            count(counts.entities),
-            count(counts.relations),
+            counted(counts.entities, "entity", "entities"),
+            counted(counts.relations, "relation", "relations"),
             graph.path().display()
         );
         if let Some(Synthetic { exponent, relation_exponent, seed, .. }) = graph.metadata().generated {

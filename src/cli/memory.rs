@@ -7,6 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The system's allocator; where it has no memory left, the process ends with an error and exit code 1.
 pub struct Allocator;
@@ -55,9 +56,12 @@ pub fn remember_limit() {
 fn exhausted(size: usize) -> ! {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     let mut text = Fixed { bytes: [0; 512], length: 0 };
-    // One thread tells it. That the message is cut is no failure.
-    if !REPORTED.swap(true, Ordering::Relaxed) {
+    // One thread tells it and ends the process, the others wait for that.
+    if REPORTED.swap(true, Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_secs(10));
+    } else {
         let limit = LIMIT.get().and_then(Option::as_ref);
+        // That the message is cut is no failure.
         let _ = text.message(size, limit);
     }
     text.end()

@@ -140,7 +140,10 @@ impl Found {
             self.notes.push(format!("{text}; they count for the MRR of all answers only"));
         }
         if self.without_hard > 0 {
-            self.notes.push(format!("{} queries without a hard answer were left out", self.without_hard));
+            self.notes.push(match self.without_hard {
+                1 => "1 query without a hard answer was left out".to_string(),
+                many => format!("{many} queries without a hard answer were left out"),
+            });
         }
         Ok(QuerySet { groups: self.groups, notes: self.notes })
     }

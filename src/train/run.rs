@@ -26,7 +26,7 @@ use crate::progress::{self, Watch};
 use crate::query::Structure;
 use crate::sampler::{SamplerOptions, Source};
 use crate::storage::mmap::Access;
-use crate::table::count;
+use crate::table::{count, counted};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -229,6 +229,7 @@ impl<B: Backend> Run<'_, B> {
                 _ if gave_up(&config, &meta) => {
                     format!("{}: only the test is made again", patience(&config, &meta))
                 }
+                0 if meta.step == 1 => "its one step is done: only the test is made again".into(),
                 0 => format!("all {} steps are done: only the test is made again", meta.step),
                 left => format!("going on after step {}, {left} to go", meta.step),
             });
@@ -374,10 +375,10 @@ impl<B: Backend> Run<'_, B> {
                 }
                 if plateau && !last {
                     observer.note(&format!(
-                        "the learning rate falls to {:.3e}: valid has not become better in {} evaluations \
+                        "the learning rate falls to {:.3e}: valid has not become better in {} \
                          (training.plateau_patience)",
                         config.training.rate_at(step, plan.steps, meta.plateaus),
-                        count(config.training.plateau_patience)
+                        counted(config.training.plateau_patience, "evaluation", "evaluations")
                     ));
                 }
                 if gave_up(&config, &meta) && !last {
@@ -509,10 +510,10 @@ fn on_plateau(config: &Config, meta: &mut Meta, best: bool) -> bool {
 /// Why it did.
 fn patience(config: &Config, meta: &Meta) -> String {
     format!(
-        "training ended early, after step {}: valid has not become better in the last {} evaluations \
+        "training ended early, after step {}: valid has not become better in the last {} \
          (training.patience = {})",
         count(meta.step),
-        count(meta.evaluations_since_best),
+        counted(meta.evaluations_since_best, "evaluation", "evaluations"),
         config.training.patience
     )
 }
