@@ -571,3 +571,15 @@ fn a_pickled_map_may_have_the_numbers_of_numpy() {
     put(&folder, "id2rel.pkl", relations);
     assert_eq!(triples(&import(&folder, "").0, Split::Train), ["a|r|b"]);
 }
+
+#[test]
+fn a_folder_of_another_program_is_named_by_what_lies_in_it() {
+    let folder = Folder::with(&[("notes.md", "# notes\n")]);
+    put(&folder, "edges_0_0.h5", b"\x89HDF\r\n\x1a\n");
+    assert_eq!(
+        error(&folder, ""),
+        "data: train.txt is missing (or .tsv, .csv, .nt); edges_0_0.h5 is here: the file looks like HDF5, as PyTorch-BigGraph's \
+         edges: write its arrays lhs, rel and rhs as the columns of a .npy file; a dataset's folder holds train, and maybe valid \
+         and test triples"
+    );
+}

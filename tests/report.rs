@@ -99,11 +99,11 @@ fn a_run_that_is_not_finished_or_whose_log_was_cut_has_a_page_too() {
     std::fs::remove_file(run.join("test.json")).unwrap();
     let log = std::fs::read(run.join("metrics.jsonl")).unwrap();
     std::fs::write(run.join("metrics.jsonl"), &log[..log.len() / 2]).unwrap();
-    smore(&folder).args(["report", "run"]).assert().success();
+    smore(&folder).args(["report", "run", "--accept-changes"]).assert().success();
     let html = page(&run.join("report.html"));
     is_well_formed(&html);
     assert!(html.contains("not finished") && html.contains("aria-label=\"loss\""));
     std::fs::remove_file(run.join("metrics.jsonl")).unwrap();
-    smore(&folder).args(["report", "run"]).assert().success();
+    smore(&folder).args(["report", "run", "--accept-changes"]).assert().success();
     is_well_formed(&page(&run.join("report.html")));
 }

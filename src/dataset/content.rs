@@ -205,13 +205,13 @@ fn advice(first: &[u8], format: Format, columns: &str) -> Option<String> {
         return Some(message.into());
     }
     // More columns than three, or fewer.
-    let of = if is_csv { of_csv } else { of_text };
-    let found = (3..=8).find_map(|width| match of(&lines, width) {
+    let (of, usual): (fn(&[&str], usize, Delimiter) -> Found, _) =
+        if is_csv { (of_csv, Delimiter::Character(b',')) } else { (of_text, Delimiter::TAB) };
+    let found = (3..=8).find_map(|width| match of(&lines, width, usual) {
         Found::One(delimiter) => Some((delimiter, width)),
         _ => None,
     });
     let (delimiter, width) = found?;
-    let usual = if is_csv { Delimiter::Character(b',') } else { Delimiter::TAB };
     let mut options = Vec::new();
     if delimiter != usual {
         options.push(format!("--delimiter {}", delimiter.option()));

@@ -107,14 +107,19 @@ impl Report {
         if any_below {
             table = table.left("");
         }
-        let percent = |x: f64| format!("{:.1}", 100.0 * x);
+        // Of nothing there is no mean.
+        let percent = |x: f64, of: &Metrics| match of.num_queries {
+            0 => "-".into(),
+            _ => format!("{:.1}", 100.0 * x),
+        };
         for (name, metrics, parts, theirs) in self.rows() {
             let mut row = vec![name];
-            row.extend([metrics.mrr, metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10].map(percent));
-            row.extend(parts.map(|part| part.map_or("-".into(), |m| percent(m.mrr))));
+            let each = [metrics.mrr, metrics.hits_at_1, metrics.hits_at_3, metrics.hits_at_10];
+            row.extend(each.map(|x| percent(x, &metrics)));
+            row.extend(parts.map(|part| part.map_or("-".into(), |m| percent(m.mrr, &m))));
             row.extend([metrics.num_queries, metrics.num_answers].map(count));
             if self.baseline.is_some() {
-                row.push(theirs.map_or("-".into(), |b| percent(b.mrr)));
+                row.push(theirs.map_or("-".into(), |b| percent(b.mrr, &b)));
             }
             if any_below {
                 row.push(if below(&metrics, &theirs) { "*".into() } else { String::new() });

@@ -99,8 +99,8 @@ fn nearly_all(lines: &[&str], fits: impl Fn(&str) -> bool) -> bool {
     !lines.is_empty() && 10 * fitting >= 9 * lines.len()
 }
 
-/// What separates `width` names on nearly all lines of a text. A tab is taken wherever it does on most.
-pub fn of_text(lines: &[&str], width: usize) -> Found {
+/// What separates `width` names on nearly all lines of a text. `usual` is taken wherever it does on half of them.
+pub fn of_text(lines: &[&str], width: usize, usual: Delimiter) -> Found {
     let fits = |d: Delimiter| {
         move |line: &str| {
             let (mut count, mut whole) = (0, true);
@@ -108,11 +108,11 @@ pub fn of_text(lines: &[&str], width: usize) -> Found {
             count == width && whole
         }
     };
-    let tabs = lines.iter().filter(|line| fits(Delimiter::TAB)(line)).count();
-    if 2 * tabs > lines.len() {
-        return Found::One(Delimiter::TAB);
+    let as_usual = lines.iter().filter(|line| fits(usual)(line)).count();
+    if as_usual > 0 && 2 * as_usual >= lines.len() {
+        return Found::One(usual);
     }
-    let all = Delimiter::CHARACTERS.into_iter().skip(1);
+    let all = Delimiter::CHARACTERS.into_iter();
     let mut found: Vec<Delimiter> = all.filter(|&d| nearly_all(lines, fits(d))).collect();
     if nearly_all(lines, fits(Delimiter::Blanks)) {
         // `a, r, b`: the blanks belong to the commas.
@@ -130,8 +130,8 @@ pub fn of_text(lines: &[&str], width: usize) -> Found {
     one_of(&found)
 }
 
-/// As [`of_text`], of CSV, whose fields may be quoted. A comma is taken wherever it separates.
-pub fn of_csv(lines: &[&str], width: usize) -> Found {
+/// As [`of_text`], of CSV, whose fields may be quoted. `usual` is taken wherever it separates.
+pub fn of_csv(lines: &[&str], width: usize, usual: Delimiter) -> Found {
     let fits = |d: &Delimiter| {
         let Delimiter::Character(delimiter) = *d else { return false };
         nearly_all(lines, |line| {
@@ -141,9 +141,8 @@ pub fn of_csv(lines: &[&str], width: usize) -> Found {
             reader.records().next().is_some_and(|record| record.is_ok_and(|record| record.len() == width))
         })
     };
-    let comma = Delimiter::Character(b',');
-    if fits(&comma) {
-        return Found::One(comma);
+    if fits(&usual) {
+        return Found::One(usual);
     }
     one_of(&Delimiter::CHARACTERS.into_iter().filter(fits).collect::<Vec<_>>())
 }
@@ -176,7 +175,7 @@ mod tests {
 
     #[test]
     fn columns_are_told_by_what_separates_as_many_on_all_lines() {
-        let found = |text: &str| of_text(&text.lines().collect::<Vec<_>>(), 3);
+        let found = |text: &str| of_text(&text.lines().collect::<Vec<_>>(), 3, Delimiter::TAB);
         assert_eq!(found("a\tr\tb\nx y\tr, s\tz"), Found::One(Delimiter::TAB));
         assert_eq!(found("a,r,b\nx y,r,z"), Found::One(COMMA));
         assert_eq!(found("a, r, b\nb, r, c"), Found::One(COMMA));
@@ -187,13 +186,14 @@ mod tests {
         assert_eq!(found("a,r;s,b;c\nb,t,d"), Found::One(COMMA));
         assert_eq!(found("a,r,b,1\nb,r,c,2"), Found::None);
         assert_eq!(found(""), Found::None);
+        assert_eq!(found("a\tr\tb\na b c"), Found::One(Delimiter::TAB), "the second line is bad");
         // A few bad lines do not matter.
         assert_eq!(found(&("a,r,b\n".repeat(19) + "oops\n")), Found::One(COMMA));
     }
 
     #[test]
     fn quoted_fields_of_csv_are_seen() {
-        let found = |text: &str| of_csv(&text.lines().collect::<Vec<_>>(), 3);
+        let found = |text: &str| of_csv(&text.lines().collect::<Vec<_>>(), 3, COMMA);
         assert_eq!(found("\"a, b\",r,c"), Found::One(COMMA));
         assert_eq!(found("\"a;b\";r;c\nx;r;y"), Found::One(SEMICOLON));
         assert_eq!(found("a\tr\tb"), Found::One(Delimiter::TAB));

@@ -42,16 +42,19 @@ pub(super) fn refuse_options(train: &Input, reading: &Reading) -> Result<()> {
     Ok(())
 }
 
-/// Settles what stands between the columns of each file: what the user says, else what its first lines say.
+/// Settles what stands between the columns of each file: what the user says, else what its first lines say. What train has
+/// is usual for the files after it.
 pub(super) fn delimiters(inputs: &mut [Input], reading: &Reading, notes: &mut Vec<String>) -> Result<()> {
+    let (mut in_text, mut in_csv) = (Delimiter::TAB, Delimiter::Character(b','));
     for input in inputs.iter_mut().filter(|input| input.has_columns()) {
-        let usual = if input.format == Format::Csv { Delimiter::Character(b',') } else { Delimiter::TAB };
+        let usual = if input.format == Format::Csv { &mut in_csv } else { &mut in_text };
         input.layout.delimiter = match reading.delimiter {
             Some(given) => given,
             None => {
-                let delimiter = detect(input, reading)?.unwrap_or(usual);
-                if delimiter != usual {
+                let delimiter = detect(input, reading, *usual)?.unwrap_or(*usual);
+                if delimiter != *usual {
                     notes.push(format!("{}: its columns are read as {delimiter}-separated", input.name));
+                    *usual = delimiter;
                 }
                 delimiter
             }
@@ -60,11 +63,14 @@ pub(super) fn delimiters(inputs: &mut [Input], reading: &Reading, notes: &mut Ve
     Ok(())
 }
 
-fn detect(input: &Input, reading: &Reading) -> Result<Option<Delimiter>> {
+fn detect(input: &Input, reading: &Reading, usual: Delimiter) -> Result<Option<Delimiter>> {
     let first = first_bytes(input)?;
     let lines = first_lines(&first);
     let width = reading.columns.map_or(3, |columns| columns.letters().len());
-    let found = if input.format == Format::Csv { of_csv(&lines, width) } else { of_text(&lines, width) };
+    let found = match input.format {
+        Format::Csv => of_csv(&lines, width, usual),
+        _ => of_text(&lines, width, usual),
+    };
     match found {
         Found::One(delimiter) => Ok(Some(delimiter)),
         Found::None => Ok(None),

@@ -392,8 +392,25 @@ fn explain_missing(
         message +=
             "; this looks like a CoDEx checkout: name a size with `--name codex-s`, codex-m or codex-l";
     }
+    if let Some((name, advice)) = present.is_empty().then(|| foreign_file(folder)).flatten() {
+        message += &format!("; {name} is here: {advice}");
+    }
     match manifest {
         Some(manifest) => message + &format!("; {} comes from {}", manifest.title, manifest.source),
         None => message + "; a dataset's folder holds train, and maybe valid and test triples",
     }
+}
+
+/// The first file of `folder`, by name, that looks like a format which is not read, and what to do with it.
+fn foreign_file(folder: &Path) -> Option<(String, String)> {
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.into_iter().filter(|path| path.is_file()).take(50).find_map(|path| {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let input = Input::new(Role::Triples(Split::Train), name.clone(), path);
+        let content = Content::of(&first_bytes(&input).ok()?);
+        // RDF by other endings, arrays and pickles are right formats under wrong names.
+        Some((name, content.advice()?))
+    })
 }
