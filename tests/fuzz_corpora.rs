@@ -1,5 +1,9 @@
-//! Inputs that fuzzers have kept (`fuzz/corpus`): none panics.
+//! Inputs that fuzzers have kept (`fuzz/corpus`), as they are and changed at random: none panics.
+//!
+//! `SMORE_FUZZ_ROUNDS=100000` goes on for longer, without a nightly compiler, but blindly.
 
+use rand::RngExt;
+use smore::rng::{Rng, stream};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,6 +36,48 @@ fn every_target_takes_what_its_fuzzer_has_kept_and_parts_of_it() {
             target(&flipped);
             assert!(start.elapsed().as_secs() < 20, "{} takes {:?}", path.display(), start.elapsed());
         }
+    }
+}
+
+/// Changes bytes as libFuzzer does: flips, replacements, repetitions, cuts, parts of another input.
+fn mutate(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+    for _ in 0..rng.random_range(1..5) {
+        let place = rng.random_range(0..bytes.len().max(1)).min(bytes.len());
+        let end = bytes.len().min(place + rng.random_range(0..16));
+        match rng.random_range(0..7) {
+            0 | 1 if place < bytes.len() => bytes[place] ^= 1 << rng.random_range(0..8),
+            2 if place < bytes.len() => bytes[place] = [0, 1, 0x7f, 0x80, 0xff][rng.random_range(0..5)],
+            3 => bytes.truncate(place),
+            4 => {
+                let part = bytes[place..end].repeat(rng.random_range(1..9));
+                bytes.splice(place..place, part);
+            }
+            5 => drop(bytes.drain(place..end)),
+            _ => {
+                let from = rng.random_range(0..=other.len());
+                let to = other.len().min(from + rng.random_range(0..32));
+                bytes.splice(place..end, other[from..to].iter().copied());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_target_takes_seeds_that_were_changed_at_random() {
+    let rounds = std::env::var("SMORE_FUZZ_ROUNDS").map_or(100, |rounds| rounds.parse().unwrap());
+    for (name, target) in fuzz::TARGETS {
+        let seeds: Vec<Vec<u8>> = corpus(name).iter().map(|path| std::fs::read(path).unwrap()).collect();
+        let start = Instant::now();
+        for round in 0..rounds {
+            let mut rng = stream(1, name, round);
+            for seed in &seeds {
+                let mut bytes = seed.clone();
+                mutate(&mut bytes, &seeds[rng.random_range(0..seeds.len())], &mut rng);
+                let result = std::panic::catch_unwind(|| target(&bytes));
+                assert!(result.is_ok(), "{name}, round {round}: {:?}", bytes.escape_ascii().to_string());
+            }
+        }
+        println!("{name}: {} inputs in {:?}", rounds as usize * seeds.len(), start.elapsed());
     }
 }
 

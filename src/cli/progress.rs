@@ -42,7 +42,7 @@ struct State {
 }
 
 /// Shows stages, what is done of them, the rate and the time left: a line that changes on a terminal, else
-/// [`Sparse`] lines. The stage "reading" counts bytes, all others count items.
+/// `Sparse` lines. The stage "reading" counts bytes, all others count items.
 pub fn printer() -> Progress {
     let bar = std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));

@@ -205,9 +205,9 @@ fn advice(first: &[u8], format: Format, columns: &str) -> Option<String> {
         return Some(message.into());
     }
     // More columns than three, or fewer.
-    let (of, usual): (fn(&[&str], usize, Delimiter) -> Found, _) =
-        if is_csv { (of_csv, Delimiter::Character(b',')) } else { (of_text, Delimiter::TAB) };
-    let found = (3..=8).find_map(|width| match of(&lines, width, usual) {
+    let usual = if is_csv { Delimiter::Character(b',') } else { Delimiter::TAB };
+    let of = |width| if is_csv { of_csv(&lines, width, usual) } else { of_text(&lines, width, usual) };
+    let found = (3..=8).find_map(|width| match of(width) {
         Found::One(delimiter) => Some((delimiter, width)),
         _ => None,
     });

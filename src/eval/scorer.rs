@@ -100,7 +100,7 @@ pub trait Scorer {
     }
 }
 
-/// A scorer that gives up with [`Error::Interrupted`] within a second after the watcher has stopped it.
+/// A scorer that gives up with [`Error::Interrupted`](crate::Error::Interrupted) within a second after the watcher has stopped it.
 #[derive(Debug)]
 pub struct Interruptible<'a, S: ?Sized> {
     /// What scores.

@@ -19,7 +19,7 @@
 //! | the manifest's `readable_copy` | the triples again, with readable names |
 //!
 //! Any of them may be compressed ([`source`](super::source)); `.gz`, `.zst`, `.bz2` or `.xz` then follows the ending of
-//! triples. A `.txt` or `.tsv` whose lines are RDF statements is read as these ([`content`](super::content)); delimiters and
+//! triples. A `.txt` or `.tsv` whose lines are RDF statements is read as these (`dataset/content.rs`); delimiters and
 //! headers are told by the first lines (`layout.rs`).
 
 mod arrays;
