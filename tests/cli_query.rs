@@ -67,7 +67,7 @@ fn lines_of_a_file_or_of_standard_input_are_answered_as_each_is_alone() {
 #[test]
 fn a_line_that_cannot_be_answered_is_an_error_with_its_number_and_the_others_are_answered() {
     let folder = trained(&[]);
-    let text = "('mammal',('isa',))\n('mamal',('isa',))\n\n('fish',('isa',))\n(('fish',('isa',)),('fish',('isa','n')))\n";
+    let text = "('mammal',('isa',))\n('mamal',('isa',))\n\n('fish',('isa',))\n(('fish',('isa',)),('fish',('isa','n')))\nbad\n";
     let output =
         smore(&folder).args(["query", "run", "-", "--tsv", "-k1"]).write_stdin(text).assert().code(1);
     let output = output.get_output();
@@ -83,7 +83,10 @@ fn a_line_that_cannot_be_answered_is_an_error_with_its_number_and_the_others_are
             "error: standard input:2: no entity has the name or label \"mamal\"; did you mean mammal, animal?",
             "error: standard input:5: query2box has no negation, so it cannot express the structure 2in: use structures \
              without a negation",
-            "error: 2 queries of 4 could not be answered",
+            "error: standard input:6: expected a nested tuple such as ('Q1',('P1','P2'))",
+            "  bad",
+            "  ^",
+            "error: 3 queries of 5 could not be answered",
         ]
     );
 }

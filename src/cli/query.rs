@@ -201,7 +201,8 @@ impl<B: Backend> Session<'_, B> {
                     }
                     Err(error) => {
                         failed += 1;
-                        note(format_args!("error: {}", Error::line(name, number, error.to_string())));
+                        // Of several lines, where the second points at a place in the query.
+                        note(format_args!("error: {name}:{number}: {error}"));
                     }
                 }
                 if !lines.buffer().contains(&b'\n') {
