@@ -53,6 +53,10 @@ pub fn alike(mut for_each: impl FnMut(&mut dyn FnMut(&[u8])) -> Result<()>) -> R
 
 /// A hash of what is left of a name without case, form and blanks at its ends; blanks within count as one.
 fn fold(name: &[u8]) -> u64 {
+    // Most names are what is left of them.
+    if name.iter().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()) {
+        return xxh3_64(name);
+    }
     let text = String::from_utf8_lossy(name);
     let words: Vec<&str> = text.split_whitespace().collect();
     let folded = match text.is_ascii() {

@@ -1,6 +1,7 @@
 //! What stands between the columns of a text.
 
 use std::fmt;
+use std::str::{Split, SplitAsciiWhitespace};
 
 /// What stands between columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +59,31 @@ impl Delimiter {
     }
 
     /// The fields of a line, as they are.
-    pub fn split(self, line: &str) -> impl Iterator<Item = &str> + Clone {
-        let characters = match self {
-            Delimiter::Character(character) => Some(line.split(char::from(character))),
-            Delimiter::Blanks => None,
-        };
-        let blanks = matches!(self, Delimiter::Blanks).then(|| line.split_ascii_whitespace());
-        characters.into_iter().flatten().chain(blanks.into_iter().flatten())
+    pub fn split(self, line: &str) -> Fields<'_> {
+        match self {
+            Delimiter::Character(character) => Fields::Between(line.split(char::from(character))),
+            Delimiter::Blanks => Fields::Words(line.split_ascii_whitespace()),
+        }
+    }
+}
+
+/// The fields of a line; see [`Delimiter::split`].
+#[derive(Clone, Debug)]
+pub enum Fields<'l> {
+    /// Between characters.
+    Between(Split<'l, char>),
+    /// Between blanks.
+    Words(SplitAsciiWhitespace<'l>),
+}
+
+impl<'l> Iterator for Fields<'l> {
+    type Item = &'l str;
+
+    fn next(&mut self) -> Option<&'l str> {
+        match self {
+            Fields::Between(fields) => fields.next(),
+            Fields::Words(fields) => fields.next(),
+        }
     }
 }
 
