@@ -126,7 +126,7 @@ impl Source {
     }
 
     /// Opens `input`, whatever it holds.
-    pub fn bytes(input: &Input) -> Result<Self> {
+    fn bytes(input: &Input) -> Result<Self> {
         let path = &input.path;
         let from: Box<dyn Read + Send> = match input.embedded {
             Some(bytes) => Box::new(bytes),

@@ -22,7 +22,8 @@ impl Inventory {
         builder: &mut GraphBuilder,
     ) -> Result<Source> {
         let path = source.path().to_path_buf();
-        let doubled = format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled(bad)?;
+        let doubled =
+            format == MapFormat::Pickle && subject == Subject::Relation && self.is_doubled(bad, ids)?;
         let by_names =
             self.inputs.iter().any(|i| i.role == Role::Triples(Split::Train) && !i.format.is_ids());
         let mut before = String::new();
@@ -87,7 +88,7 @@ impl Inventory {
                 return Err(Error::file(&path, message));
             }
         }
-        ids.doubled = self.is_doubled(bad)?;
+        ids.doubled = self.is_doubled(bad, ids)?;
         ids.counts = [entities, relations];
         if ids.doubled {
             relations = relations.div_ceil(2);
@@ -115,10 +116,11 @@ impl Inventory {
 
     /// Whether the numbers of train hold nearly each fact in both directions. Reads train once, where that is so exactly, with
     /// O(1) memory; else twice.
-    fn is_doubled(&self, bad: &mut BadLines) -> Result<bool> {
+    fn is_doubled(&self, bad: &mut BadLines, ids: &mut Ids) -> Result<bool> {
         let mut mirror = Mirror::default();
         self.numbers_of_train(|triple| mirror.see(triple))?;
-        if mirror.is_whole() {
+        ids.mirrored = mirror.is_whole();
+        if ids.mirrored {
             return Ok(true);
         }
         let mut pairs = Pairs::new(mirror.triples());
@@ -176,18 +178,9 @@ impl Inventory {
         ids: &Ids,
         mut take: impl FnMut(u32, u32, u32) -> Result<()>,
     ) -> Result<Source> {
-        let mut mirror = Mirror::default();
-        if ids.doubled {
-            let mut blocks = Blocks::new(Source::open(input)?);
-            let mut passed_over = BadLines::new(&input.path, true);
-            while let Some(block) = blocks.next()? {
-                ids::triples(block, input.layout, ids.counts, &mut passed_over, &mut None, |triple| {
-                    mirror.see(triple);
-                    Ok(())
-                })?;
-            }
-        }
-        let mut pairs = (ids.doubled && !mirror.is_whole()).then(|| Pairs::new(0));
+        // Where train is known to have each fact in both directions, the even half of it is enough.
+        let is_half = ids.mirrored && input.role == Role::Triples(Split::Train);
+        let mut pairs = (ids.doubled && !is_half).then(|| Pairs::new(0));
         let (mut stated, mut count) = (None, 0);
         let mut blocks = Blocks::new(source);
         while let Some(block) = blocks.next()? {
@@ -225,6 +218,8 @@ pub(super) struct Ids {
     pub(super) counts: [u32; 2],
     /// Whether relations 2k and 2k + 1 are each other's inverses.
     doubled: bool,
+    /// Whether train has each of its facts in both directions then, without exception.
+    mirrored: bool,
     /// The names, where triples are written with them.
     pub(super) names: [Vocabulary; 2],
 }

@@ -42,8 +42,18 @@ const SAMPLE: u64 = 1 << 23;
 pub struct Pairs {
     /// Every how many-eth fact is looked at, by its hash.
     every: u64,
-    /// Directions in which a fact was seen, as bits, and its relation over 2.
-    facts: FxHashMap<u64, (u8, u32)>,
+    facts: FxHashMap<u64, Seen>,
+}
+
+/// What was seen of a fact.
+#[derive(Debug)]
+struct Seen {
+    /// Its relation over 2.
+    pair: u32,
+    /// Whether the first triple with it had the inverse relation.
+    first_inverse: bool,
+    /// Whether it was seen in both directions.
+    both: bool,
 }
 
 impl Pairs {
@@ -52,32 +62,31 @@ impl Pairs {
         Pairs { every: triples.div_ceil(SAMPLE).max(1), facts: FxHashMap::default() }
     }
 
-    /// Looks at a triple. Returns whether its fact is new, or this direction of it was seen before (every fact of the
-    /// sample).
+    /// Looks at a triple. Returns whether it has the direction in which its fact was seen first: of the sample, each fact counts
+    /// once then, and its repetitions as often as they are ones.
     pub fn see(&mut self, triple: [u32; 3]) -> bool {
         let hash = hash_of_fact(triple);
         if !hash.is_multiple_of(self.every) {
             return false;
         }
-        let direction = 1 << (triple[1] % 2);
-        let (seen, _) = self.facts.entry(hash).or_insert((0, triple[1] / 2));
-        let other_only = *seen == 3 - direction;
-        *seen |= direction;
-        !other_only
+        let (pair, inverse) = (triple[1] / 2, triple[1] % 2 == 1);
+        let seen = self.facts.entry(hash).or_insert(Seen { pair, first_inverse: inverse, both: false });
+        seen.both |= inverse != seen.first_inverse;
+        inverse == seen.first_inverse
     }
 
     /// Facts that were seen in both directions, and all.
     pub fn counts(&self) -> (u64, u64) {
-        let both = self.facts.values().filter(|(seen, _)| *seen == 3).count();
+        let both = self.facts.values().filter(|seen| seen.both).count();
         (both as u64, self.facts.len() as u64)
     }
 
     /// The same, of each pair of relations: its number, then the counts.
     pub fn by_relation(&self) -> Vec<(u32, u64, u64)> {
         let mut counts: FxHashMap<u32, (u64, u64)> = FxHashMap::default();
-        for (seen, pair) in self.facts.values() {
-            let (both, all) = counts.entry(*pair).or_default();
-            *both += u64::from(*seen == 3);
+        for seen in self.facts.values() {
+            let (both, all) = counts.entry(seen.pair).or_default();
+            *both += u64::from(seen.both);
             *all += 1;
         }
         let mut counts: Vec<_> = counts.into_iter().map(|(pair, (both, all))| (pair, both, all)).collect();
@@ -121,6 +130,8 @@ mod tests {
             .map(|triple| pairs.see(triple));
         assert_eq!(new, [true, false, true, true, false, true]);
         assert_eq!(pairs.counts(), (2, 3));
+        // A fact that is given twice in both directions is one repetition.
+        assert!(pairs.see([1, 0, 2]) && !pairs.see([2, 1, 1]));
         assert_eq!(pairs.by_relation(), [(0, 1, 1), (1, 1, 1), (2, 0, 1)]);
     }
 }

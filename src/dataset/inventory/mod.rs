@@ -410,7 +410,6 @@ fn foreign_file(folder: &Path) -> Option<(String, String)> {
         let name = path.file_name()?.to_string_lossy().into_owned();
         let input = Input::new(Role::Triples(Split::Train), name.clone(), path);
         let content = Content::of(&first_bytes(&input).ok()?);
-        // RDF by other endings, arrays and pickles are right formats under wrong names.
         Some((name, content.advice()?))
     })
 }
