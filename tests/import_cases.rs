@@ -424,7 +424,7 @@ fn folders_of_openke_and_libkge_are_read() {
 
 #[test]
 fn files_of_other_formats_are_named_with_what_to_do_and_are_not_skipped_line_by_line() {
-    let cases: [(&str, &[u8], &str); 6] = [
+    let cases: [(&str, &[u8], &str); 9] = [
         (
             "train.txt",
             b"<?xml version=\"1.0\"?>\n<rdf:RDF>\n",
@@ -438,7 +438,23 @@ fn files_of_other_formats_are_named_with_what_to_do_and_are_not_skipped_line_by_
         (
             "train.txt",
             b"{\"head\": \"a\", \"tail\": \"b\"}\n",
-            "train.txt:1: expected 3 tab-separated columns, found 1; the file looks like JSON lines: write head, relation and tail with tabs between them (`jq -r '[.head, .relation, .tail] | @tsv'`)",
+            "train.txt: the file looks like JSON lines: write head, relation and tail with tabs between them (`jq -r '[.head, .relation, .tail] | @tsv'`)",
+        ),
+        (
+            // Three members have the commas of three columns.
+            "train.txt",
+            b"{\"head\": \"a\", \"relation\": \"r\", \"tail\": \"b\"}\n",
+            "train.txt: the file looks like JSON lines: write head, relation and tail with tabs between them (`jq -r '[.head, .relation, .tail] | @tsv'`)",
+        ),
+        (
+            "train.csv",
+            b"{\"head\": \"a\", \"relation\": \"r\", \"tail\": \"b\"}\n",
+            "train.csv: the file looks like JSON lines: write head, relation and tail with tabs between them (`jq -r '[.head, .relation, .tail] | @tsv'`)",
+        ),
+        (
+            "train.txt",
+            b"[\"a\", \"r\", \"b\"]\n",
+            "train.txt: the file looks like JSON: write head, relation and tail with tabs between them, a triple a line",
         ),
         (
             "train.txt",

@@ -410,6 +410,31 @@ fn a_step_moves_all_parameters_together_by_no_more_than_the_clipped_norm() {
 }
 
 #[test]
+fn networks_learn_at_their_share_of_the_rate() {
+    for model in [MODELS[0], MODELS[15]] {
+        let moved = |share: f64| {
+            let set = ["training.optimizer=sgd".into(), format!("training.network_rate={share}")];
+            let config = config(model, 6, 1.0).with(&set).unwrap();
+            let plan = plan(&config);
+            let mut trainer = trainer(Reference, &config, &plan);
+            let before = values(&trainer);
+            trainer.step(&batch(&config, &plan, 1), 1.0, 1).unwrap();
+            let widths = trainer.model().widths();
+            let rows = ENTITIES * widths.entity + RELATIONS * widths.relation;
+            let moved: Vec<f64> = values(&trainer).iter().zip(before).map(|(a, b)| a - b).collect();
+            (moved[..rows].to_vec(), moved[rows..].to_vec())
+        };
+        let ((rows, networks), (same_rows, quarter)) = (moved(1.0), moved(0.25));
+        assert_eq!(rows, same_rows, "{model:?}");
+        let most = networks.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+        assert!(most > 0.0);
+        for (a, b) in quarter.iter().zip(&networks) {
+            assert!((4.0 * a - b).abs() < 1e-6 * most, "{model:?}: {a} is not a quarter of {b}");
+        }
+    }
+}
+
+#[test]
 fn a_row_that_the_batch_does_not_use_keeps_every_bit() {
     let config = config(MODELS[0], 8, 1.0);
     let plan = plan(&config);

@@ -225,7 +225,7 @@ fn rows_in_a_file_are_trained_to_the_same_bits_as_rows_in_memory() {
         let parts = parts.map(|name| state.tensor(name).unwrap().data());
         let (rows, bytes) = (135, parts[0].len() / 135);
         let interleaved = (0..rows).flat_map(|i| parts.map(|part| &part[i * bytes..][..bytes])).flatten();
-        assert!(read(&file, "entities.table")[4096..].iter().eq(interleaved), "{model}: entity rows");
+        assert!(read(&file, "entities.table")[2 * 4096..].iter().eq(interleaved), "{model}: entity rows");
         let others = state.names().into_iter().filter(|name| !name.starts_with("entities"));
         let others: Vec<_> = others.collect();
         assert_eq!(others.len(), rest.names().len(), "{model}");

@@ -63,7 +63,7 @@ fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
         RunPlan::new(&Cpu, &*model, &graph, &config).unwrap()
     };
     let (memory, file) = (plan("memory"), plan("file"));
-    assert_eq!((memory.table_bytes, file.table_bytes), (0, 4096 + 135 * 7 * 3 * 4));
+    assert_eq!((memory.table_bytes, file.table_bytes), (0, 2 * 4096 + 135 * 7 * 3 * 4));
     assert_eq!(memory.parameter_bytes - file.parameter_bytes, 135 * 7 * 4);
     assert_eq!(memory.optimizer_bytes - file.optimizer_bytes, 135 * 7 * 8);
     // Nine structures of 5 and of 10 queries, and both directions of every triple of test.
@@ -109,6 +109,8 @@ fn a_table_that_is_not_whole_or_not_the_runs_own_is_refused_by_name() {
     fails(Some(&whole[..whole.len() - 1]), "bytes long instead of");
     fails(Some(&whole[..50]), "too short");
     fails(Some(&[&[0; 4096], &whole[4096..]].concat()), "making was interrupted");
+    // Only the header and the checksums of rows stand in the first two pages.
+    assert_eq!(whole.len(), shape(7, &folder).file_bytes() as usize);
     let changed = |at: usize, to: u8| {
         let mut bytes = whole.clone();
         bytes[at] = to;
@@ -132,6 +134,69 @@ fn a_table_that_is_not_whole_or_not_the_runs_own_is_refused_by_name() {
     }
     std::fs::write(&path, &whole).unwrap();
     smore(&folder).args(["eval", "run", "--device=cpu"]).assert().success();
+}
+
+#[test]
+fn a_changed_row_is_named_until_it_is_accepted() {
+    let folder = Folder::in_memory();
+    let run = trained(&folder);
+    let path = run.join(row_file::NAME);
+    let whole = std::fs::read(&path).unwrap();
+    let eval = ["eval", "run", "--device=cpu"];
+    let report = json(smore(&folder).args(eval));
+    let change = |at: usize, by: u8| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= by;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let fails = |command: &[&str], error: &str| {
+        let output = smore(&folder).args(command).assert().code(1).get_output().clone();
+        assert_eq!(String::from_utf8(output.stderr).unwrap().lines().last().unwrap(), error);
+    };
+    let resume = ["train", "--resume", "run", "--device=cpu"];
+    let query = ["query", "run", "('mammal',('isa',))", "--device=cpu"];
+    // A moment of the optimizer, which no ranking reads, and a value.
+    for (row, by) in [(20, 4), (0, 1)] {
+        change(2 * 4096 + (134 * 21 + row) * 4, by);
+        let error = "error: run: entities.table was changed since the run wrote it: among rows 0 to 134: restore it, or \
+                     use what is there with --accept-changes";
+        [&eval[..], &query, &resume].into_iter().for_each(|command| fails(command, error));
+    }
+    let note = "note: entities.table was changed since the run wrote it: among rows 0 to 134; it is used as it is \
+                (--accept-changes)";
+    let accepted = smore(&folder).args(eval).arg("--accept-changes").assert().success().get_output().clone();
+    let text = String::from_utf8(accepted.stderr).unwrap();
+    assert!(text.lines().any(|line| line == note), "{text}");
+    std::fs::write(&path, &whole).unwrap();
+    assert!(json(smore(&folder).args(eval)) == report, "the rows are what they were");
+    // What is accepted for training is the run's from then on.
+    change(2 * 4096 + 134 * 21 * 4, 1);
+    let resumed = smore(&folder).args(resume).args(["--accept-changes", "--steps=70"]).assert().success();
+    let text = String::from_utf8(resumed.get_output().stderr.clone()).unwrap();
+    assert!(text.lines().any(|line| line == note), "{text}");
+    smore(&folder).args(eval).assert().success();
+    // The checksums themselves.
+    change(4096 + 9, 1);
+    fails(&eval, "error: run/entities.table: has damaged checksums: train again, or use another run");
+}
+
+#[test]
+fn a_table_of_before_there_were_checksums_is_read_and_trained() {
+    let folder = Folder::in_memory();
+    let run = trained(&folder);
+    let path = run.join(row_file::NAME);
+    let report = json(smore(&folder).args(["eval", "run", "--device=cpu"]));
+    let whole = std::fs::read(&path).unwrap();
+    let mut before = [&whole[..4096], &whole[2 * 4096..]].concat();
+    before[8] = 1;
+    let sum = xxhash_rust::xxh3::xxh3_64(&before[..64]);
+    before[64..72].copy_from_slice(&sum.to_le_bytes());
+    std::fs::write(&path, &before).unwrap();
+    assert_eq!(json(smore(&folder).args(["eval", "run", "--device=cpu"])), report);
+    let longer = ["train", "--resume", "run", "--device=cpu", "--steps=70"];
+    smore(&folder).args(longer).assert().success();
+    smore(&folder).args(["eval", "run", "--device=cpu"]).assert().success();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before.len() as u64);
 }
 
 #[test]

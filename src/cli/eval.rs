@@ -44,7 +44,7 @@ pub(super) fn parse_split(text: &str) -> Result<Split, String> {
 
 /// Runs `smore eval`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let folder = Global::opened(RunFolder::open_with(&args.run, args.changes.changes())?);
+    let folder = global.opened(RunFolder::open_with(&args.run, args.changes.changes())?)?;
     let mut config = folder.config()?;
     if let Some(structures) = args.structures {
         config.evaluation.structures = structures;
@@ -54,7 +54,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         config.evaluation.valid_queries = queries;
     }
     let cache = global.cache()?;
-    let graph = folder.known_graph(&cache.verified())?;
+    let graph = folder.graph()?;
     let cache = cache.derived(graph.fingerprint());
     let queries = match &args.query_set {
         None => Queries::Drawn(&cache),

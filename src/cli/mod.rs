@@ -163,10 +163,10 @@ impl Global {
         }
     }
 
-    /// Tells what a user should know of an opened run folder.
-    pub fn opened(folder: RunFolder) -> RunFolder {
+    /// Tells what a user should know of an opened run folder, whose files are read once on a machine.
+    pub fn opened(&self, folder: RunFolder) -> crate::Result<RunFolder> {
         folder.notes().iter().for_each(|text| note(format_args!("note: {text}")));
-        folder
+        Ok(folder.remembering(self.cache()?.verified()))
     }
 
     /// The cache folder.

@@ -106,9 +106,9 @@ impl Source {
 
 /// Runs `smore query`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let folder = Global::opened(RunFolder::open_with(&args.run, args.changes.changes())?);
+    let folder = global.opened(RunFolder::open_with(&args.run, args.changes.changes())?)?;
     let config = folder.config()?;
-    let mut graph = folder.known_graph(&global.cache()?.verified())?;
+    let mut graph = folder.graph()?;
     if let Some(language) = &args.lang {
         graph.set_language(language)?;
     }

@@ -54,7 +54,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     if args.resume.is_none() && args.changes.changes() == Changes::Accept {
         return Err(Error::invalid("--accept-changes is for the run that --resume names").into());
     }
-    let resume = |path| RunFolder::resume_with(path, args.changes.changes()).map(Global::opened);
+    let resume =
+        |path| RunFolder::resume_with(path, args.changes.changes()).and_then(|run| global.opened(run));
     let resumed = args.resume.as_deref().map(resume).transpose()?;
     let config = match &resumed {
         Some(folder) => resumed_config(folder, &args.config)?,
@@ -76,7 +77,7 @@ fn train<B: Backend>(
     let cache = global.cache()?;
     let (folder, graph) = match resumed {
         Some(folder) => {
-            let graph = folder.known_graph(&cache.verified())?;
+            let graph = folder.graph()?;
             (folder, graph)
         }
         None => {
@@ -146,7 +147,7 @@ fn train<B: Backend>(
         "\nfinished in {}; the model of step {} is in {path}\n  {path}/report.html\n  smore eval {run}\n  smore query {run} {}",
         duration(start.elapsed()),
         count(outcome.best_step.unwrap_or(outcome.step)),
-        quoted(&example(&folder, global).unwrap_or_default()),
+        quoted(&example(&folder).unwrap_or_default()),
         path = folder.path().display(),
         run = quoted(&shown(folder.path())),
     ));
@@ -189,9 +190,9 @@ fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
 }
 
 /// A query to try: the first training edge, with names.
-fn example(folder: &RunFolder, global: &Global) -> Option<String> {
+fn example(folder: &RunFolder) -> Option<String> {
     use crate::query::{Tree, resolve::with_names};
-    let graph = folder.known_graph(&global.cache().ok()?.verified()).ok()?;
+    let graph = folder.graph().ok()?;
     let triple = graph.split(crate::graph::Split::Train).triples().find(|t| !t.relation.is_inverse())?;
     let query = Tree::Projection(Box::new(Tree::Anchor(triple.head)), triple.relation);
     Some(with_names(&query, &graph).to_string())

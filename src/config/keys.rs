@@ -49,7 +49,7 @@ const WIDTH: u64 = 1 << 20;
 const STRUCTURES: &str = "structures, by name or as tuples, with weights: 1p:2,2p:1";
 
 /// Every key, in the order of the document.
-pub const KEYS: [(&str, Allowed); 64] = {
+pub const KEYS: [(&str, Allowed); 65] = {
     use Allowed::{Flag, Names, Number, Text, Whole};
     use Range::{Above, All, Between, From, Share};
     [
@@ -98,6 +98,7 @@ pub const KEYS: [(&str, Allowed); 64] = {
         ("training.epochs", Number(Above(0.0))),
         ("training.optimizer", Names(&["adam", "adagrad", "rowwise-adagrad", "sgd"])),
         ("training.learning_rate", Number(Above(0.0))),
+        ("training.network_rate", Number(Above(0.0))),
         ("training.schedule", Names(&["linear", "cosine", "step", "plateau", "constant"])),
         ("training.final_rate", Number(Between(0.0, 1.0))),
         ("training.plateau_patience", Whole(0, MOST)),

@@ -121,6 +121,9 @@ pub struct TrainingConfig {
     pub optimizer: Optimizer,
     /// The optimizer's learning rate.
     pub learning_rate: f64,
+    /// The learning rate of networks as a multiple of that of rows: a network is changed by every step, a row only by those
+    /// that meet it.
+    pub network_rate: f64,
     /// How the rate changes: linear, cosine, step, plateau or constant.
     pub schedule: Schedule,
     /// Schedules linear, cosine and step: the rate falls to this share of itself at the last step.
@@ -168,6 +171,7 @@ impl Default for TrainingConfig {
             epochs: None,
             optimizer: Optimizer::Adam,
             learning_rate: 3e-3,
+            network_rate: 1.0,
             schedule: Schedule::Linear,
             final_rate: 0.1,
             plateau_patience: 2,

@@ -180,6 +180,8 @@ fn advice(first: &[u8], format: Format, columns: &str) -> Option<String> {
         (Content::NTriples, Format::NTriples),
         (Content::NQuads, Format::NQuads),
         (Content::Turtle, Format::Turtle),
+        // All of Turtle is TriG.
+        (Content::Turtle, Format::TriG),
         (Content::TriG, Format::TriG),
     ];
     if as_it_is.contains(&(content, format)) {

@@ -171,7 +171,10 @@ pub fn load_model<B: Backend>(
     if meta.graph != format!("{:016x}", graph.fingerprint()) {
         return Err(Error::file(&path, "was trained on another graph than the run folder's graph.smore"));
     }
-    let note = rows.and_then(|rows| row_file::age(&rows.steps(), meta.step));
+    let note = match rows {
+        Some(mut rows) => folder.check_rows(&mut rows)?.or(row_file::age(&rows.steps(), meta.step)),
+        None => None,
+    };
     Ok(Loaded { model, weights, meta, note })
 }
 

@@ -17,6 +17,7 @@
 
 use super::info::RunInfo;
 use super::manifest::{self, Entry, GRAPH, Manifest, Summed};
+use super::row_file::{self, RowFile};
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
@@ -55,6 +56,10 @@ pub struct RunFolder {
     notes: Vec<String>,
     /// How the graph came here, where the folder was made just now.
     placed: Option<Placed>,
+    /// Which files were found whole.
+    verified: Option<Verified>,
+    /// Whether changed files are used as they are.
+    accepted: bool,
 }
 
 /// What to do where a file of a run folder is not what the run wrote.
@@ -221,6 +226,8 @@ impl RunFolder {
             manifest: RefCell::new(manifest),
             notes: Vec::new(),
             placed: None,
+            verified: None,
+            accepted: changes == Changes::Accept,
         };
         let Some(manifest) = folder.manifest.get_mut().clone() else {
             folder.notes.push(format!(
@@ -238,7 +245,7 @@ impl RunFolder {
             Changes::Accept => {
                 for name in manifest.names() {
                     if let Some(difference) = manifest.difference(path, name)? {
-                        folder.notes.push(format!("{difference}; it is used as it is (--accept-changes)"));
+                        folder.notes.push(accepted(&difference));
                     }
                 }
                 *folder.manifest.get_mut() = None;
@@ -254,14 +261,36 @@ impl RunFolder {
             // A run that is going on may have replaced it since the manifest was read.
             match Manifest::read(&self.path)? {
                 Some(newer) if newer != manifest => manifest = newer,
-                _ => {
-                    let message =
-                        format!("{difference}: restore it, or use what is there with --accept-changes");
-                    return Err(Error::file(&self.path, message));
-                }
+                _ => return Err(refused(&self.path, &difference)),
             }
         }
         Ok(())
+    }
+
+    /// That the entity rows of a run are what it wrote; a note for the user where they are not and that is accepted.
+    /// Reads all of them unless they are remembered.
+    pub fn check_rows(&self, rows: &mut RowFile) -> Result<Option<String>> {
+        let path = self.file(row_file::NAME);
+        let file = std::fs::metadata(&path).map_err(Error::io(&path))?;
+        if self.verified.as_ref().is_some_and(|verified| verified.contains(&path, &file)) {
+            return Ok(None);
+        }
+        match rows.difference()? {
+            None => {
+                self.verified.iter().for_each(|verified| verified.remember(&path, &file));
+                Ok(None)
+            }
+            Some(difference) if self.accepted => {
+                rows.accept();
+                Ok(Some(accepted(&difference)))
+            }
+            Some(difference) => Err(refused(&self.path, &difference)),
+        }
+    }
+
+    /// Remembers which files were found whole, and does not read those again.
+    pub fn remembering(self, verified: Verified) -> Self {
+        RunFolder { verified: Some(verified), ..self }
     }
 
     /// What the user should know of the folder.
@@ -321,7 +350,15 @@ impl RunFolder {
     }
 
     fn without_manifest(path: PathBuf, lock: Option<File>) -> Self {
-        RunFolder { path, _lock: lock, manifest: RefCell::new(None), notes: Vec::new(), placed: None }
+        RunFolder {
+            path,
+            _lock: lock,
+            manifest: RefCell::new(None),
+            notes: Vec::new(),
+            placed: None,
+            verified: None,
+            accepted: false,
+        }
     }
 
     /// How the graph came here, where the folder was made just now.
@@ -367,18 +404,13 @@ impl RunFolder {
         self.write(CONFIG, config.explicit().to_toml().as_bytes())
     }
 
-    /// Its graph; all of it is read and checked.
+    /// Its graph, all of which is read and checked unless it is remembered.
     pub fn graph(&self) -> Result<KnowledgeGraph> {
-        self.whole(KnowledgeGraph::open(&self.file(GRAPH)))
-    }
-
-    /// Its graph, which is read and checked unless `verified` knows it.
-    pub fn known_graph(&self, verified: &Verified) -> Result<KnowledgeGraph> {
-        self.whole(KnowledgeGraph::open_known(&self.file(GRAPH), verified))
-    }
-
-    /// Adds to an error how a run gets a whole graph again.
-    fn whole(&self, opened: Result<KnowledgeGraph>) -> Result<KnowledgeGraph> {
+        let path = self.file(GRAPH);
+        let opened = match &self.verified {
+            Some(verified) => KnowledgeGraph::open_known(&path, verified),
+            None => KnowledgeGraph::open(&path),
+        };
         opened.map_err(|error| match error {
             Error::File { path, message } if path == self.file(GRAPH) => {
                 Error::File { path, message: format!("{message}, and copy the graph file here") }
@@ -415,6 +447,16 @@ impl RunFolder {
         let text = serde_json::to_vec_pretty(info).expect("plain data");
         self.write("run.json", &text)
     }
+}
+
+/// The note on a file that was changed.
+fn accepted(difference: &str) -> String {
+    format!("{difference}; it is used as it is (--accept-changes)")
+}
+
+/// The error on one.
+fn refused(folder: &Path, difference: &str) -> Error {
+    Error::file(folder, format!("{difference}: restore it, or use what is there with --accept-changes"))
 }
 
 /// The file whose lock tells that a process is training in the folder.

@@ -73,7 +73,7 @@ impl<B: Backend> Learner<B> {
             Learner::Queries { trainer, pipeline, ahead } => {
                 let batch = ahead.next(pipeline, rows.as_ref(), more)?;
                 if let Some(rows) = rows {
-                    rows.before(step)?;
+                    rows.before(step, &batch.entity_groups.ids)?;
                 }
                 trainer.step(&batch, rate, step)?;
                 let queries = batch.positives.len();

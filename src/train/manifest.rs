@@ -1,8 +1,9 @@
 //! `manifest.json` of a run folder: length and checksum of each file that the run wrote and that is used again.
 //!
 //! A file's entry is on the disk before the file is renamed into its place, beside that of the file it replaces: so one
-//! of them fits (or, where there was none, the file may be missing), whenever the process or the machine stops. Files that change in place or grow are not listed:
-//! `metrics.jsonl`, `tensorboard/`, `report.html`, `entities.table`. Of the graph, the entry is that of its header,
+//! of them fits (or, where there was none, the file may be missing), whenever the process or the machine stops. Files that grow or are made again are not listed:
+//! `metrics.jsonl`, `tensorboard/`, `report.html`; nor is `entities.table`, which changes in place and has checksums of its
+//! own ([`row_sums`](super::row_sums)). Of the graph, the entry is that of its header,
 //! which has a checksum of every section ([`crate::storage::container`]): the rest is checked when it is opened.
 
 use crate::error::{Error, Result};

@@ -3,7 +3,7 @@
 //! Reading order: [`step`] (one batch of queries: gather, forward, loss, backward, optimizers), [`single`] (one of
 //! single-hop training), `losses` (what steps cost, read later), [`learner`] (either of them with its batches), [`plan`] (what a
 //! run is going to do and how much memory it takes, before anything is allocated), [`folder`] (files of
-//! a run), [`manifest`] (what they were when the run wrote them), [`info`] (`run.json`), [`log`] (its lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file), [`tables`] (all rows of a run,
+//! a run), [`manifest`] (what they were when the run wrote them), [`info`] (`run.json`), [`log`] (its lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of a run,
 //! wherever they live), [`pace`] (how fast it is), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
 
 pub mod checkpoint;
@@ -20,6 +20,7 @@ pub mod mix;
 pub mod pace;
 pub mod plan;
 pub mod row_file;
+pub mod row_sums;
 pub mod run;
 pub mod single;
 pub mod step;

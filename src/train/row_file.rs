@@ -1,7 +1,7 @@
 //! Entity rows and their optimizer state in a mapped file, so that the table may be larger than memory.
 //!
-//! `entities.table` of a run folder, little-endian: a page with a header, then the rows. A row is its values,
-//! its first and its second moments side by side (`3 * cols` float32). A step touches rows at random, values and
+//! `entities.table` of a run folder, little-endian: a page with a header, checksums ([`row_sums`](super::row_sums)), then
+//! the rows. A row is its values, its first and its second moments side by side (`3 * cols` float32). A step touches rows at random, values and
 //! moments of each: side by side they cost one page read and one page written, apart they would cost three of
 //! each. The price is paid by a full ranking, which reads three times the bytes of the values; it reads them in
 //! order, and there are few rankings in the time of many steps.
@@ -10,6 +10,7 @@
 //! which: all rows are at least of step `flushed`, and none is newer than `newest`. `newest` is on the disk before
 //! a newer row can be, `flushed` only after every row is.
 
+use super::row_sums::Sums;
 use crate::error::{Error, Result};
 use crate::storage::checksum;
 use crate::storage::mmap::{Access, Numbers, Region};
@@ -26,9 +27,12 @@ use std::path::{Path, PathBuf};
 pub const NAME: &str = "entities.table";
 
 const MAGIC: [u8; 8] = *b"SMOREROW";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// Bytes before the first row: a page.
+/// Had no checksums of rows.
+const WITHOUT_SUMS: u32 = 1;
+
+/// Bytes of the header: a page.
 const PAGE: usize = 4096;
 
 /// Numbers of a row for each of its columns: value, first moment, second moment.
@@ -86,10 +90,20 @@ pub struct Shape {
 impl Shape {
     /// Length of the file in bytes.
     pub fn file_bytes(&self) -> u64 {
-        PAGE as u64 + self.rows as u64 * self.row_bytes() as u64
+        self.bytes_of(VERSION)
     }
 
-    fn row_bytes(&self) -> usize {
+    fn bytes_of(&self, version: u32) -> u64 {
+        self.first_row(version) as u64 + self.rows as u64 * self.row_bytes() as u64
+    }
+
+    /// Bytes before the first row.
+    fn first_row(&self, version: u32) -> usize {
+        PAGE + if version == WITHOUT_SUMS { 0 } else { Sums::bytes(*self, PAGE) }
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
         4 * PARTS * self.cols
     }
 }
@@ -102,6 +116,8 @@ pub struct RowFile {
     region: Region,
     shape: Shape,
     header: Header,
+    /// None in a file of before there were any.
+    sums: Option<Sums>,
 }
 
 impl RowFile {
@@ -153,7 +169,7 @@ impl RowFile {
         if header.magic != MAGIC {
             return Err(broken("is no table of entity rows, or one whose making was interrupted".into()));
         }
-        if header.version != VERSION || header.parts != PARTS as u32 {
+        if !(WITHOUT_SUMS..=VERSION).contains(&header.version) || header.parts != PARTS as u32 {
             return Err(broken(format!(
                 "has version {}, and this smore reads version {VERSION}",
                 header.version
@@ -175,19 +191,27 @@ impl RowFile {
             return Err(broken("belongs to another graph or to a run with another seed".into()));
         }
         let length = file.metadata().map_err(Error::io(path))?.len();
-        if length != shape.file_bytes() {
-            return Err(broken(format!(
-                "is {} bytes long instead of {}",
-                count(length),
-                count(shape.file_bytes())
-            )));
+        let expected = shape.bytes_of(header.version);
+        if length != expected {
+            return Err(broken(format!("is {} bytes long instead of {}", count(length), count(expected))));
         }
-        Self::map(path, file, shape, header, writable)
+        let (mut this, numbers) = Self::map(path, file, shape, header, writable)?;
+        if let Some(sums) =
+            this.sums.as_mut().filter(|_| header.flushed == header.newest && header.flushed > 0)
+        {
+            let mut bytes = vec![0; Sums::bytes(shape, PAGE)];
+            let read =
+                this.file.seek(SeekFrom::Start(PAGE as u64)).and_then(|_| this.file.read_exact(&mut bytes));
+            read.map_err(Error::io(path))?;
+            sums.read(&bytes, header.flushed).map_err(|what| broken(what.into()))?;
+        }
+        Ok((this, numbers))
     }
 
     fn map(path: &Path, file: File, shape: Shape, header: Header, writable: bool) -> Result<(Self, Numbers)> {
         let second = file.try_clone().map_err(Error::io(path))?;
-        let (region, numbers) = Region::open(second, PAGE, writable).map_err(|e| match e.kind() {
+        let first = shape.first_row(header.version);
+        let (region, numbers) = Region::open(second, first, writable).map_err(|e| match e.kind() {
             ErrorKind::WouldBlock if writable => Error::file(path, "is in use by another smore: wait for it to end"),
             ErrorKind::WouldBlock => Error::file(
                 path,
@@ -196,7 +220,8 @@ impl RowFile {
             ),
             _ => Error::io(path)(e),
         })?;
-        let this = RowFile { path: path.to_path_buf(), file, region, shape, header };
+        let sums = (header.version != WITHOUT_SUMS).then(|| Sums::new(shape, first));
+        let this = RowFile { path: path.to_path_buf(), file, region, shape, header, sums };
         this.advise(if writable { Access::Random } else { Access::Sequential });
         Ok((this, numbers))
     }
@@ -206,17 +231,44 @@ impl RowFile {
         self.header.flushed..=self.header.newest
     }
 
-    /// To be called before the rows of a step are changed: announces it in the file.
-    pub fn before(&mut self, step: u64) -> Result<()> {
+    /// What differs from the checksums, in words: `None` where nothing does, or where there are none, as after training was
+    /// cut off. Reads all rows.
+    pub fn difference(&self) -> Result<Option<String>> {
+        let Some(sums) = self.sums.as_ref().filter(|_| self.header.flushed == self.header.newest) else {
+            return Ok(None);
+        };
+        if self.header.flushed == 0 {
+            return Ok(None);
+        }
+        let rows = sums.difference(&self.file).map_err(Error::io(&self.path))?;
+        Ok(rows.map(|rows| {
+            let (first, last) = (count(rows.start), count(rows.end - 1));
+            format!("{NAME} was changed since the run wrote it: among rows {first} to {last}")
+        }))
+    }
+
+    /// Takes the rows as they are, whatever their checksums say.
+    pub fn accept(&mut self) {
+        self.sums.iter_mut().for_each(Sums::touch_all);
+    }
+
+    /// To be called before `rows` are changed by a step: announces it in the file.
+    pub fn before(&mut self, step: u64, rows: &[u32]) -> Result<()> {
+        self.sums.iter_mut().for_each(|sums| sums.touch(rows));
         if step <= self.header.newest {
             return Ok(());
         }
         self.write_header(Header { newest: step + ANNOUNCED - 1, ..self.header })
     }
 
-    /// Waits until all rows are on the disk, and then writes into the header that they are of `step`.
+    /// Waits until all rows are on the disk with their checksums, and then writes into the header that they are of `step`.
     pub fn flush(&mut self, step: u64) -> Result<()> {
         self.region.flush().map_err(Error::io(&self.path))?;
+        if let Some(sums) = &mut self.sums {
+            let write = sums.renew(&self.file).and_then(|_| self.file.seek(SeekFrom::Start(PAGE as u64)));
+            let write = write.and_then(|_| self.file.write_all(&sums.to_bytes(step)));
+            write.and_then(|()| self.file.sync_data()).map_err(Error::io(&self.path))?;
+        }
         self.write_header(Header { flushed: step, newest: step, ..self.header })
     }
 
@@ -237,13 +289,14 @@ impl RowFile {
     /// Has the pages of rows read without waiting for them, unless a sample of them is in memory: then probably almost
     /// all are, and asking for each would cost more than the few that are not. `rows` ascend.
     pub fn prefetch(&self, rows: &[u32]) {
-        let (bytes, end) = (self.shape.row_bytes(), self.shape.file_bytes() as usize);
+        let (bytes, first) = (self.shape.row_bytes(), self.shape.first_row(self.header.version));
+        let end = first + self.shape.rows * bytes;
         let mut sample = rows.iter().step_by(rows.len().div_ceil(SAMPLE).max(1));
-        if sample.all(|&row| self.region.is_resident(PAGE + row as usize * bytes)) {
+        if sample.all(|&row| self.region.is_resident(first + row as usize * bytes)) {
             return;
         }
         let pages = rows.iter().map(|&row| {
-            let begin = PAGE + row as usize * bytes;
+            let begin = first + row as usize * bytes;
             begin / PAGE * PAGE..(begin + bytes).next_multiple_of(PAGE).min(end)
         });
         let mut run = 0..0;
@@ -275,7 +328,7 @@ fn write_rows(
     let mut file = file.map_err(Error::io(path))?;
     let bytes = shape.file_bytes();
     space::reserve(&file, path, bytes)?;
-    file.write_all(&[0; PAGE]).map_err(space::full(path, bytes))?;
+    file.write_all(&vec![0; shape.first_row(VERSION)]).map_err(space::full(path, bytes))?;
     let (cols, stride) = (shape.cols, PARTS * shape.cols);
     let at_once = (BLOCK / (group * shape.row_bytes())).max(rayon::current_num_threads()) * group;
     let mut block = vec![0f32; at_once.min(shape.rows) * stride];

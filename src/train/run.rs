@@ -215,7 +215,10 @@ impl<B: Backend> Run<'_, B> {
         let rows_path = tables::path(folder.path());
         let (weights, mut rows) = if resume && state.is_file() {
             checkpoint::check_shapes(&state, &*model, &graph, config.training.table == TableKind::File)?;
-            let (mut weights, rows) = tables::open(&backend, &*model, &graph, &config, &rows_path, true)?;
+            let (mut weights, mut rows) = tables::open(&backend, &*model, &graph, &config, &rows_path, true)?;
+            if let Some(rows) = &mut rows {
+                folder.check_rows(rows)?.iter().for_each(|note| observer.note(note));
+            }
             meta = checkpoint::load(&state, &backend, &*model, &mut weights, true)?;
             if meta.step > plan.steps {
                 return Err(Error::invalid(format!(

@@ -49,6 +49,8 @@ struct StepOptions {
     loss: LossOptions,
     weighting: QueryWeighting,
     optimizer: Optimizer,
+    /// Of the rate of rows, that of networks.
+    network_rate: f64,
 }
 
 /// Rows of everything.
@@ -181,6 +183,7 @@ impl<B: Backend> Trainer<B> {
                 loss: config.training.pool_loss(),
                 weighting: config.training.query_weighting(),
                 optimizer: config.training.optimizer,
+                network_rate: config.training.network_rate,
             },
             shape,
             buffers,
@@ -211,7 +214,9 @@ impl<B: Backend> Trainer<B> {
     /// called at the latest when [`Trainer::is_full`].
     pub fn step(&mut self, batch: &Batch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch)?;
-        self.update(self.options.optimizer.step(learning_rate, step));
+        let StepOptions { optimizer, network_rate, .. } = self.options;
+        let steps = [learning_rate, learning_rate * network_rate].map(|rate| optimizer.step(rate, step));
+        self.update(steps);
         Ok(())
     }
 
@@ -382,7 +387,7 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// One step of the optimizer from the gradients in the buffers.
-    fn update(&mut self, step: OptimizerStep) {
+    fn update(&mut self, [rows_step, networks_step]: [OptimizerStep; 2]) {
         let Trainer { backend, model, weights, shape, buffers: b, clip, distinct, .. } = self;
         let widths = model.widths();
         if let Some(clip) = clip {
@@ -401,12 +406,12 @@ impl<B: Backend> Trainer<B> {
             }
         }
         let grads = Mat::new(&b.dentities, shape.rows, widths.entity);
-        backend.optimize_rows(step, &b.entity_groups, grads, &mut weights.entities);
+        backend.optimize_rows(rows_step, &b.entity_groups, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelations, shape.uses, widths.relation);
-        backend.optimize_rows(step, &b.relation_groups, grads, &mut weights.relations);
+        backend.optimize_rows(rows_step, &b.relation_groups, grads, &mut weights.relations);
         for (table, gradient) in weights.dense.iter_mut().zip(&b.dense) {
             let (rows, cols) = (table.rows, table.cols);
-            backend.optimize(step, Mat::new(gradient, rows, cols), table);
+            backend.optimize(networks_step, Mat::new(gradient, rows, cols), table);
         }
     }
 

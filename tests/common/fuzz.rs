@@ -10,10 +10,13 @@ use smore::dataset::format::delimiter::Delimiter;
 use smore::dataset::format::lines::BadLines;
 use smore::dataset::format::triples::TripleFormat;
 use smore::dataset::format::{csv, ids, maps, ntriples, triples};
+use smore::dataset::import::{Fingerprinted, ImportOptions, warnings};
+use smore::dataset::inventory::{Inventory, Reading};
 use smore::error::Error;
 use smore::eval::ModelScorer;
 use smore::graph::{KnowledgeGraph, Split};
 use smore::ids::{EntityId, RelationId};
+use smore::progress::Progress;
 use smore::query::{Tree, parse_query, parse_structure};
 use smore::storage::{container, pickle};
 use smore::train::{RunFolder, evaluate};
@@ -24,9 +27,10 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their folders in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("graph_file", graph_file),
     ("run_folder", run_folder),
+    ("import", import),
     ("pickle", read_pickle),
     ("ntriples", read_ntriples),
     ("delimited", delimited),
@@ -101,6 +105,54 @@ pub fn run_folder(bytes: &[u8]) {
         Ok(())
     };
     let _ = use_it();
+}
+
+/// Names of files of triples, whose endings choose compression and format.
+const NAMES: [&str; 12] = [
+    "train.txt",
+    "train.tsv",
+    "train.csv",
+    "train.nt",
+    "train.nq",
+    "train.ttl",
+    "train.trig",
+    "train.del",
+    "train.txt.gz",
+    "train.nt.bz2",
+    "train.csv.xz",
+    "train.tsv.zst",
+];
+
+/// Files of any content, from their first bytes to a graph: the first byte chooses a name, the second options.
+pub fn import(bytes: &[u8]) {
+    let _ = imported(bytes);
+}
+
+/// Triples of the graph that [`import`] makes.
+pub fn imported(bytes: &[u8]) -> smore::Result<usize> {
+    let [name, choice, text @ ..] = bytes else { return Err(Error::invalid("too short")) };
+    let folder = in_memory();
+    let train = folder.path().join(NAMES[usize::from(*name) % NAMES.len()]);
+    std::fs::write(&train, text).expect("a temporary file");
+    let reading = Reading {
+        lenient: choice & 1 != 0,
+        header: [None, Some(true), Some(false), None][usize::from(choice / 2 % 4)],
+        hold_out: if choice & 8 != 0 { 0.1 } else { 0.0 },
+        ..Reading::default()
+    };
+    let options = ImportOptions {
+        name: "fuzzed",
+        skip_bad_lines: choice & 16 != 0,
+        language: None,
+        memory: Some(1 << 22),
+        progress: Progress::default(),
+    };
+    let graph = folder.path().join("graph.smore");
+    Fingerprinted::new(Inventory::of_file(&train, &reading)?)?.import(&options, &graph)?;
+    let graph = KnowledgeGraph::open(&graph).expect("a graph that was just written");
+    graph.verify().expect("a graph that was just written");
+    assert!(warnings(&graph, None).iter().all(|warning| !warning.is_empty()));
+    Ok(Split::ALL.iter().map(|split| graph.split(*split).num_edges() / 2).sum())
 }
 
 /// Data that Python has written.

@@ -1,7 +1,7 @@
 //! The columns of a text: what is between them, and whether the first line is a header.
 
 use super::{Format, Input, Reading, Role};
-use crate::dataset::content::{first_bytes, first_lines};
+use crate::dataset::content::{Content, first_bytes, first_lines};
 use crate::dataset::format::columns::of_header;
 use crate::dataset::format::delimiter::{Delimiter, Found, of_csv, of_text};
 use crate::error::{Error, Result};
@@ -66,6 +66,13 @@ pub(super) fn delimiters(inputs: &mut [Input], reading: &Reading, notes: &mut Ve
 fn detect(input: &Input, reading: &Reading, usual: Delimiter) -> Result<Option<Delimiter>> {
     let first = first_bytes(input)?;
     let lines = first_lines(&first);
+    // An object of three members has commas where columns would have them.
+    let content = Content::of(&first);
+    if matches!(content, Content::JsonLines | Content::Json)
+        && !lines.first().is_some_and(|line| line.contains('\t'))
+    {
+        return Err(Error::file(&input.path, content.advice().expect("of JSON")));
+    }
     let width = reading.columns.map_or(3, |columns| columns.letters().len());
     let found = match input.format {
         Format::Csv => of_csv(&lines, width, usual),

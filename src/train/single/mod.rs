@@ -74,6 +74,8 @@ struct StepOptions {
     dropout_entity: f32,
     dropout_relation: f32,
     optimizer: Optimizer,
+    /// Of the rate of rows, that of networks.
+    network_rate: f64,
 }
 
 /// Where and when a part of a step happens.
@@ -161,6 +163,7 @@ impl<B: Backend> SingleTrainer<B> {
             dropout_entity: config.model.dropout_entity,
             dropout_relation: config.model.dropout_relation,
             optimizer: config.training.optimizer,
+            network_rate: config.training.network_rate,
         };
         let losses = Losses::new(&backend, shape.losses().to_vec())?;
         let dense: usize = model.dense().iter().map(|s| s.rows).sum();
@@ -199,7 +202,9 @@ impl<B: Backend> SingleTrainer<B> {
     /// be called at the latest when [`SingleTrainer::is_full`].
     pub fn step(&mut self, batch: &SingleBatch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch, step)?;
-        self.update(self.options.optimizer.step(learning_rate, step), step);
+        let StepOptions { optimizer, network_rate, .. } = self.options;
+        let steps = [learning_rate, learning_rate * network_rate].map(|rate| optimizer.step(rate, step));
+        self.update(steps, step);
         Ok(())
     }
 
@@ -391,7 +396,7 @@ impl<B: Backend> SingleTrainer<B> {
     }
 
     /// One step of the optimizer from the gradients in the buffers. Networks that have no part in a projection stay.
-    fn update(&mut self, step: OptimizerStep, number: u64) {
+    fn update(&mut self, [rows_step, networks_step]: [OptimizerStep; 2], number: u64) {
         let SingleTrainer { backend, model, weights, shape, buffers: b, clip, .. } = self;
         let shapes = model.dense();
         if let Some(clip) = clip {
@@ -411,9 +416,9 @@ impl<B: Backend> SingleTrainer<B> {
             }
         }
         let grads = Mat::new(&b.dtable, shape.entities, shape.entity);
-        backend.optimize(step, grads, &mut weights.entities);
+        backend.optimize(rows_step, grads, &mut weights.entities);
         let grads = Mat::new(&b.drelation_table, shape.relations, shape.relation);
-        backend.optimize(step, grads, &mut weights.relations);
+        backend.optimize(rows_step, grads, &mut weights.relations);
         for i in model.projection_dense() {
             let table = &mut weights.dense[i];
             let (rows, cols) = (table.rows, table.cols);
@@ -422,7 +427,7 @@ impl<B: Backend> SingleTrainer<B> {
                 let rate = (1.0 / number as f32).max(AVERAGING);
                 backend.blend(rate, grads, MatMut::new(&mut table.values, rows, cols));
             } else {
-                backend.optimize(step, grads, table);
+                backend.optimize(networks_step, grads, table);
             }
         }
     }
