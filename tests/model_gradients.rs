@@ -7,9 +7,9 @@ mod common;
 use smore::backend::{Backend, Cpu, HostBuffer, Reference};
 use smore::config::Config;
 use smore::model::{self, Weights};
-use smore::pipeline::Batch;
 use smore::query::{Mix, Plan};
 use smore::rng::{Rng, below, stream};
+use smore::sampler::Batch;
 use smore::train::Trainer;
 use smore::{EntityId, RelationId};
 

@@ -354,7 +354,7 @@ impl<B: Backend> Parameters<B> {
     }
 }
 
-/// [`Groups`](crate::pipeline::Groups) on the device.
+/// [`Groups`](crate::sampler::Groups) on the device.
 #[derive(Debug)]
 pub struct DeviceGroups<B: Backend> {
     /// Distinct row numbers, ascending.

@@ -53,7 +53,7 @@ impl Config {
 ///
 /// A network that moves rows learns in every step, rows in those that meet them: at one rate either the rows stay where they
 /// began or the network goes astray (BetaE, CoDEx-S, d = 64, hidden 256, 4,000 steps of 256 queries with 128 negatives, mean
-/// valid MRR by rate and network's share: .0001 x 1 .010, .001 x 1 .064, .003 x .1 .073, .01 x .03 .102, .01 x .1 .094,
+/// valid MRR by rate and network's share: .0001 x 1 .010, .001 x 1 .064, .003 x 1 .055, .003 x .1 .073, .01 x .03 .102, .01 x .1 .094,
 /// .01 x .01 .092).
 ///
 /// Scores that are products start near 0 and have no scale of their own. Cross-entropy with a higher rate learns them faster

@@ -1,13 +1,11 @@
-//! From the sampler to the trainer: batch buffers and the workers that fill them.
+//! From the sampler to the trainer: the workers that fill batches ahead.
 //!
-//! Reading order: [`batch`] (what travels), [`queue`] (bounded, between two threads that sleep while
-//! they wait), [`workers`] (threads that draw batches ahead and hand them over in order), [`single`] (the same for single-hop training).
+//! Reading order: [`lane`] (a thread that makes batches and the channels to it), [`workers`] (several that draw batches of
+//! queries, handed over in order), [`single`] (one that goes through edges or pairs).
 
-pub mod batch;
-pub mod queue;
+pub mod lane;
 pub mod single;
 pub mod workers;
 
-pub use batch::{Batch, Groups};
-pub use single::{SingleBatch, SinglePipeline};
+pub use single::SinglePipeline;
 pub use workers::{GraphSource, Pipeline, PipelineOptions};

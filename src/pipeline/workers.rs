@@ -1,18 +1,14 @@
 //! Worker threads that draw batches ahead of the trainer and hand them over in order.
 
-use super::batch::Batch;
-use super::queue::Queue;
+use super::lane::{Lane, Maker};
 use crate::error::{Error, Result};
 use crate::graph::{Csr, CsrBuf, KnowledgeGraph, Split};
-use crate::process::thread_cpu_time;
 use crate::query::{Mix, Plan, Structure};
-use crate::sampler::{Prepared, Sampler, SamplerOptions, StructureStats};
+use crate::sampler::{Batch, Prepared, Sampler, SamplerOptions, StructureStats};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 /// A graph that worker threads share.
 pub trait GraphSource: Send + Sync + 'static {
@@ -50,32 +46,27 @@ impl Default for PipelineOptions {
 }
 
 /// Running workers. Batch `first + i` is made by worker `i % workers` and waits in that worker's own
-/// queue, so batches come in order and do not depend on the number of workers.
+/// [`Lane`], so batches come in order and do not depend on the number of workers.
 ///
 /// Dropping the pipeline stops the workers at once, also in the middle of a batch.
 pub struct Pipeline {
-    lanes: Vec<Lane>,
+    workers: Vec<Worker>,
     structures: Vec<Structure>,
     first: u64,
     next: u64,
-    /// Time spent waiting for batches.
-    waited: Duration,
     /// What ended the pipeline.
     failure: Option<String>,
 }
 
 /// One worker as the pipeline sees it.
-struct Lane {
+struct Worker {
+    lane: Lane<Batch>,
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
-/// What a worker shares with the pipeline.
+/// What a worker shares with the pipeline besides batches.
 struct Shared {
-    ready: Queue<Result<Batch>>,
-    spent: Queue<Batch>,
     stop: AtomicBool,
-    cpu_nanoseconds: AtomicU64,
     stats: Mutex<Vec<StructureStats>>,
 }
 
@@ -99,36 +90,31 @@ impl Pipeline {
         Sampler::sharing(graph.train(), mix, sampler.clone(), prepared.clone())?;
         let workers = options.workers.max(1);
         let mut pipeline = Pipeline {
-            lanes: Vec::with_capacity(workers),
+            workers: Vec::with_capacity(workers),
             structures: mix.parts.iter().map(|(structure, _)| structure.clone()).collect(),
             first: options.first,
             next: options.first,
-            waited: Duration::ZERO,
             failure: None,
         };
         for worker in 0..workers as u64 {
             let shared = Arc::new(Shared {
-                ready: Queue::new(options.ahead),
-                spent: Queue::new(options.ahead + 2),
                 stop: AtomicBool::new(false),
-                cpu_nanoseconds: AtomicU64::new(0),
                 stats: Mutex::new(vec![StructureStats::default(); mix.parts.len()]),
             });
-            let thread = std::thread::Builder::new().name(format!("sampler-{worker}")).spawn({
-                let (graph, mix, plan, sampler) = (graph.clone(), mix.clone(), plan.clone(), sampler.clone());
-                let (shared, prepared) = (shared.clone(), prepared.clone());
-                let numbers = (options.first + worker..).step_by(workers);
-                move || {
-                    work(Sampler::sharing(graph.train(), &mix, sampler, prepared), &plan, numbers, &shared)
-                }
-            });
-            let thread = thread.map_err(|e| {
+            let (graph, mix, plan, sampler) = (graph.clone(), mix.clone(), plan.clone(), sampler.clone());
+            let (mine, prepared) = (shared.clone(), prepared.clone());
+            let numbers = (options.first + worker..).step_by(workers);
+            let make = move |maker: Maker<Batch>| {
+                let sampler = Sampler::sharing(graph.train(), &mix, sampler, prepared);
+                work(sampler, &plan, numbers, &mine, &maker);
+            };
+            let lane = Lane::start(format!("sampler-{worker}"), options.ahead, make).map_err(|e| {
                 Error::invalid(format!(
                     "sampler worker {worker} of {workers} cannot be started ({e}): use fewer"
                 ))
             })?;
             // A pipeline that is dropped half-made stops the workers it has.
-            pipeline.lanes.push(Lane { shared, thread: Some(thread) });
+            pipeline.workers.push(Worker { lane, shared });
         }
         Ok(pipeline)
     }
@@ -144,12 +130,9 @@ impl Pipeline {
         if let Some(failure) = &self.failure {
             return Err(Error::Sampling(format!("the sampler has stopped: {failure}")));
         }
-        let lane = self.lane(self.next);
-        let asked = Instant::now();
-        let ready = self.lanes[lane].shared.ready.pop();
-        self.waited += asked.elapsed();
-        let result = ready.unwrap_or_else(|| {
-            Err(Error::Sampling(format!("batch {}: worker {lane} ended without a word", self.next)))
+        let worker = self.worker(self.next);
+        let result = self.workers[worker].lane.next().unwrap_or_else(|| {
+            Err(Error::Sampling(format!("batch {}: worker {worker} ended without a word", self.next)))
         });
         match &result {
             Ok(batch) => {
@@ -163,8 +146,7 @@ impl Pipeline {
 
     /// Takes back a batch's buffers for reuse.
     pub fn recycle(&self, batch: Batch) {
-        // A lane that has enough drops them.
-        let _ = self.lanes[self.lane(batch.number)].shared.spent.try_push(batch);
+        self.workers[self.worker(batch.number)].lane.recycle(batch);
     }
 
     /// Number of the batch that [`Pipeline::next`] returns next.
@@ -174,20 +156,19 @@ impl Pipeline {
 
     /// Seconds spent in [`Pipeline::next`] so far.
     pub fn waited_seconds(&self) -> f64 {
-        self.waited.as_secs_f64()
+        self.workers.iter().map(|worker| worker.lane.waited_seconds()).sum()
     }
 
     /// CPU time of all workers so far, in seconds, up to their last finished batch.
     pub fn cpu_seconds(&self) -> f64 {
-        let nanoseconds = |lane: &Lane| lane.shared.cpu_nanoseconds.load(Ordering::Relaxed);
-        self.lanes.iter().map(nanoseconds).sum::<u64>() as f64 * 1e-9
+        self.workers.iter().map(|worker| worker.lane.cpu_seconds()).sum()
     }
 
     /// Structures of the mix with what all workers drew of them, up to their last finished batches.
     pub fn stats(&self) -> Vec<(Structure, StructureStats)> {
         let mut sums = vec![StructureStats::default(); self.structures.len()];
-        for lane in &self.lanes {
-            let stats = lane.shared.stats.lock().unwrap_or_else(|e| e.into_inner());
+        for worker in &self.workers {
+            let stats = worker.shared.stats.lock().unwrap_or_else(|e| e.into_inner());
             for (sum, stats) in sums.iter_mut().zip(stats.iter()) {
                 sum.merge(stats);
             }
@@ -195,38 +176,37 @@ impl Pipeline {
         self.structures.iter().cloned().zip(sums).collect()
     }
 
-    fn lane(&self, number: u64) -> usize {
-        ((number.wrapping_sub(self.first)) % self.lanes.len() as u64) as usize
+    fn worker(&self, number: u64) -> usize {
+        ((number.wrapping_sub(self.first)) % self.workers.len() as u64) as usize
     }
 }
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        for lane in &self.lanes {
-            lane.shared.stop.store(true, Ordering::Relaxed);
-            lane.shared.ready.close();
-        }
-        for lane in &mut self.lanes {
-            if let Some(thread) = lane.thread.take() {
-                // A panic was caught and handed over as an error before.
-                let _ = thread.join();
-            }
+        // All at once, before each is waited for.
+        for worker in &self.workers {
+            worker.shared.stop.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// A worker's life: fill, index, hand over, until the queue is closed or something goes wrong.
-fn work(sampler: Result<Sampler>, plan: &Plan, numbers: impl Iterator<Item = u64>, shared: &Shared) {
+/// A worker's life: fill, index, hand over, until nobody takes a batch or something goes wrong.
+fn work(
+    sampler: Result<Sampler>,
+    plan: &Plan,
+    numbers: impl Iterator<Item = u64>,
+    shared: &Shared,
+    maker: &Maker<Batch>,
+) {
     let mut sampler = match sampler {
         Ok(sampler) => sampler,
         Err(error) => {
-            let _ = shared.ready.push(Err(error));
-            shared.ready.close();
+            maker.hand_over(Err(error));
             return;
         }
     };
     for number in numbers {
-        let mut batch = shared.spent.try_pop().unwrap_or_default();
+        let mut batch = maker.buffers();
         // A sampler that has panicked is not used again.
         let filled = catch_unwind(AssertUnwindSafe(|| {
             sampler.fill_unless(number, &mut batch, &shared.stop)?;
@@ -240,18 +220,16 @@ fn work(sampler: Result<Sampler>, plan: &Plan, numbers: impl Iterator<Item = u64
                 Err(Error::Sampling(format!("batch {number}: the sampler panicked: {}", message(&*panic))))
             }
         };
-        shared.cpu_nanoseconds.store(thread_cpu_time().as_nanos() as u64, Ordering::Relaxed);
         for (mine, (_, stats)) in
             shared.stats.lock().unwrap_or_else(|e| e.into_inner()).iter_mut().zip(sampler.stats())
         {
             mine.clone_from(stats);
         }
         let failed = result.is_err();
-        if shared.ready.push(result).is_err() || failed || shared.stop.load(Ordering::Relaxed) {
+        if !maker.hand_over(result) || failed || shared.stop.load(Ordering::Relaxed) {
             break;
         }
     }
-    shared.ready.close();
 }
 
 /// The words of a panic.

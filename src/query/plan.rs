@@ -45,9 +45,9 @@ pub struct Plan {
     pub num_queries: usize,
     /// Number of slots; the first `leaf_anchors.len()` are the leaves.
     pub num_slots: usize,
-    /// For each leaf slot: the index of its anchor in [`Batch::anchors`](crate::pipeline::Batch::anchors).
+    /// For each leaf slot: the index of its anchor in [`Batch::anchors`](crate::sampler::Batch::anchors).
     pub leaf_anchors: Vec<u32>,
-    /// For each use of a relation: its index in [`Batch::relations`](crate::pipeline::Batch::relations).
+    /// For each use of a relation: its index in [`Batch::relations`](crate::sampler::Batch::relations).
     pub relation_uses: Vec<u32>,
     /// The operators, in order.
     pub steps: Vec<Step>,

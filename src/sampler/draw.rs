@@ -1,6 +1,5 @@
 //! The sampler: batches of queries with a verified pool of negatives.
 
-use super::CHANGED;
 use super::cut::Program;
 use super::direction::{Direction, OneWay};
 use super::epoch::{EdgeIndex, Order};
@@ -11,10 +10,10 @@ use super::popularity::Popularity;
 use super::reject::{Rejection, Rejections};
 use super::verify::{Verifier, bits, set};
 use super::work::Work;
+use super::{Batch, CHANGED};
 use crate::error::{Error, Result};
 use crate::graph::{Csr, View};
 use crate::ids::EntityId;
-use crate::pipeline::Batch;
 use crate::query::{Mix, Structure, Tree, execute};
 use crate::rng::{Rng, stream};
 use std::cell::Cell;

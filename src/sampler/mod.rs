@@ -1,11 +1,12 @@
 //! Training queries and verified negatives, by bidirectional rejection sampling.
 //!
-//! Reading order: [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
+//! Reading order: [`batch`] (what is handed on), [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
 //! query, drawn backward from its answer), [`direction`] (over which relations), [`epoch`] (every edge in turn, instead), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
 //! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), `prefetch`
 //! (what will be), [`single`] (batches of single-hop training), and the sets underneath: [`sorted`], [`entity_set`].
 
+pub mod batch;
 mod cut;
 pub mod direction;
 pub mod draw;
@@ -26,6 +27,7 @@ mod work;
 pub(crate) const CHANGED: &str =
     "the graph's file was changed while it is used: its ids are out of range; import it again";
 
+pub use batch::{Batch, Groups, SingleBatch};
 pub use direction::Direction;
 pub use draw::{Prepared, Sampler, SamplerOptions, Source, StructureStats, Verification};
 pub use entity_set::EntitySet;
@@ -33,4 +35,4 @@ pub use instantiate::instantiate;
 pub use negatives::Pooling;
 pub use popularity::Popularity;
 pub use reject::{Rejection, Rejections};
-pub use single::{SingleOptions, SingleSampler};
+pub use single::{SingleOptions, SingleSampler, Unit};

@@ -4,21 +4,28 @@
 //! triples of a batch that share a pair share a row. With KvsAll an epoch is a permutation of the pairs, and a row has all
 //! tails of its pair. The last batch of an epoch holds what is left. A batch depends on (seed, number) alone.
 
-use super::{CHANGED, Direction};
-use crate::config::Objective;
+use super::{CHANGED, Direction, SingleBatch};
 use crate::error::{Error, Result};
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId, Triple};
-use crate::pipeline::SingleBatch;
 use crate::rng::{below, stream};
+
+/// What an epoch goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Every triple, a row of scores for each: 1vsAll.
+    Triple,
+    /// Every pair (head, relation), a row of scores for each: KvsAll.
+    Pair,
+}
 
 /// What decides the batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SingleOptions {
     /// Seed of the permutations.
     pub seed: u64,
-    /// 1vsAll or KvsAll.
-    pub objective: Objective,
+    /// What an epoch goes through.
+    pub unit: Unit,
     /// Triples of a batch with 1vsAll, pairs with KvsAll.
     pub batch_size: usize,
     /// Whether tails are predicted, heads (tails of inverse relations), or both.
@@ -28,7 +35,7 @@ pub struct SingleOptions {
 impl SingleOptions {
     /// Rows of a batch at most.
     pub fn max_rows(&self) -> usize {
-        let both = self.objective == Objective::OneVsAll && self.direction == Direction::Both;
+        let both = self.unit == Unit::Triple && self.direction == Direction::Both;
         self.batch_size * if both { 2 } else { 1 }
     }
 
@@ -38,9 +45,9 @@ impl SingleOptions {
 
     /// Triples or pairs of an epoch. O(fragments of the graph).
     pub fn units(&self, graph: Csr) -> usize {
-        match self.objective {
-            Objective::KvsAll => pairs(&graph).filter(|(_, relation)| self.allows(*relation)).count(),
-            _ => facts(&graph).count(),
+        match self.unit {
+            Unit::Pair => pairs(&graph).filter(|(_, relation)| self.allows(*relation)).count(),
+            Unit::Triple => facts(&graph).count(),
         }
     }
 
@@ -85,9 +92,9 @@ impl<'g> SingleSampler<'g> {
     /// Where the graph has none, or more than 2^32 - 1.
     pub fn new(graph: Csr<'g>, options: SingleOptions) -> Result<Self> {
         let (mut triples, mut list) = (Vec::new(), Vec::new());
-        match options.objective {
-            Objective::KvsAll => list.extend(pairs(&graph).filter(|(_, r)| options.allows(*r))),
-            _ => triples.extend(facts(&graph)),
+        match options.unit {
+            Unit::Pair => list.extend(pairs(&graph).filter(|(_, r)| options.allows(*r))),
+            Unit::Triple => triples.extend(facts(&graph)),
         }
         let units = triples.len().max(list.len());
         if units == 0 || options.batch_size == 0 {
@@ -164,8 +171,8 @@ mod tests {
         CsrBuf::from_triples(20, &triples)
     }
 
-    fn options(objective: Objective) -> SingleOptions {
-        SingleOptions { seed: 5, objective, batch_size: 16, direction: Direction::Both }
+    fn options(unit: Unit) -> SingleOptions {
+        SingleOptions { seed: 5, unit, batch_size: 16, direction: Direction::Both }
     }
 
     fn edges(batch: &SingleBatch) -> Vec<Triple> {
@@ -180,9 +187,9 @@ mod tests {
     #[test]
     fn an_epoch_has_every_edge_of_its_direction_once() {
         let graph = graph();
-        for objective in [Objective::OneVsAll, Objective::KvsAll] {
+        for unit in [Unit::Triple, Unit::Pair] {
             for direction in [Direction::Both, Direction::Forward, Direction::Inverse] {
-                let options = SingleOptions { direction, ..options(objective) };
+                let options = SingleOptions { direction, ..options(unit) };
                 let mut sampler = SingleSampler::new(graph.view(), options).unwrap();
                 let batches = options.batches(options.units(graph.view()));
                 let mut batch = SingleBatch::default();
@@ -195,11 +202,11 @@ mod tests {
                     seen.extend(edges(&batch));
                     units += batch.units;
                 }
-                assert_eq!(units, options.units(graph.view()), "{objective:?}, {direction:?}");
+                assert_eq!(units, options.units(graph.view()), "{unit:?}, {direction:?}");
                 seen.sort_unstable();
                 let wanted: Vec<Triple> =
                     graph.view().triples().filter(|edge| options.allows(edge.relation)).collect();
-                assert_eq!(seen, wanted, "{objective:?}, {direction:?}");
+                assert_eq!(seen, wanted, "{unit:?}, {direction:?}");
             }
         }
     }
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn kvsall_rows_have_all_tails_of_their_pair() {
         let graph = graph();
-        let mut sampler = SingleSampler::new(graph.view(), options(Objective::KvsAll)).unwrap();
+        let mut sampler = SingleSampler::new(graph.view(), options(Unit::Pair)).unwrap();
         let mut batch = SingleBatch::default();
         sampler.fill(1, &mut batch);
         assert_eq!(batch.rows(), 16);
@@ -222,7 +229,7 @@ mod tests {
     fn a_batch_depends_on_seed_and_number_alone() {
         let graph = graph();
         let draw = |seed, numbers: &[u64]| {
-            let options = SingleOptions { seed, ..options(Objective::OneVsAll) };
+            let options = SingleOptions { seed, ..options(Unit::Triple) };
             let mut sampler = SingleSampler::new(graph.view(), options).unwrap();
             let mut batch = SingleBatch::default();
             numbers.iter().for_each(|&number| sampler.fill(number, &mut batch));
@@ -230,15 +237,14 @@ mod tests {
         };
         assert_eq!(draw(5, &[25]), draw(5, &[0, 3, 40, 25]));
         assert_ne!(draw(5, &[25]).labels, draw(6, &[25]).labels);
-        let per_epoch =
-            options(Objective::OneVsAll).batches(options(Objective::OneVsAll).units(graph.view()));
+        let per_epoch = options(Unit::Triple).batches(options(Unit::Triple).units(graph.view()));
         assert_ne!(draw(5, &[0]).labels, draw(5, &[per_epoch]).labels, "epochs differ");
     }
 
     #[test]
     fn a_graph_without_edges_is_refused() {
         let empty = CsrBuf::from_triples(3, &[]);
-        let error = SingleSampler::new(empty.view(), options(Objective::KvsAll)).unwrap_err().to_string();
+        let error = SingleSampler::new(empty.view(), options(Unit::Pair)).unwrap_err().to_string();
         assert!(error.contains("training edges"), "{error}");
     }
 }

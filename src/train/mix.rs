@@ -4,8 +4,8 @@ use super::run::sampler_options;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
-use crate::pipeline::Batch;
 use crate::query::{Mix, Structure};
+use crate::sampler::Batch;
 use crate::sampler::{Sampler, SamplerOptions};
 
 /// Queries that must be drawn of a structure for it to count as one that the graph has.

@@ -10,7 +10,7 @@ use crate::model::{Embedder, Model, check_expressible, plan, uses_set_networks};
 use crate::process;
 use crate::query::{Mix, Plan, Structure, structure};
 use crate::sampler::epoch::EdgeIndex;
-use crate::sampler::{Direction, Pooling, SingleOptions};
+use crate::sampler::{Direction, Pooling, SingleOptions, Unit};
 use crate::table::bytes;
 use serde::Serialize;
 
@@ -192,7 +192,7 @@ impl RunPlan {
         let batch = match &work {
             Work::Queries { mix, .. } => mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
             Work::Single(options) => {
-                let unit = if options.objective == Objective::OneVsAll { "triples" } else { "pairs" };
+                let unit = if options.unit == Unit::Triple { "triples" } else { "pairs" };
                 vec![(unit.to_string(), options.batch_size)]
             }
         };

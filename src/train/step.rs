@@ -6,9 +6,9 @@ use crate::backend::{Backend, DeviceGroups, LossOptions, Mat, MatMut, Optimizer,
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
 use crate::model::{Embedder, Model, Weights, penalty};
-use crate::pipeline::{Batch, Groups};
 use crate::query::Plan;
 use crate::sampler::Pooling;
+use crate::sampler::{Batch, Groups};
 
 /// A model in training, with all buffers for batches of one plan.
 ///

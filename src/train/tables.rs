@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::graph::KnowledgeGraph;
 use crate::model::weights::{ROWS_PER_STREAM, start_entities};
 use crate::model::{Model, Weights};
-use crate::pipeline::{Batch, Pipeline};
+use crate::pipeline::Pipeline;
 use crate::progress::Watch;
+use crate::sampler::Batch;
 use crate::storage::mmap::Numbers;
 use std::path::Path;
 

@@ -91,7 +91,7 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let matrices = Array::new(count, d * d, |_, _| full(&mut rng));
     let start = Array::new(below + count, d, |_, _| full(&mut rng));
     let mut results = Vec::new();
-    let mut shared = smore::pipeline::Groups::default();
+    let mut shared = smore::sampler::Groups::default();
     shared.assign(&(0..count as u32).map(|i| i * i % 7).collect::<Vec<_>>());
     let shared = crate::project::device_groups(backend, &shared);
     let kinds = crate::project::KINDS.into_iter().map(|kind| (kind, None));

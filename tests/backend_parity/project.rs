@@ -2,8 +2,8 @@
 
 use crate::array::*;
 use smore::backend::{Activation, Backend, DeviceGroups, ProjectStep, Projection, Reference};
-use smore::pipeline::Groups;
 use smore::rng::{Rng, below, stream};
+use smore::sampler::Groups;
 
 pub const KINDS: [Projection; 8] = [
     Projection::Translate,

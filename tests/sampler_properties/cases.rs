@@ -2,10 +2,10 @@
 
 use smore::graph::{Csr, CsrBuf, View};
 use smore::ids::{EntityId, RelationId, Triple};
-use smore::pipeline::Batch;
 use smore::query::execute::answers;
 use smore::query::{Mix, Structure, Tree};
 use smore::rng::{Rng, below, stream};
+use smore::sampler::Batch;
 use smore::sampler::{Direction, Pooling, SamplerOptions, Source, Verification};
 
 pub fn anchor() -> Structure {

@@ -3,9 +3,9 @@
 use crate::cases::*;
 use smore::graph::{Csr, View};
 use smore::ids::{EntityId, RelationId};
-use smore::pipeline::Batch;
 use smore::query::execute::answers;
 use smore::query::{Structure, Tree};
+use smore::sampler::Batch;
 use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions};
 use std::collections::BTreeMap;
 

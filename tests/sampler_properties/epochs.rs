@@ -2,7 +2,7 @@
 
 use crate::cases::*;
 use smore::ids::Triple;
-use smore::pipeline::Batch;
+use smore::sampler::Batch;
 use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
 
 fn options(seed: u64) -> SamplerOptions {

@@ -2,9 +2,10 @@
 //! every structure.
 
 use crate::cases::*;
-use smore::pipeline::{Batch, Pipeline, PipelineOptions};
+use smore::pipeline::{Pipeline, PipelineOptions};
 use smore::query::Plan;
 use smore::rng::{below, stream};
+use smore::sampler::Batch;
 use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use crate::cases::*;
 use smore::graph::CsrBuf;
 use smore::ids::Triple;
-use smore::pipeline::Batch;
 use smore::query::Structure;
+use smore::sampler::Batch;
 use smore::sampler::{Direction, Pooling, Rejection, Sampler, SamplerOptions, Verification};
 
 #[test]

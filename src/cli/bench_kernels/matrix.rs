@@ -2,8 +2,8 @@
 
 use super::{Bench, Cost};
 use crate::backend::*;
-use crate::pipeline::Groups;
 use crate::rng::below;
+use crate::sampler::Groups;
 use crate::table::count;
 
 /// `uses` vectors of d times the matrices of `relations`, and the gradients.

@@ -4,7 +4,7 @@ use super::Shape;
 use crate::backend::{Backend, DeviceGroups};
 use crate::error::Result;
 use crate::model::{Model, Workspace, allocate};
-use crate::pipeline::{Groups, SingleBatch};
+use crate::sampler::{Groups, SingleBatch};
 
 pub(super) struct Buffers<B: Backend> {
     pub head_rows: B::Index,

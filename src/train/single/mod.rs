@@ -24,9 +24,8 @@ use crate::backend::{
 use crate::config::{Config, Loss, Objective};
 use crate::error::{Error, Result};
 use crate::model::{Model, Weights};
-use crate::pipeline::SingleBatch;
 use crate::rng::stream;
-use crate::sampler::SingleOptions;
+use crate::sampler::{SingleBatch, SingleOptions, Unit};
 use buffers::Buffers;
 use rand::Rng as _;
 use regularise::Regulariser;
@@ -39,7 +38,7 @@ const AVERAGING: f32 = 0.1;
 pub fn options(config: &Config) -> SingleOptions {
     SingleOptions {
         seed: config.training.seed,
-        objective: config.training.objective,
+        unit: if config.training.objective == Objective::KvsAll { Unit::Pair } else { Unit::Triple },
         batch_size: config.training.batch_size,
         direction: config.sampling.direction,
     }

@@ -5,7 +5,7 @@ use crate::backend::{Backend, Mat, MatMut, Penalty};
 use crate::config::{Config, RegulariseBy};
 use crate::error::Result;
 use crate::model::{Model, penalty};
-use crate::pipeline::SingleBatch;
+use crate::sampler::SingleBatch;
 
 /// The regulariser, with its buffers.
 pub(super) struct Regulariser<B: Backend> {

@@ -15,7 +15,7 @@ use crate::backend::{
 };
 use crate::error::Result;
 use crate::model::{Model, Workspace, allocate};
-use crate::pipeline::{Groups, SingleBatch};
+use crate::sampler::{Groups, SingleBatch};
 
 /// The objective, with its buffers.
 pub(super) struct RelationPrediction<B: Backend> {

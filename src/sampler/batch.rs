@@ -1,6 +1,6 @@
-//! A training batch: ids and masks only, so that it is small and its buffers can be recycled.
+//! Training batches: ids and masks only, so that they are small and their buffers can be recycled.
 
-use crate::ids::{EntityId, RelationId};
+use crate::ids::{EntityId, RelationId, Triple};
 use crate::query::Plan;
 
 /// One batch of queries with their negatives: a pool that all share, or one for each.
@@ -105,6 +105,52 @@ impl Batch {
         self.relation_rows.extend(plan.relation_uses.iter().map(|&r| self.relations[r as usize].0));
         self.entity_groups.assign(&self.entity_rows);
         self.relation_groups.assign(&self.relation_rows);
+    }
+}
+
+/// Rows of scores with their labels: each row is a pair (head, relation), distinct in the batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SingleBatch {
+    /// Number of the batch: with the seed, it decides the whole content.
+    pub number: u64,
+    /// Triples (1vsAll) or pairs (KvsAll) of the epoch that it goes through.
+    pub units: usize,
+    /// Head of each row.
+    pub heads: Vec<u32>,
+    /// Relation of each row.
+    pub relations: Vec<u32>,
+    /// Bounds of each row in `labels`.
+    pub label_offsets: Vec<u32>,
+    /// Tails of each row, ascending: at least one, distinct.
+    pub labels: Vec<u32>,
+    /// The distinct heads with their rows.
+    pub head_groups: Groups,
+    /// The distinct relations with their rows.
+    pub relation_groups: Groups,
+}
+
+impl SingleBatch {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Makes the rows of distinct edges that ascend by head, relation, tail.
+    pub fn assign(&mut self, number: u64, edges: &[Triple]) {
+        let SingleBatch { heads, relations, label_offsets, labels, .. } = self;
+        for list in [&mut *heads, &mut *relations, &mut *label_offsets, &mut *labels] {
+            list.clear();
+        }
+        label_offsets.push(0);
+        for edges in edges.chunk_by(|a, b| (a.head, a.relation) == (b.head, b.relation)) {
+            heads.push(edges[0].head.0);
+            relations.push(edges[0].relation.0);
+            labels.extend(edges.iter().map(|edge| edge.tail.0));
+            label_offsets.push(labels.len() as u32);
+        }
+        self.number = number;
+        self.head_groups.assign(&self.heads);
+        self.relation_groups.assign(&self.relations);
     }
 }
 
