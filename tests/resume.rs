@@ -145,7 +145,7 @@ fn so_does_a_run_that_ends_early_because_valid_gets_no_better() {
     let set = ["training.patience=2".to_string(), "training.learning_rate=1e-30".to_string()];
     for config in [one_vs_all(), kvs_all(), short_run("gqe", "memory")] {
         let end = check_pieces(&|| Cpu, &config.with(&set).unwrap(), "patience", &[]);
-        assert_eq!((end.step, end.evaluations_since_best), (9, 2));
+        assert_eq!((end.step, end.monitor.evaluations_since_best), (9, 2));
     }
 }
 
@@ -167,7 +167,7 @@ fn so_does_one_whose_learning_rate_falls_when_valid_gets_no_better() {
     ];
     let config = short_run("complex", "memory").with(&set.map(|s| format!("training.{s}"))).unwrap();
     let run = check_pieces(&|| Cpu, &config, "plateau", &[]);
-    assert!(run.plateaus > 0, "valid has become better each time: {run:?}");
+    assert!(run.monitor.plateaus > 0, "valid has become better each time: {run:?}");
 }
 
 #[test]

@@ -12,7 +12,6 @@ use crate::process;
 use crate::query::{Mix, Plan, Structure};
 use crate::sampler::{Rejection, StructureStats};
 use crate::table::{Table, count};
-use crate::train::run::sampler_options;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -282,7 +281,7 @@ fn sample_mix(
     let mix = Mix::new(weighted, config.training.batch_size)?;
     let plan = Arc::new(Plan::new(&mix)?);
     let options = PipelineOptions { workers: threads(global), ahead: 4, first: 0 };
-    let mut pipeline = Pipeline::start(graph.clone(), &mix, plan, sampler_options(config), options)?;
+    let mut pipeline = Pipeline::start(graph.clone(), &mix, plan, config.sampler_options(), options)?;
     let runs = rates(timing, place, || {
         let batch = pipeline.next()?;
         let queries = batch.positives.len();

@@ -15,7 +15,6 @@ use crate::storage::{atomic, checksum};
 use crate::table::counted;
 use crate::train::checkpoint::{self, Meta};
 use crate::train::plan::Work;
-use crate::train::run::sampler_options;
 use crate::train::step::query_weights;
 use crate::train::{Learner, RunPlan};
 use safetensors::tensor::{Dtype, TensorView};
@@ -165,7 +164,7 @@ fn batches(graph: &Arc<KnowledgeGraph>, config: &Config, plan: &RunPlan) -> Resu
             let compiled = Arc::new(compiled.clone());
             let options = PipelineOptions { workers: 1, ahead: 1, first: 0 };
             let mut pipeline =
-                Pipeline::start(graph.clone(), mix, compiled, sampler_options(config), options)?;
+                Pipeline::start(graph.clone(), mix, compiled, config.sampler_options(), options)?;
             for number in 0..plan.steps {
                 let batch = pipeline.next()?;
                 add_queries(number, &batch, config, &mut tensors);

@@ -11,7 +11,7 @@ use crate::process;
 use crate::progress::Watch;
 use crate::table::{bytes, count};
 use crate::train::pace::Rate;
-use crate::train::run::Usage;
+use crate::train::pace::Usage;
 use crate::train::{Learner, RowFile, RunPlan, tables};
 use serde::Serialize;
 use serde_json::json;

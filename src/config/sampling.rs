@@ -1,6 +1,7 @@
 //! The section `sampling`.
 
-use crate::sampler::{Direction, Pooling, Verification};
+use super::{Config, Objective};
+use crate::sampler::{Direction, Pooling, SamplerOptions, Source, Verification};
 use serde::{Deserialize, Serialize};
 
 /// How training queries and negatives are drawn.
@@ -65,6 +66,28 @@ impl Default for SamplingConfig {
             negative_exponent: 0.0,
             queue: 8,
             workers: 0,
+        }
+    }
+}
+
+impl Config {
+    /// Queries, negatives and caps as the sampler wants them.
+    pub fn sampler_options(&self) -> SamplerOptions {
+        SamplerOptions {
+            seed: self.training.seed,
+            source: match self.training.objective {
+                Objective::Negatives => Source::Edges,
+                _ => Source::Answers,
+            },
+            negatives: self.sampling.negatives,
+            pool: self.sampling.pool,
+            direction: self.sampling.direction,
+            relation_bandwidth: self.sampling.relation_bandwidth,
+            answer_cap: self.sampling.answer_cap,
+            verification: self.sampling.verification,
+            answer_exponent: self.sampling.answer_exponent,
+            negative_exponent: self.sampling.negative_exponent,
+            ..SamplerOptions::default()
         }
     }
 }

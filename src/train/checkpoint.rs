@@ -7,6 +7,7 @@
 //! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
 use super::manifest::{Entry, Summed};
+use super::monitor::Monitor;
 use super::watch::LossWatch;
 use crate::backend::{Backend, Parameters};
 use crate::error::{Error, Result};
@@ -32,17 +33,9 @@ pub struct Meta {
     pub graph: String,
     /// Version of smore that wrote it.
     pub version: String,
-    /// Best mean MRR on valid so far, where there has been an evaluation.
-    pub best_valid_mrr: Option<f64>,
-    /// Evaluations on valid since then.
-    #[serde(default)]
-    pub evaluations_since_best: u64,
-    /// How often the learning rate has fallen because valid had not become better.
-    #[serde(default)]
-    pub plateaus: u32,
-    /// Evaluations on valid since the best, or since the rate has fallen.
-    #[serde(default)]
-    pub evaluations_on_plateau: u64,
+    /// What evaluations on valid have decided.
+    #[serde(flatten)]
+    pub monitor: Monitor,
     /// Whether an evaluation on valid is due at this step that was interrupted.
     #[serde(default)]
     pub valid_pending: bool,

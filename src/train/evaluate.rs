@@ -1,9 +1,9 @@
 //! Evaluation of a saved run: its model loaded from the folder, its queries, the report.
 
 use super::checkpoint::{self, Meta};
+use super::observer::Observer;
 use super::plan::{is_untrained, why_untrained};
 use super::row_file;
-use super::run::Observer;
 use super::{RunFolder, tables};
 use crate::backend::Backend;
 use crate::config::{Config, TableKind};

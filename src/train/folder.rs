@@ -33,7 +33,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The last state, to go on from.
-const STATE: &str = "state.safetensors";
+pub(super) const STATE: &str = "state.safetensors";
 
 /// The best model.
 pub(super) const MODEL: &str = "model.safetensors";

@@ -1,6 +1,6 @@
 //! `run.json` of a run folder: what ran, where, and what it took.
 
-use super::run::Usage;
+use super::pace::Usage;
 use crate::process;
 use serde::{Deserialize, Serialize};
 

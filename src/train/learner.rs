@@ -2,7 +2,6 @@
 
 use super::plan::{RunPlan, Work};
 use super::row_file::RowFile;
-use super::run::sampler_options;
 use super::single::SingleTrainer;
 use super::step::Trainer;
 use super::tables::Ahead;
@@ -52,7 +51,7 @@ impl<B: Backend> Learner<B> {
                     graph.clone(),
                     mix,
                     Arc::new(compiled.clone()),
-                    sampler_options(config),
+                    config.sampler_options(),
                     PipelineOptions { workers, ahead: config.sampling.queue.div_ceil(workers), first: done },
                 )?;
                 let trainer = Box::new(Trainer::new(backend, model, weights, compiled, config)?);

@@ -26,8 +26,7 @@
 
 use super::events;
 use super::folder::RunFolder;
-use super::pace::Rate;
-use super::run::Progress;
+use super::pace::{Progress, Rate};
 use crate::error::{Error, Result};
 use crate::eval::{LinkPrediction, MultiHop, Report};
 use crate::storage::atomic;

@@ -1,6 +1,5 @@
 //! Which structures of a mix a graph has.
 
-use super::run::sampler_options;
 use crate::config::{Config, Objective};
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
@@ -22,7 +21,7 @@ pub fn drawable(config: &Config, graph: &KnowledgeGraph) -> Result<Option<(Strin
         negatives: 1,
         answer_exponent: 0.0,
         negative_exponent: 0.0,
-        ..sampler_options(config)
+        ..config.sampler_options()
     };
     let can_be_drawn = |structure: &Structure| -> Result<bool> {
         let mix = Mix { parts: vec![(structure.clone(), TRIED)] };

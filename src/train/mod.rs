@@ -4,7 +4,7 @@
 //! single-hop training), `losses` (what steps cost, read later), [`learner`] (either of them with its batches), [`plan`] (what a
 //! run is going to do and how much memory it takes, before anything is allocated), [`folder`] (files of
 //! a run), [`manifest`] (what they were when the run wrote them), [`info`] (`run.json`), [`log`] (its lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of a run,
-//! wherever they live), [`pace`] (how fast it is), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
+//! wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they decide), [`observer`] (who is told), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
 
 pub mod checkpoint;
 mod clip;
@@ -17,6 +17,8 @@ pub mod log;
 mod losses;
 pub mod manifest;
 pub mod mix;
+pub mod monitor;
+pub mod observer;
 pub mod pace;
 pub mod plan;
 pub mod row_file;
@@ -25,12 +27,15 @@ pub mod run;
 pub mod single;
 pub mod step;
 pub mod tables;
+mod valid;
 pub mod watch;
 
 pub use folder::{Changes, RunFolder};
 pub use learner::Learner;
+pub use observer::Observer;
+pub use pace::Progress;
 pub use plan::RunPlan;
 pub use row_file::RowFile;
-pub use run::{Observer, Progress, Run};
+pub use run::Run;
 pub use single::SingleTrainer;
 pub use step::Trainer;

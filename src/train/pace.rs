@@ -1,7 +1,7 @@
-//! Clocks of a run: time that was spent training, and losses and rates between two reports.
+//! Clocks of a run: time that was spent training, losses and rates between two reports, and what all of it took.
 
-use super::run::Progress;
 use crate::config::Objective;
+use crate::process::{self, PageFaults};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,46 @@ impl Rate {
 impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "{} {}/s", crate::table::count(self.per_second().round() as u64), self.unit())
+    }
+}
+
+/// Where a run stands; also a line of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Mean loss since the last report, or since the run was taken up again.
+    pub loss: f64,
+    /// What was trained per second since the last report, evaluation apart.
+    #[serde(flatten)]
+    pub rate: Rate,
+    /// CPU time of the sampler's threads so far, in seconds.
+    pub sampling_cpu_seconds: f64,
+}
+
+/// What training took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// What was trained per second, evaluations and saving apart.
+    #[serde(flatten)]
+    pub rate: Rate,
+    /// Most resident memory that was seen and that the process had allocated, in bytes.
+    pub anonymous_bytes: u64,
+    /// Most resident pages of mapped files that were seen, in bytes: the graph, and rows in a file.
+    pub mapped_bytes: u64,
+    /// Page faults, in evaluations too.
+    pub page_faults: PageFaults,
+}
+
+impl Usage {
+    /// Looks at the process again. `since` are the faults before training.
+    pub fn look(&mut self, since: PageFaults) {
+        let most = |a: &mut u64, b: Option<u64>| *a = (*a).max(b.unwrap_or(0));
+        most(&mut self.anonymous_bytes, process::anonymous_bytes());
+        most(&mut self.mapped_bytes, process::mapped_bytes());
+        self.page_faults = process::page_faults() - since;
     }
 }
 
@@ -137,5 +177,89 @@ impl Window {
     /// ... and starts it again.
     pub fn go_on(&mut self) {
         self.start = Instant::now();
+    }
+}
+
+/// All clocks of a run, and when its state was saved last.
+#[derive(Debug)]
+pub(super) struct Clock {
+    objective: Objective,
+    /// Since the last report, and since the last line of the log.
+    pub report: Window,
+    pub log: Window,
+    busy: Stopwatch,
+    saved: Instant,
+    usage: Usage,
+    faults: PageFaults,
+    trained: usize,
+}
+
+impl Clock {
+    /// Starts to run.
+    pub fn start(objective: Objective) -> Self {
+        let mut busy = Stopwatch::default();
+        busy.go_on();
+        Clock {
+            objective,
+            report: Window::new(objective),
+            log: Window::new(objective),
+            busy,
+            saved: Instant::now(),
+            usage: Usage::default(),
+            faults: process::page_faults(),
+            trained: 0,
+        }
+    }
+
+    /// Counts a step on so many queries, triples or pairs.
+    pub fn count(&mut self, trained: usize) {
+        self.trained += trained;
+        self.report.count(trained);
+        self.log.count(trained);
+    }
+
+    /// Adds the loss of a step.
+    pub fn add(&mut self, loss: f64) {
+        self.report.add(loss);
+        self.log.add(loss);
+    }
+
+    /// Stops for an evaluation or to save...
+    pub fn stop(&mut self) {
+        self.report.stop();
+        self.log.stop();
+        self.busy.stop();
+    }
+
+    /// ... and goes on, all being saved.
+    pub fn go_on(&mut self) {
+        self.look();
+        self.saved = Instant::now();
+        self.report.go_on();
+        self.log.go_on();
+        self.busy.go_on();
+    }
+
+    /// Looks at the memory of the process.
+    pub fn look(&mut self) {
+        self.usage.look(self.faults);
+    }
+
+    /// Seconds of training, evaluations and saving apart.
+    pub fn seconds(&self) -> f64 {
+        self.busy.seconds()
+    }
+
+    /// Since the state was saved.
+    pub fn unsaved(&self) -> Duration {
+        self.saved.elapsed()
+    }
+
+    /// What training took so far.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            rate: Rate::new(self.objective, self.trained as f64 / self.seconds().max(1e-9)),
+            ..self.usage
+        }
     }
 }
