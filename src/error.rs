@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused a file operation.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), reason(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -72,6 +72,15 @@ impl Error {
     /// Something that the user gave and that cannot be used.
     pub fn invalid(message: impl Into<String>) -> Error {
         Error::Invalid(bounded(message.into()))
+    }
+}
+
+/// What the system says of an error, without its number.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
     }
 }
 

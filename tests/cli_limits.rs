@@ -98,6 +98,29 @@ fn memory_that_ends_against_the_plan_is_an_error_and_no_abort() {
 }
 
 #[test]
+fn a_file_that_is_larger_than_the_limit_of_the_process_is_an_error_with_its_name() {
+    let folder = Folder::with(&[]);
+    // Blocks of 512 bytes.
+    let import = after(&folder, "ulimit -f 20", "data info umls").assert().code(1).get_output().clone();
+    let text = String::from_utf8(import.stderr).unwrap();
+    assert!(text.contains("error: ") && text.contains("umls") && !text.contains("os error"), "{text}");
+    let train = "train umls --dim 64 --steps 5 --batch-size 16 --negatives 16 --device cpu --run-dir run";
+    smore(&folder).args(["data", "info", "umls"]).assert().success();
+    let train = after(&folder, "ulimit -f 100", train).assert().code(1).get_output().clone();
+    let text = String::from_utf8(train.stderr).unwrap();
+    assert!(text.lines().last().unwrap().starts_with("error: run/"), "{text}");
+}
+
+#[test]
+fn a_share_that_holds_nothing_out_is_told() {
+    let folder = Folder::with(&[("train.txt", "a\tr\tb\nb\tr\tc\nc\tr\ta\n")]);
+    let import = ["data", "import", "data", "--name", "x", "--hold-out", "0.001"];
+    smore(&folder).args(import).assert().success().stderr(contains(
+        "warning: --hold-out 0.001 of these triples leaves valid and test empty: give a larger share",
+    ));
+}
+
+#[test]
 fn a_hangup_that_was_ignored_at_the_start_stays_ignored_and_ends_a_run_otherwise() {
     let until_valid = |folder: &Folder, prepare: fn()| {
         let (child, mut lines) = started(folder, &LONG, prepare);

@@ -39,6 +39,18 @@ const QUERIES: [&str; 4] = [
 ];
 
 #[test]
+fn a_file_that_is_not_there_is_told_as_one_and_a_byte_order_mark_is_no_part_of_a_query() {
+    let folder = trained(&[]);
+    let failed = smore(&folder).args(["query", "run", "missing.txt"]).assert().code(1).get_output().clone();
+    assert_eq!(
+        String::from_utf8(failed.stderr).unwrap().lines().last().unwrap(),
+        "error: missing.txt: is no file, and no query, which begins with a parenthesis: ('ENTITY',('RELATION',))"
+    );
+    std::fs::write(folder.path().join("queries.txt"), "\u{feff}('mammal',('isa',))\n").unwrap();
+    smore(&folder).args(["query", "run", "queries.txt"]).assert().success();
+}
+
+#[test]
 fn lines_of_a_file_or_of_standard_input_are_answered_as_each_is_alone() {
     let folder = trained(&[]);
     let text = format!("{}\n{}\n\n{}\n{}", QUERIES[0], QUERIES[1], QUERIES[2], QUERIES[3]);

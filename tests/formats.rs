@@ -229,8 +229,8 @@ fn triples_that_hold_their_inverses_are_not_doubled_again() {
     assert_eq!((graph.num_relations(), graph.relations().find("-r")), (8, Some(1)));
     assert_eq!(
         report.warnings[0],
-        "id2rel.pkl: relations 0 and 1 (1 of 1 facts) look like each other's inverses, but only 50 % of all facts of train \
-         are given in both directions: every relation is kept as one of its own, and each gets an inverse besides"
+        "id2rel.pkl: relations 0 and 1 (1 of 1 facts) look like each other's inverses, but only 50.00 % of all facts of \
+         train are given in both directions, less than 95 %: every relation is kept as one of its own, and each gets an inverse besides"
     );
 
     put(&folder, "id2ent.pkl", b"cos\nsystem\n(S'id'\ntR.");

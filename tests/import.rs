@@ -61,7 +61,7 @@ fn bad_lines_stop_the_import_or_are_counted() {
     let options = ResolveOptions { skip_bad_lines: true, ..folder.options() };
     let (graph, report) = resolve(folder.data().to_str().unwrap(), &options).unwrap();
     assert_eq!(Counts::of(&graph), Counts { entities: 2, relations: 1, train: 1, valid: 1, test: 1 });
-    assert_eq!(report.warnings, ["train.txt: skipped 2 bad lines", "valid.txt: skipped 1 bad lines"]);
+    assert_eq!(report.warnings, ["train.txt: skipped 2 bad lines", "valid.txt: skipped 1 bad line"]);
     assert_eq!(report.bad_lines.len(), 3);
     assert!(
         report.bad_lines[1].ends_with("train.txt:3: expected 3 tab-separated columns, found an empty line")

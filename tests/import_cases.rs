@@ -285,7 +285,7 @@ fn a_name_without_an_id_is_a_bad_line_with_its_place() {
     );
     let (graph, report) = import_with(&folder, "", |o| o.skip_bad_lines = true).unwrap();
     assert_eq!(counts(&graph), (4, 3, [3, 1, 0]));
-    assert_eq!(report.warnings[..2], ["train.txt: skipped 1 bad lines", "test.txt: skipped 1 bad lines"]);
+    assert_eq!(report.warnings[..2], ["train.txt: skipped 1 bad line", "test.txt: skipped 1 bad line"]);
 }
 
 #[test]
@@ -422,9 +422,141 @@ fn folders_of_openke_and_libkge_are_read() {
     assert_eq!(counts(&graph), (2, 1, [1, 1, 1]));
 }
 
+/// The beginning of an archive with one file.
+const TAR: &[u8] = &{
+    let mut bytes = [0u8; 520];
+    let name = b"train.txt";
+    let mut i = 0;
+    while i < name.len() {
+        bytes[i] = name[i];
+        i += 1;
+    }
+    let magic = b"ustar";
+    i = 0;
+    while i < magic.len() {
+        bytes[257 + i] = magic[i];
+        i += 1;
+    }
+    bytes
+};
+
+#[test]
+fn a_header_of_csv_takes_no_triple_with_it_whatever_ends_lines() {
+    for (name, header, delimiter) in [
+        ("train.csv", "head,relation,tail", ","),
+        ("train.csv", "head;relation;tail", ";"),
+        ("train.tsv", "head\trelation\ttail", "\t"),
+    ] {
+        for end in ["\n", "\r\n", "\r"] {
+            let lines = ["a,r,b", "b,r,c", "c,r,a"].map(|line| line.replace(',', delimiter));
+            let text = format!("{header}{end}{}{end}", lines.join(end));
+            let folder = Folder::with(&[(name, &text)]);
+            let (graph, report) = import(&folder, "");
+            assert_eq!(triples(&graph, Split::Train), ["a|r|b", "b|r|c", "c|r|a"], "{name} {end:?}");
+            let header = format!("{name}: its first line is a header, and no triple");
+            assert!(report.warnings.contains(&header), "{:?}", report.warnings);
+        }
+    }
+}
+
+#[test]
+fn quoted_names_lose_their_quotes_in_texts_too() {
+    let note =
+        |name: &str, what: &str| format!("{name}: its columns are read as quoted and {what}-separated");
+    for (name, text, what) in [
+        ("train.csv", "\"a\", \"r\", \"b\"\n\"b, x\", r ,\"a\"\n", None),
+        ("train.txt", "\"a\",\"r\",\"b\"\n\"b, x\",\"r\",\"a\"\n", Some("comma")),
+        ("train.txt", "\"a\";\"r\";\"b\"\n\"b, x\";\"r\";\"a\"\n", Some("semicolon")),
+        ("train.tsv", "\"a\"\t\"r\"\t\"b\"\n\"b, x\"\t\"r\"\t\"a\"\n", Some("tab")),
+        ("train.txt", "\"a\" \"r\" \"b\"\n\"b, x\" \"r\" \"a\"\n", Some("blank")),
+    ] {
+        let folder = Folder::with(&[(name, text)]);
+        let (graph, report) = import(&folder, "");
+        assert_eq!(triples(&graph, Split::Train), ["a|r|b", "b, x|r|a"], "{text}");
+        assert_eq!(report.warnings.iter().any(|w| w.contains("as quoted")), what.is_some());
+        assert!(what.is_none_or(|what| report.warnings.contains(&note(name, what))), "{:?}", report.warnings);
+    }
+    let both = Folder::with(&[("train.csv", "1,5;r;2,5\n2,5;r;3,5\n")]);
+    assert_eq!(
+        error(&both, ""),
+        "train.csv: commas or semicolons could separate its columns: say which, `--delimiter ,` or `--delimiter ';'`"
+    );
+}
+
+#[test]
+fn rdf_with_graphs_is_read_whatever_it_is_called_and_one_bad_line_does_not_make_it_another_format() {
+    let graphs = "@prefix e: <http://e/> .\ne:a e:p e:z .\ne:g { e:a e:p e:b . e:b e:p e:c }\nGRAPH e:h { e:c e:p e:d . }\n";
+    for name in ["train.ttl", "train.trig", "train.txt"] {
+        let folder = Folder::with(&[(name, graphs)]);
+        let (graph, report) = import(&folder, "");
+        assert_eq!(counts(&graph), (5, 1, [4, 0, 0]), "{name}");
+        let note = format!("{name}: the statements of 2 named graphs are read as those of one");
+        assert!(report.warnings.contains(&note), "{:?}", report.warnings);
+    }
+    let bare = Folder::with(&[("train.txt", "{ <http://e/a> <http://e/p> <http://e/b> . }\n")]);
+    assert_eq!(counts(&import(&bare, "").0), (2, 1, [1, 0, 0]));
+    let bad = "<http://e/a> <http://e/p> \"x\"@en_US .\n<http://e/a> <http://e/p> <http://e/b> .\n";
+    let folder = Folder::with(&[("train.nt", bad)]);
+    let message = error(&folder, "");
+    assert!(
+        message.ends_with("(`smore data import --skip-bad-lines` skips and counts such lines)"),
+        "{message}"
+    );
+    let (graph, _) = import_with(&folder, "", |o| o.skip_bad_lines = true).unwrap();
+    assert_eq!(counts(&graph), (2, 1, [1, 0, 0]));
+    let dots = Folder::with(&[("train.nt", "<http://e/a> <http://e/p> <http://e/b>\n")]);
+    let message = error(&dots, "");
+    assert!(
+        message.ends_with("; its statements lack the dot at their end: add it (`sed 's/$/ ./' FILE`)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn relations_that_share_no_fact_are_no_inverses_however_few_their_facts_are() {
+    let mut train = String::new();
+    for i in 0..400 {
+        let (h, t) = (i % 40, (i * 7 + 1 + i / 40) % 40);
+        train += &format!("{h} 0 {t}\n{t} 1 {h}\n");
+    }
+    train += "1 2 5\n6 2 7\n8 2 9\n1 3 6\n20 3 21\n30 3 31\n31 3 32\n";
+    for relations in [3, 4] {
+        let train: String = train
+            .lines()
+            .filter(|line| relations == 4 || !line.contains(" 3 "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let stats = format!("numentity: 40\nnumrelations: {relations}\n");
+        let folder = Folder::with(&[("train.txt", &train), ("stats.txt", &stats)]);
+        let (graph, report) = import(&folder, "");
+        assert_eq!(graph.num_relations(), 2 * relations);
+        let facts = if relations == 4 { 7 } else { 3 };
+        assert_eq!(
+            report.warnings[0],
+            format!(
+                "stats.txt: relations 0 and 1 (400 of 400 facts) look like each other's inverses, but relations 2 and 3 \
+                 (0 of {facts} facts) do not: every relation is kept as one of its own, and each gets an inverse besides"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_map_with_a_third_column_is_refused() {
+    let folder =
+        Folder::with(&[("train.txt", "0\t0\t1\n"), ("e.txt", "0\ta\tx\n1\tb\ty\n"), ("r.txt", "0\tr\n")]);
+    let failed = import_with(&folder, "", |o| {
+        o.reading.maps = Some(["e.txt", "r.txt"].map(|name| folder.data().join(name)));
+    });
+    assert_eq!(
+        strip(&folder, failed.unwrap_err()),
+        "e.txt:1: expected an id, a tab and a name, found 3 columns: keep two (`cut -f 1,2 FILE`)"
+    );
+}
+
 #[test]
 fn files_of_other_formats_are_named_with_what_to_do_and_are_not_skipped_line_by_line() {
-    let cases: [(&str, &[u8], &str); 9] = [
+    let cases: [(&str, &[u8], &str); 14] = [
         (
             "train.txt",
             b"<?xml version=\"1.0\"?>\n<rdf:RDF>\n",
@@ -465,6 +597,32 @@ fn files_of_other_formats_are_named_with_what_to_do_and_are_not_skipped_line_by_
             "train.txt",
             b"4\n0 1 0\n2 3 0\n",
             "train.txt:1: expected 3 tab-separated columns, found 1; the file looks like OpenKE's: a count, then numbers of head, tail and relation; keep its entity2id.txt and relation2id.txt beside it, or name the files with their names by --maps",
+        ),
+        (
+            "train.txt",
+            TAR,
+            "train.txt: the file looks like a tar archive: unpack it (`tar -xf FILE`), and import what is in it",
+        ),
+        (
+            "train.txt",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "train.txt: the file looks like a pointer of Git LFS: get the file itself: `git lfs pull`",
+        ),
+        (
+            "train.txt",
+            b"M\xfcller\tr\tb\nb\tr\tc\n",
+            "train.txt:1: expected UTF-8, found byte 0xfc at byte 2 of the line; the file is not in UTF-8: convert it, from Latin-1 by `iconv -f latin1 -t utf-8 FILE`",
+        ),
+        (
+            "train.txt",
+            b"<http://e/a> <http://e/p> <http://e/b>\n<http://e/b> <http://e/p> <http://e/c>\n",
+            "train.txt: its lines look like N-Triples without the dot at their end: add it (`sed 's/$/ ./' FILE`), or give `--delimiter blanks` where brackets belong to the names",
+        ),
+        (
+            // What stands between the bars is no column.
+            "train.txt",
+            b"a ||| r ||| b\nb ||| r ||| c\n",
+            "train.txt:1: expected 3 tab-separated columns, found 1; `|||` stands between its columns: put tabs there (`sed 's/ *||| */\\t/g' FILE`)",
         ),
         ("train.nt", b"a\tr\tb\n", "train.nt:1: expected a statement of N-Triples: "),
     ];

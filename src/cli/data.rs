@@ -61,7 +61,7 @@ struct ImportArgs {
     lang: Option<String>,
     /// What the columns of triples hold: h, r and t, and - for each that is passed over, as weights are [default: hrt;
     /// htr for DGL-KE's Freebase]
-    #[arg(long, value_name = "ORDER", value_parser = parse_columns)]
+    #[arg(long, value_name = "ORDER", value_parser = parse_columns, allow_hyphen_values = true)]
     columns: Option<Columns>,
     /// What stands between the columns of triples: a character, \t for a tab, or `blanks` for as many as there are
     /// [default: told by the first lines]
@@ -167,11 +167,22 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
         reuse: if args.force { Reuse::Never } else { Reuse::Verified },
         ..global.resolve_options()
     };
+    super::memory::advise("give a smaller --memory");
     let wants_labels = options.language.is_some();
     let start = Instant::now();
     let (graph, report) = import_as(&args.path, args.name.as_deref(), args.output.as_deref(), &options)?;
     // Takes the line of progress off the screen.
     drop(options);
+    let empty = |split: &Split| graph.split(*split).num_edges() == 0;
+    let empty: Vec<&str> =
+        [Split::Valid, Split::Test].iter().filter(|s| empty(s)).map(|s| s.name()).collect();
+    if args.hold_out > 0.0 && !empty.is_empty() {
+        note(format_args!(
+            "warning: --hold-out {} of these triples leaves {} empty: give a larger share",
+            args.hold_out,
+            empty.join(" and ")
+        ));
+    }
     if wants_labels && graph.metadata().languages.is_empty() {
         note(format_args!(
             "warning: {} has no labels in any language: --lang chooses nothing",

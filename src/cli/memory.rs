@@ -52,6 +52,16 @@ pub fn remember_limit() {
     LIMIT.get_or_init(memory_limit);
 }
 
+const TRAINING: &str = "lower model.dim, training.batch_size or sampling.negatives";
+
+/// What takes less memory, where it is another command than training.
+static ADVICE: OnceLock<&'static str> = OnceLock::new();
+
+/// Says what takes less memory.
+pub fn advise(what: &'static str) {
+    ADVICE.get_or_init(|| what);
+}
+
 #[cold]
 fn exhausted(size: usize) -> ! {
     static REPORTED: AtomicBool = AtomicBool::new(false);
@@ -75,12 +85,12 @@ struct Fixed {
 
 impl Fixed {
     fn message(&mut self, size: usize, limit: Option<&MemoryLimit>) -> fmt::Result {
-        write!(self, "error: out of memory: {size} more bytes cannot be allocated")?;
+        write!(self, "error: out of memory: {} MB more cannot be allocated", size.div_ceil(1_000_000))?;
         if let Some(limit) = limit {
             // The formatting of sizes allocates; whole megabytes do not.
-            write!(self, " (at the start there were {} MB)", limit.bytes / 1_000_000)?;
+            write!(self, " (of {} MB at the start)", limit.bytes / 1_000_000)?;
         }
-        write!(self, ": lower model.dim, training.batch_size or sampling.negatives")?;
+        write!(self, ": {}", ADVICE.get().unwrap_or(&TRAINING))?;
         if let Some(limit) = limit {
             write!(self, ", or {}", limit.remedy())?;
         }
@@ -129,12 +139,12 @@ mod tests {
         let limit = MemoryLimit { bytes: 5_900_000_000, by: LimitedBy::AddressSpace(6_144_000_000) };
         assert_eq!(
             told(Some(&limit)),
-            "error: out of memory: 2048000000 more bytes cannot be allocated (at the start there were 5900 MB): lower \
+            "error: out of memory: 2048 MB more cannot be allocated (of 5900 MB at the start): lower \
              model.dim, training.batch_size or sampling.negatives, or lift the limit with ulimit -v unlimited\n"
         );
         assert_eq!(
             told(None),
-            "error: out of memory: 2048000000 more bytes cannot be allocated: lower model.dim, training.batch_size or \
+            "error: out of memory: 2048 MB more cannot be allocated: lower model.dim, training.batch_size or \
              sampling.negatives\n"
         );
     }

@@ -28,6 +28,7 @@ pub mod train;
 mod usage;
 
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
+use crate::error::reason;
 use crate::graph::KnowledgeGraph;
 use crate::train::RunFolder;
 use anyhow::Context;
@@ -116,6 +117,7 @@ impl Command {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     memory::remember_limit();
+    signals::ignore_file_limit();
     let Cli { command, global } = usage::parse();
     if let Some(threads) = global.threads {
         // Fails only if the pool is there already, and nothing has used it yet.
@@ -145,7 +147,8 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 /// `error: ...`, then the causes that the message does not already tell.
 fn describe(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
-    for cause in error.chain().skip(1).map(|cause| cause.to_string()) {
+    for cause in error.chain().skip(1) {
+        let cause = cause.downcast_ref().map_or_else(|| cause.to_string(), reason);
         if !text.contains(&cause) {
             text += &format!("\n  caused by: {cause}");
         }
@@ -231,6 +234,10 @@ mod tests {
         let cause = std::io::Error::other("the disk is full");
         let error = anyhow::Error::new(crate::Error::io("x.txt")(cause)).context("cannot save");
         assert_eq!(describe(&error), "error: cannot save\n  caused by: x.txt: the disk is full");
+        let told = anyhow::Error::new(crate::Error::io("x.txt")(std::io::Error::from_raw_os_error(2)));
+        assert_eq!(describe(&told).lines().count(), 1, "{}", describe(&told));
+        let alone = anyhow::Error::new(std::io::Error::from_raw_os_error(2)).context("cannot save");
+        assert!(!describe(&alone).contains("os error"), "{}", describe(&alone));
     }
 
     #[test]

@@ -95,6 +95,11 @@ impl Source {
         let path = Path::new(&text);
         Ok(match text.as_str() {
             "-" => Source::Lines("standard input".into(), buffered(std::io::stdin())),
+            _ if !text.contains('(') && path.extension().is_some() && !path.exists() => {
+                let message =
+                    "is no file, and no query, which begins with a parenthesis: ('ENTITY',('RELATION',))";
+                return Err(Error::file(path, message));
+            }
             _ if !text.trim_start().starts_with('(') && path.exists() => {
                 let file = buffered(regular::open(path)?);
                 Source::Lines(text, file)
@@ -228,7 +233,8 @@ impl<B: Backend> Session<'_, B> {
 
     /// The query of a line; `None` where it is blank.
     fn parse(&self, line: &[u8]) -> Result<Option<Query>> {
-        let text = std::str::from_utf8(line).map_err(|_| Error::invalid("the line is not UTF-8"))?.trim();
+        let text = std::str::from_utf8(line).map_err(|_| Error::invalid("the line is not UTF-8"))?;
+        let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() {
             return Ok(None);
         }

@@ -27,6 +27,15 @@ pub(super) fn stop_flag(bar: Option<ProgressBar>) -> anyhow::Result<&'static Ato
     Ok(&STOP)
 }
 
+/// Lets a write beyond `ulimit -f` be an error with a name, not the end of the process.
+pub(super) fn ignore_file_limit() {
+    #[cfg(unix)]
+    // SAFETY: ignoring a signal installs no code.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// Calls `set`, which sets a handler of all signals that end a process, so that an ignored hangup stays ignored.
 #[cfg(unix)]
 fn keeping_ignored_hangup<T>(set: impl FnOnce() -> T) -> T {

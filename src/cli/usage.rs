@@ -1,6 +1,6 @@
 //! What clap says of wrong usage, in words for people, and where an option of the configuration is to be found.
 
-use crate::config::keys::{Allowed, KEYS, Key, allowed, help};
+use crate::config::keys::{Allowed, Key, allowed, help, key_of};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches};
 use std::fmt::Write;
@@ -15,24 +15,6 @@ const WORDS: [(&str, &str); 8] = [
     ("invalid float literal", "expected a number"),
     ("cannot parse float from empty string", "expected a number"),
     ("provided string was not `true` or `false`", "expected true or false"),
-];
-
-/// Names of options that other programs have.
-const ALIASES: [(&str, &str); 14] = [
-    ("lr", "training.learning_rate"),
-    ("rate", "training.learning_rate"),
-    ("bs", "training.batch_size"),
-    ("batch", "training.batch_size"),
-    ("embedding-dim", "model.dim"),
-    ("hidden-dim", "model.dim"),
-    ("hidden-size", "model.hidden"),
-    ("num-negatives", "sampling.negatives"),
-    ("negative-sample-size", "sampling.negatives"),
-    ("max-steps", "training.steps"),
-    ("num-epochs", "training.epochs"),
-    ("early-stopping", "training.patience"),
-    ("weight-decay", "model.regularise_entities"),
-    ("num-workers", "sampling.workers"),
 ];
 
 /// Parses the arguments of the process; wrong usage ends it with 2, help and version with 0.
@@ -84,22 +66,6 @@ fn placeholder(key: &str) -> &'static str {
         Some(Allowed::Flag) => "true",
         _ => "NAME",
     }
-}
-
-/// The key that an option means, by its last part or by another program's name for it.
-fn key_of(option: &str) -> Option<&'static str> {
-    let option = option.trim_start_matches('-').replace(['_', '.'], "-").to_lowercase();
-    let last = |key: &'static str| key.rsplit('.').next().unwrap_or_default().replace('_', "-");
-    let by_name = KEYS
-        .iter()
-        .map(|(key, _)| *key)
-        .find(|&key| last(key) == option || key.replace(['_', '.'], "-") == option);
-    let by_alias = || ALIASES.iter().find(|(alias, _)| *alias == option).map(|(_, key)| *key);
-    let near = || {
-        let keys = KEYS.iter().map(|(key, _)| (strsim::jaro_winkler(&last(key), &option), *key));
-        keys.filter(|(near, _)| *near > 0.93).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
-    };
-    by_name.or_else(by_alias).or_else(near)
 }
 
 /// `smore train --help-config`: every key with its default, what it takes and what it means, `width` columns wide.
@@ -162,7 +128,6 @@ mod tests {
                 None
             ]
         );
-        assert!(ALIASES.iter().all(|(_, key)| allowed(key).is_some()));
     }
 
     #[test]

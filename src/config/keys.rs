@@ -301,6 +301,40 @@ fn without_links(comment: &str) -> String {
     (text + rest).replace('`', "")
 }
 
+/// Names of options that other programs have.
+const ALIASES: [(&str, &str); 14] = [
+    ("lr", "training.learning_rate"),
+    ("rate", "training.learning_rate"),
+    ("bs", "training.batch_size"),
+    ("batch", "training.batch_size"),
+    ("embedding-dim", "model.dim"),
+    ("hidden-dim", "model.dim"),
+    ("hidden-size", "model.hidden"),
+    ("num-negatives", "sampling.negatives"),
+    ("negative-sample-size", "sampling.negatives"),
+    ("max-steps", "training.steps"),
+    ("num-epochs", "training.epochs"),
+    ("early-stopping", "training.patience"),
+    ("weight-decay", "model.regularise_entities"),
+    ("num-workers", "sampling.workers"),
+];
+
+/// The key that an option means, by its last part or by another program's name for it.
+pub fn key_of(option: &str) -> Option<&'static str> {
+    let option = option.trim_start_matches('-').replace(['_', '.'], "-").to_lowercase();
+    let last = |key: &'static str| key.rsplit('.').next().unwrap_or_default().replace('_', "-");
+    let by_name = KEYS
+        .iter()
+        .map(|(key, _)| *key)
+        .find(|&key| last(key) == option || key.replace(['_', '.'], "-") == option);
+    let by_alias = || ALIASES.iter().find(|(alias, _)| *alias == option).map(|(_, key)| *key);
+    let near = || {
+        let keys = KEYS.iter().map(|(key, _)| (strsim::jaro_winkler(&last(key), &option), *key));
+        keys.filter(|(near, _)| *near > 0.93).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
+    };
+    by_name.or_else(by_alias).or_else(near)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,5 +381,10 @@ mod tests {
     fn a_default_is_allowed() {
         let mut document = Config::with_every_key();
         check_values(&mut document).unwrap();
+    }
+
+    #[test]
+    fn the_names_of_other_programs_mean_keys_that_there_are() {
+        assert!(ALIASES.iter().all(|(_, key)| allowed(key).is_some()));
     }
 }

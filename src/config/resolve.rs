@@ -157,6 +157,9 @@ fn unknown(key: &str, known: &Table) -> String {
         let near = strsim::jaro_winkler(&last(key), &last(&path));
         (near, near + strsim::jaro_winkler(key, &path), path)
     });
+    if let Some(path) = keys::key_of(&last(key)) {
+        return format!("unknown key {key} (did you mean {path}?)");
+    }
     match scored.filter(|(near, ..)| *near >= 0.8).max_by(|a, b| a.1.total_cmp(&b.1)) {
         Some((.., path)) => format!("unknown key {key} (did you mean {path}?)"),
         None => format!("unknown key {key}: smore train --help-config lists them all"),

@@ -35,6 +35,10 @@ pub enum Content {
     Hdf5,
     /// An archive, an `.npz` too.
     Zip,
+    /// An archive, compressed or not.
+    Tar,
+    /// The place of a file in Git's large file storage.
+    LfsPointer,
     /// A NumPy array.
     Npy,
     /// A pickle of Python.
@@ -71,6 +75,8 @@ const NAMES: &[(Content, &str, &str)] = &[
         "write its arrays lhs, rel and rhs as the columns of a .npy file",
     ),
     (Content::Zip, "a zip archive", "unpack it, and import what is in it"),
+    (Content::Tar, "a tar archive", "unpack it (`tar -xf FILE`), and import what is in it"),
+    (Content::LfsPointer, "a pointer of Git LFS", "get the file itself: `git lfs pull`"),
     (Content::Npy, "a NumPy array", "give it the ending .npy"),
     (
         Content::Pickle,
@@ -96,6 +102,9 @@ impl Content {
         if let Some((_, content)) = magic.iter().find(|(magic, _)| first.starts_with(magic)) {
             return *content;
         }
+        if first.get(257..262) == Some(b"ustar") {
+            return Content::Tar;
+        }
         if first.iter().take(1 << 12).any(|&byte| byte == 0) {
             return Content::Binary;
         }
@@ -104,14 +113,18 @@ impl Content {
         let Some(line) = lines.next() else { return Content::Lines };
         let lower = line.to_ascii_lowercase();
         let begins = |with: &[&str]| with.iter().any(|start| lower.starts_with(start));
-        // A name may have braces in it; a graph of TriG opens one at the end of a line.
-        let braces = || text.lines().any(|line| line.trim_end().ends_with('{'));
-        if begins(&["<!doctype html", "<html"]) {
+        if begins(&["version https://git-lfs"]) {
+            Content::LfsPointer
+        } else if begins(&["<!doctype html", "<html"]) {
             Content::Html
         } else if begins(&["<?xml", "<rdf:rdf"]) {
             Content::RdfXml
         } else if begins(&["@prefix", "@base", "prefix ", "base <"]) {
-            if braces() { Content::TriG } else { Content::Turtle }
+            if has_graphs(&text) { Content::TriG } else { Content::Turtle }
+        } else if begins(&["graph <", "graph _:", "{ <", "{<", "{ _:"])
+            || line == "{" && has_statements(&text)
+        {
+            Content::TriG
         } else if begins(&["{\"", "{ \""]) && line.ends_with('}') {
             Content::JsonLines
         } else if line == "{" || line == "[" || begins(&["{\"", "[{", "[[", "[\""]) {
@@ -128,6 +141,7 @@ impl Content {
                 true if is_all(false) => Content::NTriples,
                 true if is_all(true) => Content::NQuads,
                 true | false if line.ends_with(['.', ';', ',']) => Content::Turtle,
+                _ if has_graphs(&text) && text.contains(" .") => Content::TriG,
                 _ => Content::Lines,
             }
         } else {
@@ -140,6 +154,31 @@ impl Content {
         let (_, name, remedy) = NAMES.iter().find(|(content, ..)| *content == self)?;
         Some(format!("the file looks like {name}: {remedy}"))
     }
+}
+
+/// Whether a document of RDF opens a brace outside of IRIs, literals and comments, as graphs do.
+fn has_graphs(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(place) = rest.find(['{', '<', '"', '\'', '#']) {
+        let (mark, after) = (&rest[place..=place], &rest[place + 1..]);
+        let end = |end: &str| after.find(end).map_or("", |at| &after[at + end.len()..]);
+        rest = match mark {
+            "{" => return true,
+            "<" => end(">"),
+            "#" => end("\n"),
+            quote if after.starts_with(&quote.repeat(2)) => {
+                let long = quote.repeat(3);
+                after[2..].find(&long).map_or("", |at| &after[2 + at + 3..])
+            }
+            quote => after.find(quote).map_or("", |at| &after[at + 1..]),
+        };
+    }
+    false
+}
+
+/// Whether a line after the first begins with an IRI and ends as a statement does.
+fn has_statements(text: &str) -> bool {
+    text.lines().skip(1).any(|line| line.trim().starts_with('<') && line.trim().ends_with(['.', ';', '}']))
 }
 
 /// The first bytes of an input, as text where it is one.
@@ -187,14 +226,30 @@ fn advice(first: &[u8], format: Format, columns: &str) -> Option<String> {
     if as_it_is.contains(&(content, format)) {
         return None;
     }
+    let lines = first_lines(first);
+    if matches!(format, Format::NTriples | Format::NQuads) {
+        let reader = Lines { quads: true, lenient: true };
+        if lines.iter().any(|line| reader.reads(line.as_bytes())) {
+            // It is what it is called, and begins with a line that is bad.
+            return None;
+        }
+        if lines.first().is_some_and(|line| reader.reads(format!("{line} .").as_bytes())) {
+            return Some("its statements lack the dot at their end: add it (`sed 's/$/ ./' FILE`)".into());
+        }
+    }
     if let Some(advice) = content.advice() {
         return Some(advice);
     }
     if format.is_rdf() {
         return Some("the file looks like no RDF: if it has columns, give it the ending .txt or .csv".into());
     }
+    if let Err(error) = std::str::from_utf8(first)
+        && (error.error_len().is_some() || first.len() < LOOK)
+    {
+        let message = "the file is not in UTF-8: convert it, from Latin-1 by `iconv -f latin1 -t utf-8 FILE`";
+        return Some(message.into());
+    }
     let is_csv = format == Format::Csv;
-    let lines = first_lines(first);
     let numbers = |line: &str| line.split_ascii_whitespace().all(|word| word.parse::<u64>().is_ok());
     if let [count, rest @ ..] = lines.as_slice()
         && numbers(count)
@@ -208,12 +263,24 @@ fn advice(first: &[u8], format: Format, columns: &str) -> Option<String> {
     }
     // More columns than three, or fewer.
     let usual = if is_csv { Delimiter::Character(b',') } else { Delimiter::TAB };
-    let of = |width| if is_csv { of_csv(&lines, width, usual) } else { of_text(&lines, width, usual) };
+    let of = |width| if is_csv { of_csv(&lines, width, Some(usual)) } else { of_text(&lines, width, usual) };
     let found = (3..=8).find_map(|width| match of(width) {
         Found::One(delimiter) => Some((delimiter, width)),
         _ => None,
     });
     let (delimiter, width) = found?;
+    // What looks like a column may stand between columns.
+    let is_mark = |text: &str| !text.is_empty() && !text.contains(char::is_alphanumeric);
+    let column = |line: &str, place| delimiter.split(line).nth(place).unwrap_or_default().trim().to_owned();
+    let marks = (0..width).map(|place| column(lines[0], place));
+    let mark = marks
+        .enumerate()
+        .find(|(place, mark)| is_mark(mark) && lines.iter().all(|line| column(line, *place) == *mark));
+    if let Some((_, mark)) = mark {
+        let message =
+            format!("`{mark}` stands between its columns: put tabs there (`sed 's/ *{mark} */\\t/g' FILE`)");
+        return Some(message);
+    }
     let mut options = Vec::new();
     if delimiter != usual {
         options.push(format!("--delimiter {}", delimiter.option()));
@@ -231,7 +298,7 @@ mod tests {
 
     #[test]
     fn files_are_told_by_how_they_begin() {
-        let cases: [(&[u8], Content); 19] = [
+        let cases: [(&[u8], Content); 25] = [
             (b"<http://a> <http://r> <http://b> .\n<http://a> <http://r> \"x\"@en .\n", Content::NTriples),
             (b"# a comment\n_:b <http://r> <http://b> .", Content::NTriples),
             (
@@ -241,6 +308,12 @@ mod tests {
             (b"@prefix e: <http://e/> .\ne:a e:r e:b .\n", Content::Turtle),
             (b"<http://a> <http://r> <http://b> ;\n  <http://s> <http://c> .\n", Content::Turtle),
             (b"PREFIX e: <http://e/>\ne:g {\n e:a e:r e:b .\n}\n", Content::TriG),
+            (b"@prefix e: <http://e/{x}> . # {\ne:a e:r \"{\", \"\"\"\"{\"\"\" .\n", Content::Turtle),
+            (b"@prefix e: <http://e/> .\ne:a e:r e:b .\ne:g { e:a e:p e:b }\n", Content::TriG),
+            (b"GRAPH <http://g> { <http://a> <http://r> <http://b> . }\n", Content::TriG),
+            (b"{ <http://a> <http://r> <http://b> . }\n", Content::TriG),
+            (b"<http://g> {\n <http://a> <http://r> <http://b> .\n}\n", Content::TriG),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", Content::LfsPointer),
             (b"<?xml version=\"1.0\"?>\n<rdf:RDF>\n", Content::RdfXml),
             (b"<!DOCTYPE html>\n<html>", Content::Html),
             (b"{\"head\": \"a\", \"tail\": \"b\"}\n{\"head\": \"b\"}\n", Content::JsonLines),

@@ -188,7 +188,7 @@ impl Inventory {
     fn triples(
         &self,
         input: &Input,
-        mut source: Source,
+        source: Source,
         bad: &mut BadLines,
         mut take: impl FnMut(&str, &str, &str) -> Result<Objection>,
     ) -> Result<Source> {
@@ -198,16 +198,15 @@ impl Inventory {
             take(h, r, t)
         };
         let mut empty = true;
-        if input.format == Format::Csv {
-            empty = !csv::read(&mut source, input.layout, bad, take)?;
-        } else {
-            let mut blocks = Blocks::new(source);
-            while let Some(block) = blocks.next()? {
-                triples::read(block, input.layout, bad, &mut take)?;
-                empty = false;
+        let mut blocks = Blocks::new(source);
+        while let Some(block) = blocks.next()? {
+            match input.format {
+                Format::Csv => csv::read(block, input.layout, bad, &mut take)?,
+                _ => triples::read(block, input.layout, bad, &mut take)?,
             }
-            source = blocks.into_source();
+            empty = false;
         }
+        let source = blocks.into_source();
         if empty && input.role == Role::Triples(Split::Train) {
             let message = "is empty; expected one triple per line: head, relation, tail";
             return Err(Error::file(bad.path(), message));

@@ -153,8 +153,8 @@ impl Fingerprinted {
             }
             let graphs = std::mem::take(&mut state.graphs).len() as u64;
             if graphs > 0 {
-                let graphs = counted(graphs, "named graph is", "named graphs are");
-                bad.remarks.push(format!("the statements of {graphs} read as those of one"));
+                let graphs = counted(graphs, "named graph", "named graphs");
+                bad.remarks.push(format!("the statements of {graphs} are read as those of one"));
             }
             sources[place].remarks.append(&mut bad.remarks);
             for (reason, count) in Reason::ALL
@@ -199,7 +199,8 @@ pub fn warnings(graph: &KnowledgeGraph, manifest: Option<&Manifest>) -> Vec<Stri
     let Metadata { findings, sources, .. } = graph.metadata();
     let mut warnings = Vec::new();
     for source in sources.iter().filter(|source| source.skipped_lines > 0) {
-        warnings.push(format!("{}: skipped {} bad lines", source.name, source.skipped_lines));
+        let lines = counted(source.skipped_lines, "bad line", "bad lines");
+        warnings.push(format!("{}: skipped {lines}", source.name));
     }
     for source in sources.iter().filter(|source| source.skipped_statements.contains_key(HEADER)) {
         warnings.push(format!("{}: its first line is a header, and no triple", source.name));

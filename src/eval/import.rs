@@ -48,11 +48,12 @@ fn read_json_lines(path: &Path, graph: &KnowledgeGraph, found: &mut Found) -> Re
     let file = BufReader::with_capacity(1 << 16, regular::open(path)?);
     for (number, line) in (1..).zip(file.lines()) {
         let text = line.map_err(Error::io(path))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         if text.trim().is_empty() {
             continue;
         }
         let wrong = |message: String| Error::line(path, number, message);
-        let line: Line = serde_json::from_str(&text).map_err(|e| {
+        let line: Line = serde_json::from_str(text).map_err(|e| {
             wrong(format!("expected {{\"query\": text, \"easy\": [names], \"hard\": [names]}}: {e}"))
         })?;
         let query = parse_query(&line.query).and_then(|query| resolve(&query, graph));

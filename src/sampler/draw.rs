@@ -394,9 +394,10 @@ impl<'g> Sampler<'g> {
         let part = &mut self.parts[part];
         part.stats.rejections.merge(&here);
         let (reason, count) = here.most_frequent().expect("at least one attempt was made");
+        let raise = reason.key().map(|key| format!("raise {key}, or ")).unwrap_or_default();
         Err(Error::Sampling(format!(
-            "{} cannot be drawn on this graph: {} draws in a row were thrown away, {count} of them because {}; leave it out of \
-             --structures",
+            "{} cannot be drawn on this graph: {} draws in a row were thrown away, {count} of them because {}; {raise}leave \
+             it out of --structures",
             part.structure,
             self.options.max_attempts,
             reason.explain(),

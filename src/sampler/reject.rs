@@ -57,16 +57,19 @@ impl Rejection {
                 "two branches are the same: the answers have too few different edges for this structure"
             }
             Rejection::NegatedAnswer => "the answer is in a negated branch",
-            Rejection::Bandwidth => {
-                "a set on the way is larger than the relation bandwidth: raise it or leave the structure out"
-            }
-            Rejection::Frontier => {
-                "the frontier is larger than the answer cap: raise it or leave the structure out"
-            }
-            Rejection::Hits => {
-                "more negatives are answers than the answer cap: raise it or leave the structure out"
-            }
+            Rejection::Bandwidth => "a set on the way is larger than the relation bandwidth",
+            Rejection::Frontier => "the frontier is larger than the answer cap",
+            Rejection::Hits => "more negatives are answers than the answer cap",
             Rejection::NoNegatives => "every entity of the pool of negatives is an answer",
+        }
+    }
+
+    /// The key whose larger value lets such draws pass, where there is one.
+    pub fn key(self) -> Option<&'static str> {
+        match self {
+            Rejection::Bandwidth => Some("sampling.relation_bandwidth"),
+            Rejection::Frontier | Rejection::Hits => Some("sampling.answer_cap"),
+            _ => None,
         }
     }
 }

@@ -65,20 +65,23 @@ impl Valid {
     /// Ranks all of it; `None` where that was stopped on the way.
     pub fn evaluate<B: Backend>(&self, learner: &Learner<B>, watch: &Watch) -> Result<Option<ValidResults>> {
         let scorer = ModelScorer::new(learner.backend(), learner.model(), learner.weights());
-        match self.rank(&Interruptible { scorer: &scorer, watch }) {
+        let all: usize = self.groups().iter().map(QueryGroup::len).sum();
+        let mut progress = |done| watch.progress.report("evaluating on valid", done as u64, all as u64);
+        progress(0);
+        match self.rank(&Interruptible { scorer: &scorer, watch }, &mut progress) {
             Err(Error::Interrupted) => Ok(None),
             results => results.map(Some),
         }
     }
 
-    fn rank(&self, scorer: &impl Scorer) -> Result<ValidResults> {
+    fn rank(&self, scorer: &impl Scorer, progress: &mut dyn FnMut(usize)) -> Result<ValidResults> {
         let mut results = ValidResults::default();
         match self {
             Valid::Queries(set) => {
-                results.multi_hop = Some(MultiHop::evaluate(scorer, &set.groups, &mut |_| {})?);
+                results.multi_hop = Some(MultiHop::evaluate(scorer, &set.groups, progress)?);
             }
             Valid::Links(queries) if !queries.is_empty() => {
-                results.link_prediction = Some(LinkPrediction::evaluate(scorer, queries, &mut |_| {})?);
+                results.link_prediction = Some(LinkPrediction::evaluate(scorer, queries, progress)?);
             }
             Valid::Links(_) => {}
         }

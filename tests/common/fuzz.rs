@@ -203,7 +203,7 @@ pub fn delimited(bytes: &[u8]) {
         false => Ok::<_, Error>((tail == "objection").then(|| "objection".into())),
     };
     let _ = triples::read(text.into(), format, &mut bad, named);
-    let _ = csv::read(text, format, &mut bad, named);
+    let _ = csv::read(text.into(), format, &mut bad, named);
     let _ = ids::triples(text.into(), format, [100, 10], &mut bad, &mut None, |[head, relation, tail]| {
         assert!(head < 100 && relation < 10 && tail < 100);
         Ok(())

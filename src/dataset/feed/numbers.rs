@@ -9,6 +9,7 @@ use crate::dataset::source::{Blocks, Source};
 use crate::error::{Error, Result};
 use crate::graph::vocabulary::Vocabulary;
 use crate::graph::{GraphBuilder, Split, Subject};
+use crate::table::counted;
 
 impl Inventory {
     /// Declares the names of a map, in the order of their ids.
@@ -58,8 +59,10 @@ impl Inventory {
             return Err(Error::file(&path, format!("its first line says {stated} names, found {count}")));
         }
         if doubled && count % 2 == 1 {
-            let message =
-                format!("train has each fact in both directions, but {count} relations are no pairs");
+            let message = format!(
+                "train has each fact in both directions, but {count} relations are no pairs: name every relation here, \
+                     the inverse ones too, or leave the inverse triples out of all files"
+            );
             return Err(Error::file(&path, message));
         }
         ids.counts[subject as usize] = count;
@@ -129,26 +132,36 @@ impl Inventory {
         })?;
         let (both, all) = pairs.counts();
         let share = both as f64 / all.max(1) as f64;
-        if share >= DOUBLED {
+        let (inverse, others): (Vec<_>, Vec<_>) =
+            pairs.by_relation().into_iter().partition(|(_, both, all)| 2 * both >= *all);
+        // A fact that lacks its other direction is a slip; relations with several of them are no pair.
+        let unlike: Vec<_> = others.into_iter().filter(|(_, _, all)| *all > 1).collect();
+        if share >= DOUBLED && unlike.is_empty() {
             return Ok(true);
         }
-        let inverse: Vec<String> = pairs
-            .by_relation()
-            .into_iter()
-            .filter(|(_, both, all)| *both as f64 >= 0.5 * *all as f64)
-            .map(|(k, both, all)| format!("{} and {} ({both} of {all} facts)", 2 * k, 2 * k + 1))
-            .collect();
+        let list = |pairs: &[(u32, u64, u64)]| {
+            let named = |(k, both, all): &(u32, u64, u64)| {
+                format!("{} and {} ({both} of {all} facts)", 2 * k, 2 * k + 1)
+            };
+            let more = match pairs.len() {
+                0..=3 => String::new(),
+                count => format!(" and {} more", counted(count - 3, "pair", "pairs")),
+            };
+            pairs.iter().take(3).map(named).collect::<Vec<_>>().join(", ") + &more
+        };
         if !inverse.is_empty() {
-            let more = if inverse.len() > 3 {
-                format!(" and {} more pairs", inverse.len() - 3)
-            } else {
-                String::new()
+            let why = match share >= DOUBLED {
+                true => format!("relations {} do not", list(&unlike)),
+                false => format!(
+                    "only {:.2} % of all facts of train are given in both directions, less than {:.0} %",
+                    (1e4 * share).floor() / 1e2,
+                    100.0 * DOUBLED
+                ),
             };
             bad.remarks.push(format!(
-                "relations {}{more} look like each other's inverses, but only {:.0} % of all facts of train are given in \
-                 both directions: every relation is kept as one of its own, and each gets an inverse besides",
-                inverse[..inverse.len().min(3)].join(", "),
-                100.0 * share
+                "relations {} look like each other's inverses, but {why}: every relation is kept as one of its own, and \
+                 each gets an inverse besides",
+                list(&inverse)
             ));
         }
         Ok(false)

@@ -8,6 +8,7 @@
 
 use super::columns::Columns;
 use crate::error::{Error, Result};
+use crate::table::count;
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -30,11 +31,32 @@ pub struct Array<R> {
     bytes: Vec<u8>,
 }
 
+/// The longest header that is read: that of an array of numbers has some hundred bytes.
+const LONGEST_HEADER: u32 = 1 << 20;
+
+/// The bytes up to the length of a header: whoever reads it makes room for all of it first.
+fn start_of_header(mut from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut start = vec![0; 10];
+    from.read_exact(&mut start)?;
+    let mut length = u32::from(u16::from_le_bytes([start[8], start[9]]));
+    if start[6] > 1 {
+        start.resize(12, 0);
+        from.read_exact(&mut start[10..])?;
+        length |= u32::from(u16::from_le_bytes([start[10], start[11]])) << 16;
+    }
+    match length > LONGEST_HEADER {
+        true => Err(std::io::Error::other(format!("its header has {} bytes", count(length)))),
+        false => Ok(start),
+    }
+}
+
 impl<R: Read> Array<R> {
     /// Reads the header of an array that begins at `from`. `path` is for messages.
     pub fn open(mut from: R, path: &Path) -> Result<Self> {
         let wrong = |message: String| Error::file(path, message);
-        let header = NpyHeader::from_reader(&mut from)
+        let start = start_of_header(&mut from)
+            .map_err(|e| wrong(format!("is no NumPy array: {e}; write it with numpy.save")))?;
+        let header = NpyHeader::from_reader(&mut start.as_slice().chain(&mut from))
             .map_err(|e| wrong(format!("is no NumPy array: {e}; write it with numpy.save")))?;
         let shape = header.shape();
         let width = match shape {
@@ -279,6 +301,17 @@ mod tests {
         assert!(error(&[&npy(&[1, 2], &[1u8, 2])]).contains("found 2 columns"));
         assert!(error(&[&npy(&[2], &[1u8, 2]), &npy(&[1, 2], &[1u8, 2])]).contains("has 1 rows, but"));
         assert!(error(&[b"text"]).contains("is no NumPy array"));
+    }
+
+    #[test]
+    fn a_header_that_says_it_is_longer_than_any_is_refused_before_room_is_made_for_it() {
+        let mut bytes = b"\x93NUMPY\x02\0\xff\xff\xff\xff{}".to_vec();
+        bytes.resize(200, b' ');
+        let error = Array::open(bytes.as_slice(), Path::new("train.npy")).err().unwrap().to_string();
+        assert_eq!(
+            error,
+            "train.npy: is no NumPy array: its header has 4,294,967,295 bytes; write it with numpy.save"
+        );
     }
 
     #[test]

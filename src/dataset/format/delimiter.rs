@@ -1,5 +1,6 @@
 //! What stands between the columns of a text.
 
+use super::csv;
 use std::fmt;
 use std::str::{Split, SplitAsciiWhitespace};
 
@@ -149,21 +150,28 @@ pub fn of_text(lines: &[&str], width: usize, usual: Delimiter) -> Found {
     one_of(&found)
 }
 
-/// As [`of_text`], of CSV, whose fields may be quoted. `usual` is taken wherever it separates.
-pub fn of_csv(lines: &[&str], width: usize, usual: Delimiter) -> Found {
+/// As [`of_text`], of CSV, whose fields may be quoted. What is `settled` is taken wherever it separates.
+pub fn of_csv(lines: &[&str], width: usize, settled: Option<Delimiter>) -> Found {
     let fits = |d: &Delimiter| {
         let Delimiter::Character(delimiter) = *d else { return false };
-        nearly_all(lines, |line| {
-            let mut reader = ::csv::ReaderBuilder::new();
-            let mut reader =
-                reader.has_headers(false).flexible(true).delimiter(delimiter).from_reader(line.as_bytes());
-            reader.records().next().is_some_and(|record| record.is_ok_and(|record| record.len() == width))
-        })
+        nearly_all(lines, |line| csv::fields(line, delimiter).is_ok_and(|fields| fields.len() == width))
     };
-    if fits(&usual) {
-        return Found::One(usual);
+    match settled.filter(fits) {
+        Some(settled) => Found::One(settled),
+        None => one_of(&Delimiter::CHARACTERS.into_iter().filter(fits).collect::<Vec<_>>()),
     }
-    one_of(&Delimiter::CHARACTERS.into_iter().filter(fits).collect::<Vec<_>>())
+}
+
+/// What separates `width` quoted names on nearly all lines of a text.
+pub fn of_quoted(lines: &[&str], width: usize) -> Option<Delimiter> {
+    let mut all = Delimiter::CHARACTERS.into_iter().chain([Delimiter::Character(b' ')]);
+    all.find(|d| {
+        let Delimiter::Character(delimiter) = *d else { return false };
+        nearly_all(lines, |line| {
+            csv::is_quoted(line, delimiter)
+                && csv::fields(line, delimiter).is_ok_and(|fields| fields.len() == width)
+        })
+    })
 }
 
 fn one_of(found: &[Delimiter]) -> Found {
@@ -212,10 +220,14 @@ mod tests {
 
     #[test]
     fn quoted_fields_of_csv_are_seen() {
-        let found = |text: &str| of_csv(&text.lines().collect::<Vec<_>>(), 3, COMMA);
+        let found = |text: &str| of_csv(&text.lines().collect::<Vec<_>>(), 3, None);
         assert_eq!(found("\"a, b\",r,c"), Found::One(COMMA));
         assert_eq!(found("\"a;b\";r;c\nx;r;y"), Found::One(SEMICOLON));
         assert_eq!(found("a\tr\tb"), Found::One(Delimiter::TAB));
         assert_eq!(found("a,r"), Found::None);
+        assert_eq!(found("1,5;r;2,5\n2,5;r;3,5"), Found::Either(COMMA, SEMICOLON));
+        let lines = ["1,5;r;2,5"];
+        assert_eq!(of_csv(&lines, 3, Some(SEMICOLON)), Found::One(SEMICOLON));
+        assert_eq!(of_csv(&["a,r,b"], 3, Some(SEMICOLON)), Found::One(COMMA));
     }
 }

@@ -86,7 +86,14 @@ impl<'p> BadLines<'p> {
     /// The text of `bytes`; `None` where they are no UTF-8 and the line is skipped.
     pub fn text<'b>(&mut self, line: u64, bytes: &'b [u8]) -> Result<Option<&'b str>> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text)),
+            Ok(text) => match memchr::memchr(0, bytes) {
+                None => Ok(Some(text)),
+                Some(place) => {
+                    let message = format!("expected text, found byte 0x00 at byte {} of the line", place + 1);
+                    self.report(line, &message)?;
+                    Ok(None)
+                }
+            },
             Err(error) => {
                 let place = error.valid_up_to();
                 let message = format!(

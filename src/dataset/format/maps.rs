@@ -157,6 +157,12 @@ impl<F: FnMut(&str) -> Result<()>> InOrder<F> {
                 }
                 _ => (text.split_once('\t'), "an id, a tab and a name"),
             };
+            if fields.is_some_and(|(_, name)| name.contains('\t')) {
+                let columns = text.matches('\t').count() + 1;
+                let message =
+                    format!("expected {expected}, found {columns} columns: keep two (`cut -f 1,2 FILE`)");
+                return Err(Error::line(path, number, message));
+            }
             let entry = fields.and_then(|(id, name)| Some((id.trim().parse::<u32>().ok()?, name)));
             let Some((id, name)) = entry.filter(|(_, name)| !name.is_empty()) else {
                 return Err(Error::line(path, number, format!("expected {expected}")));
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn maps_are_read_in_any_order_and_must_be_whole() {
         assert_eq!(names("3\nb\t1\na b\t0\r\nc\t2\n", MapFormat::NameId).unwrap(), ["a b", "b", "c"]);
-        assert_eq!(names("0\ta\tb\n1\tc", MapFormat::IdName).unwrap(), ["a\tb", "c"]);
+        assert_eq!(names("0\ta b\n1\tc", MapFormat::IdName).unwrap(), ["a b", "c"]);
         let cases = [
             ("0\ta\n2\tc\n", "map: has id 2, but not 1"),
             ("0\ta\n0\tb\n", "map:2: id 0 has a name already"),
@@ -249,6 +255,7 @@ mod tests {
             ("0\ta\nb\n", "map:2: expected an id, a tab and a name"),
             ("0\t\n", "map:1: expected an id, a tab and a name"),
             ("-1\ta\n", "map:1: expected an id"),
+            ("0\ta\tb\n1\tc", "map:1: expected an id, a tab and a name, found 3 columns: keep two"),
         ];
         for (text, expected) in cases {
             let error = names(text, MapFormat::IdName).unwrap_err().to_string();

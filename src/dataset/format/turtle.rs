@@ -5,7 +5,7 @@ use super::ntriples::remedy;
 use super::rdf::{Parsed, Statement};
 use crate::dataset::source::Source;
 use crate::error::{Error, Result};
-use oxttl::{TriGParser, TurtleParseError, TurtleParser};
+use oxttl::{TriGParser, TurtleParseError};
 
 /// Statements that are parsed before they are taken.
 const ROUND: usize = 1 << 14;
@@ -13,7 +13,7 @@ const ROUND: usize = 1 << 14;
 /// How a document is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Document {
-    /// Statements may lie in graphs: TriG.
+    /// Whether messages call it TriG.
     pub graphs: bool,
     /// Keep IRIs that are none by their grammar.
     pub lenient: bool,
@@ -29,13 +29,10 @@ pub fn read(
     take: impl FnMut(&Parsed) -> Result<()>,
 ) -> Result<()> {
     let keep = if labels { Parsed::label } else { Parsed::edge };
-    if graphs {
-        let parser = if lenient { TriGParser::new().lenient() } else { TriGParser::new() };
-        statements(parser.for_reader(source), "TriG", bad, keep, take)
-    } else {
-        let parser = if lenient { TurtleParser::new().lenient() } else { TurtleParser::new() };
-        statements(parser.for_reader(source), "Turtle", bad, keep, take)
-    }
+    let what = if graphs { "TriG" } else { "Turtle" };
+    // All of Turtle is TriG, and files called Turtle have graphs now and then.
+    let parser = if lenient { TriGParser::new().lenient() } else { TriGParser::new() };
+    statements(parser.for_reader(source), what, bad, keep, take)
 }
 
 fn statements<'s, S: Into<Statement<'s>>>(
@@ -60,6 +57,12 @@ fn statements<'s, S: Into<Statement<'s>>>(
             }
         }
         if read == 0 {
+            if bad.skipped > 0 {
+                bad.remarks.push(
+                    "what stands between a bad statement and the next dot that ends one was skipped with it"
+                        .into(),
+                );
+            }
             return Ok(());
         }
         take(&parsed)?;

@@ -3,7 +3,8 @@
 use super::{Format, Input, Reading, Role};
 use crate::dataset::content::{Content, first_bytes, first_lines};
 use crate::dataset::format::columns::of_header;
-use crate::dataset::format::delimiter::{Delimiter, Found, of_csv, of_text};
+use crate::dataset::format::delimiter::{Delimiter, Found, of_csv, of_quoted, of_text};
+use crate::dataset::format::ntriples::Lines;
 use crate::error::{Error, Result};
 
 /// Options that the format of `train` has no use for.
@@ -43,55 +44,76 @@ pub(super) fn refuse_options(train: &Input, reading: &Reading) -> Result<()> {
 }
 
 /// Settles what stands between the columns of each file: what the user says, else what its first lines say. What train has
-/// is usual for the files after it.
+/// is usual for the files after it. A text whose fields are all quoted is read as CSV.
 pub(super) fn delimiters(inputs: &mut [Input], reading: &Reading, notes: &mut Vec<String>) -> Result<()> {
-    let (mut in_text, mut in_csv) = (Delimiter::TAB, Delimiter::Character(b','));
+    let (mut in_text, mut in_csv) = (Delimiter::TAB, None);
     for input in inputs.iter_mut().filter(|input| input.has_columns()) {
-        let usual = if input.format == Format::Csv { &mut in_csv } else { &mut in_text };
-        input.layout.delimiter = match reading.delimiter {
-            Some(given) => given,
-            None => {
-                let delimiter = detect(input, reading, *usual)?.unwrap_or(*usual);
-                if delimiter != *usual {
-                    notes.push(format!("{}: its columns are read as {delimiter}-separated", input.name));
-                    *usual = delimiter;
-                }
-                delimiter
+        let first = first_bytes(input)?;
+        let lines = first_lines(&first);
+        let width = reading.columns.map_or(3, |columns| columns.letters().len());
+        let quoted = match input.format {
+            Format::Delimited => of_quoted(&lines, width),
+            _ => None,
+        };
+        if let Some(delimiter) = quoted.filter(|&found| reading.delimiter.is_none_or(|given| given == found))
+        {
+            (input.format, input.layout.delimiter) = (Format::Csv, delimiter);
+            notes.push(format!("{}: its columns are read as quoted and {delimiter}-separated", input.name));
+            continue;
+        }
+        if let Some(given) = reading.delimiter {
+            input.layout.delimiter = given;
+            continue;
+        }
+        // An object of three members has commas where columns would have them.
+        let content = Content::of(&first);
+        if matches!(content, Content::JsonLines | Content::Json)
+            && !lines.first().is_some_and(|line| line.contains('\t'))
+        {
+            return Err(Error::file(&input.path, content.advice().expect("of JSON")));
+        }
+        if matches!(content, Content::Binary | Content::Tar | Content::LfsPointer) {
+            return Err(Error::file(&input.path, content.advice().expect("of what is no text")));
+        }
+        let (found, usual) = match input.format {
+            Format::Csv => (of_csv(&lines, width, in_csv), in_csv.unwrap_or(Delimiter::Character(b','))),
+            _ => (of_text(&lines, width, in_text), in_text),
+        };
+        let delimiter = match found {
+            Found::One(delimiter) => delimiter,
+            Found::None => usual,
+            Found::Either(one, other) => {
+                let message = format!(
+                    "{} or {} could separate its columns: say which, `--delimiter {}` or `--delimiter {}`",
+                    one.name(),
+                    other.name(),
+                    one.option(),
+                    other.option()
+                );
+                return Err(Error::file(&input.path, message));
             }
         };
+        if delimiter == Delimiter::Blanks && lacks_dots(&lines) {
+            let message = "its lines look like N-Triples without the dot at their end: add it (`sed 's/$/ ./' FILE`), or give \
+                           `--delimiter blanks` where brackets belong to the names";
+            return Err(Error::file(&input.path, message));
+        }
+        if delimiter != usual {
+            notes.push(format!("{}: its columns are read as {delimiter}-separated", input.name));
+        }
+        match input.format {
+            Format::Csv => in_csv = Some(delimiter),
+            _ => in_text = delimiter,
+        }
+        input.layout.delimiter = delimiter;
     }
     Ok(())
 }
 
-fn detect(input: &Input, reading: &Reading, usual: Delimiter) -> Result<Option<Delimiter>> {
-    let first = first_bytes(input)?;
-    let lines = first_lines(&first);
-    // An object of three members has commas where columns would have them.
-    let content = Content::of(&first);
-    if matches!(content, Content::JsonLines | Content::Json)
-        && !lines.first().is_some_and(|line| line.contains('\t'))
-    {
-        return Err(Error::file(&input.path, content.advice().expect("of JSON")));
-    }
-    let width = reading.columns.map_or(3, |columns| columns.letters().len());
-    let found = match input.format {
-        Format::Csv => of_csv(&lines, width, usual),
-        _ => of_text(&lines, width, usual),
-    };
-    match found {
-        Found::One(delimiter) => Ok(Some(delimiter)),
-        Found::None => Ok(None),
-        Found::Either(one, other) => {
-            let message = format!(
-                "{} or {} could separate its columns: say which, `--delimiter {}` or `--delimiter {}`",
-                one.name(),
-                other.name(),
-                one.option(),
-                other.option()
-            );
-            Err(Error::file(&input.path, message))
-        }
-    }
+/// Whether lines are statements of N-Triples but for the dot.
+fn lacks_dots(lines: &[&str]) -> bool {
+    let reader = Lines { quads: false, lenient: true };
+    !lines.is_empty() && lines.iter().all(|line| reader.reads(format!("{line} .").as_bytes()))
 }
 
 /// Finds headers: a first line of known words, or one that all files of triples begin with. Where its relation comes again in
