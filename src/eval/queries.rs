@@ -227,10 +227,14 @@ fn one_hop(
         }
     }
     let note = (group.is_empty() && options.max_queries > 0).then(|| {
-        format!(
-            "1p: no queries: no held-out edge is new ({too_many} have more than {} answers)",
-            options.max_answers
-        )
+        let why = match (graphs.held_out.num_edges(), too_many) {
+            (0, _) => "there are no held-out edges".into(),
+            (_, 0) => "no held-out edge is new".into(),
+            (_, some) => {
+                format!("no held-out edge is new ({some} have more than {} answers)", options.max_answers)
+            }
+        };
+        format!("1p: no queries: {why}")
     });
     Ok((group, note, too_many))
 }
