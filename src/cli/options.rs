@@ -210,6 +210,7 @@ pub fn parse_number(text: &str) -> Result<f64, String> {
 }
 
 fn parse_device(text: &str) -> Result<Device, String> {
+    let text = text.to_lowercase();
     match text.split_once(':') {
         None if text == "auto" => Ok(Device::Auto),
         None if text == "cpu" => Ok(Device::Cpu),
@@ -236,7 +237,7 @@ mod tests {
 
     #[test]
     fn devices_are_told_by_name_and_number() {
-        let known = ["auto", "cpu", "cuda", "cuda:0", "cuda:12"].map(|text| parse_device(text).unwrap());
+        let known = ["auto", "CPU", "cuda", "cuda:0", "Cuda:12"].map(|text| parse_device(text).unwrap());
         assert_eq!(known, [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(0), Device::Cuda(12)]);
         for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999", "cpu:0"] {
             assert!(parse_device(wrong).is_err(), "{wrong}");

@@ -8,6 +8,7 @@ fn set(assignments: &[&str]) -> Result<Config> {
 
 #[test]
 fn later_assignments_win_and_strings_need_no_quotes() {
+    assert_eq!(set(&["training.network_rate=.25"]).unwrap().training.network_rate, 0.25);
     let config = set(&["model.dim=8", "model.dim=16", "model.name=query2box", "model.norm=l2"]).unwrap();
     assert_eq!(
         (config.model.dim, config.model.name.as_str(), config.model.norm),

@@ -372,9 +372,13 @@ pub fn missing_data_dir(data_dir: Option<&Path>) -> Option<String> {
 
 fn unknown(argument: &str, data_dir: Option<&Path>, cache: &Cache) -> Error {
     let imported = cache.named();
-    let known = registry::all().iter().map(|manifest| &manifest.name).chain(imported.iter().map(|e| &e.name));
-    let mut names: Vec<&str> = known.map(String::as_str).collect();
-    names.dedup();
+    let mut names: Vec<&str> = registry::all().iter().map(|manifest| manifest.name.as_str()).collect();
+    for entry in &imported {
+        // One that was imported is known by its name all the same.
+        if !names.contains(&entry.name.as_str()) {
+            names.push(&entry.name);
+        }
+    }
     let near = names.iter().copied().map(|name| (strsim::jaro_winkler(&argument.to_lowercase(), name), name));
     let best = near.filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = best.map_or(String::new(), |(_, name)| format!(" (did you mean {name}?)"));

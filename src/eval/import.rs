@@ -54,7 +54,10 @@ fn read_json_lines(path: &Path, graph: &KnowledgeGraph, found: &mut Found) -> Re
         }
         let wrong = |message: String| Error::line(path, number, message);
         let line: Line = serde_json::from_str(text).map_err(|e| {
-            wrong(format!("expected {{\"query\": text, \"easy\": [names], \"hard\": [names]}}: {e}"))
+            // The place within the line is not told: people look for members, not for columns.
+            let text = e.to_string();
+            let reason = text.split(" at line ").next().unwrap_or_default();
+            wrong(format!("expected {{\"query\": text, \"easy\": [names], \"hard\": [names]}}: {reason}"))
         })?;
         let query = parse_query(&line.query).and_then(|query| resolve(&query, graph));
         let query = query.map_err(|e| wrong(e.to_string()))?;

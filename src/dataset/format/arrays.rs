@@ -32,21 +32,40 @@ pub struct Array<R> {
 }
 
 /// The longest header that is read: that of an array of numbers has some hundred bytes.
-const LONGEST_HEADER: u32 = 1 << 20;
+const LONGEST_HEADER: usize = 1 << 16;
 
-/// The bytes up to the length of a header: whoever reads it makes room for all of it first.
-fn start_of_header(mut from: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut start = vec![0; 10];
-    from.read_exact(&mut start)?;
-    let mut length = u32::from(u16::from_le_bytes([start[8], start[9]]));
-    if start[6] > 1 {
-        start.resize(12, 0);
-        from.read_exact(&mut start[10..])?;
-        length |= u32::from(u16::from_le_bytes([start[10], start[11]])) << 16;
+/// The deepest brackets that are read in one: a parser of Python's literals tries each in several ways.
+const DEEPEST: usize = 8;
+
+/// The bytes of a header. Whoever reads it makes room for as many bytes as it says it has, and takes time that doubles with
+/// each bracket in a bracket, so both are bounded first.
+fn header_bytes(mut from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 10];
+    from.read_exact(&mut bytes)?;
+    let mut length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    if bytes[6] > 1 {
+        bytes.resize(12, 0);
+        from.read_exact(&mut bytes[10..])?;
+        length |= usize::from(u16::from_le_bytes([bytes[10], bytes[11]])) << 16;
     }
-    match length > LONGEST_HEADER {
-        true => Err(std::io::Error::other(format!("its header has {} bytes", count(length)))),
-        false => Ok(start),
+    if length > LONGEST_HEADER {
+        return Err(std::io::Error::other(format!("its header has {} bytes", count(length))));
+    }
+    let start = bytes.len();
+    bytes.resize(start + length, 0);
+    from.read_exact(&mut bytes[start..])?;
+    let opened = |depth: usize, &byte: &u8| match byte {
+        b'[' | b'(' | b'{' => depth + 1,
+        b']' | b')' | b'}' => depth.saturating_sub(1),
+        _ => depth,
+    };
+    let depths = bytes[start..].iter().scan(0, |depth, byte| {
+        *depth = opened(*depth, byte);
+        Some(*depth)
+    });
+    match depths.max() > Some(DEEPEST) {
+        true => Err(std::io::Error::other("its header has brackets in brackets")),
+        false => Ok(bytes),
     }
 }
 
@@ -54,9 +73,8 @@ impl<R: Read> Array<R> {
     /// Reads the header of an array that begins at `from`. `path` is for messages.
     pub fn open(mut from: R, path: &Path) -> Result<Self> {
         let wrong = |message: String| Error::file(path, message);
-        let start = start_of_header(&mut from)
-            .map_err(|e| wrong(format!("is no NumPy array: {e}; write it with numpy.save")))?;
-        let header = NpyHeader::from_reader(&mut start.as_slice().chain(&mut from))
+        let header = header_bytes(&mut from)
+            .and_then(|bytes| NpyHeader::from_reader(bytes.as_slice()))
             .map_err(|e| wrong(format!("is no NumPy array: {e}; write it with numpy.save")))?;
         let shape = header.shape();
         let width = match shape {
@@ -304,13 +322,20 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_says_it_is_longer_than_any_is_refused_before_room_is_made_for_it() {
+    fn a_header_that_is_longer_or_deeper_than_any_is_refused_before_it_is_read() {
         let mut bytes = b"\x93NUMPY\x02\0\xff\xff\xff\xff{}".to_vec();
         bytes.resize(200, b' ');
         let error = Array::open(bytes.as_slice(), Path::new("train.npy")).err().unwrap().to_string();
         assert_eq!(
             error,
             "train.npy: is no NumPy array: its header has 4,294,967,295 bytes; write it with numpy.save"
+        );
+        let mut nested = b"\x93NUMPY\x01\0\x76\0".to_vec();
+        nested.extend([b'['; 0x76]);
+        let error = Array::open(nested.as_slice(), Path::new("train.npy")).err().unwrap().to_string();
+        assert_eq!(
+            error,
+            "train.npy: is no NumPy array: its header has brackets in brackets; write it with numpy.save"
         );
     }
 
