@@ -141,7 +141,11 @@ fn a_hangup_that_was_ignored_at_the_start_stays_ignored_and_ends_a_run_otherwise
     assert_eq!(child.wait().unwrap().code(), Some(130));
 
     let folder = Folder::in_memory();
-    let (mut child, mut lines) = until_valid(&folder, || ());
+    let (mut child, mut lines) = until_valid(&folder, || {
+        // Tests may run under nohup themselves.
+        // SAFETY: as above.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+    });
     signal(&child, libc::SIGHUP);
     assert!(lines.any(|line| line.starts_with("stopped after step")));
     assert_eq!(child.wait().unwrap().code(), Some(130));
