@@ -385,17 +385,24 @@ fn values(trainer: &Trainer<Reference>) -> Vec<f64> {
     tables.flat_map(|t| t.values.as_slice().to_vec()).collect()
 }
 
+/// By how much a step of gradient descent at a rate of 1 moves each number of the tables, and how many of them are of rows.
+fn moved_by_a_step(model: &[&str], option: &str) -> (Vec<f64>, usize) {
+    let set = ["training.optimizer=sgd", option].map(String::from);
+    let config = config(model, 6, 1.0).with(&set).unwrap();
+    let plan = plan(&config);
+    let mut trainer = trainer(Reference, &config, &plan);
+    let before = values(&trainer);
+    trainer.step(&batch(&config, &plan, 1), 1.0, 1).unwrap();
+    let widths = trainer.model().widths();
+    let rows = ENTITIES * widths.entity + RELATIONS * widths.relation;
+    (values(&trainer).iter().zip(before).map(|(a, b)| a - b).collect(), rows)
+}
+
 #[test]
 fn a_step_moves_all_parameters_together_by_no_more_than_the_clipped_norm() {
     for model in [MODELS[0], MODELS[2], MODELS[11]] {
         let step = |clip: f64| {
-            let set = ["training.optimizer=sgd".into(), format!("training.clip_norm={clip}")];
-            let config = config(model, 6, 1.0).with(&set).unwrap();
-            let plan = plan(&config);
-            let mut trainer = trainer(Reference, &config, &plan);
-            let before = values(&trainer);
-            trainer.step(&batch(&config, &plan, 1), 1.0, 1).unwrap();
-            let moved: Vec<f64> = values(&trainer).iter().zip(before).map(|(a, b)| a - b).collect();
+            let (moved, _) = moved_by_a_step(model, &format!("training.clip_norm={clip}"));
             let norm = moved.iter().map(|x| x * x).sum::<f64>().sqrt();
             (moved, norm)
         };
@@ -413,15 +420,7 @@ fn a_step_moves_all_parameters_together_by_no_more_than_the_clipped_norm() {
 fn networks_learn_at_their_share_of_the_rate() {
     for model in [MODELS[0], MODELS[15]] {
         let moved = |share: f64| {
-            let set = ["training.optimizer=sgd".into(), format!("training.network_rate={share}")];
-            let config = config(model, 6, 1.0).with(&set).unwrap();
-            let plan = plan(&config);
-            let mut trainer = trainer(Reference, &config, &plan);
-            let before = values(&trainer);
-            trainer.step(&batch(&config, &plan, 1), 1.0, 1).unwrap();
-            let widths = trainer.model().widths();
-            let rows = ENTITIES * widths.entity + RELATIONS * widths.relation;
-            let moved: Vec<f64> = values(&trainer).iter().zip(before).map(|(a, b)| a - b).collect();
+            let (moved, rows) = moved_by_a_step(model, &format!("training.network_rate={share}"));
             (moved[..rows].to_vec(), moved[rows..].to_vec())
         };
         let ((rows, networks), (same_rows, quarter)) = (moved(1.0), moved(0.25));

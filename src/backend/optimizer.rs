@@ -27,6 +27,11 @@ impl Optimizer {
         }
     }
 
+    /// Step `t` of rows, and that of networks, which learn at a share of their rate.
+    pub fn steps(self, learning_rate: f64, network_rate: f64, t: u64) -> [OptimizerStep; 2] {
+        [learning_rate, learning_rate * network_rate].map(|rate| self.step(rate, t))
+    }
+
     /// Step `t` (from 1).
     pub fn step(self, learning_rate: f64, t: u64) -> OptimizerStep {
         let adagrad = AdagradStep { rate: learning_rate as f32, epsilon: 1e-10 };

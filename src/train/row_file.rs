@@ -68,6 +68,11 @@ struct Header {
 }
 
 impl Header {
+    /// Whether all rows are of one step, and there are checksums of that.
+    fn is_of_one_step(&self) -> bool {
+        self.flushed == self.newest && self.flushed > 0
+    }
+
     fn sum(&self) -> u64 {
         let bytes = bytemuck::bytes_of(self);
         checksum::section(&bytes[..bytes.len() - 8])
@@ -196,9 +201,7 @@ impl RowFile {
             return Err(broken(format!("is {} bytes long instead of {}", count(length), count(expected))));
         }
         let (mut this, numbers) = Self::map(path, file, shape, header, writable)?;
-        if let Some(sums) =
-            this.sums.as_mut().filter(|_| header.flushed == header.newest && header.flushed > 0)
-        {
+        if let Some(sums) = this.sums.as_mut().filter(|_| header.is_of_one_step()) {
             let mut bytes = vec![0; Sums::bytes(shape, PAGE)];
             let read =
                 this.file.seek(SeekFrom::Start(PAGE as u64)).and_then(|_| this.file.read_exact(&mut bytes));
@@ -234,12 +237,9 @@ impl RowFile {
     /// What differs from the checksums, in words: `None` where nothing does, or where there are none, as after training was
     /// cut off. Reads all rows.
     pub fn difference(&self) -> Result<Option<String>> {
-        let Some(sums) = self.sums.as_ref().filter(|_| self.header.flushed == self.header.newest) else {
+        let Some(sums) = self.sums.as_ref().filter(|_| self.header.is_of_one_step()) else {
             return Ok(None);
         };
-        if self.header.flushed == 0 {
-            return Ok(None);
-        }
         let rows = sums.difference(&self.file).map_err(Error::io(&self.path))?;
         Ok(rows.map(|rows| {
             let (first, last) = (count(rows.start), count(rows.end - 1));

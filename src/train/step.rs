@@ -215,7 +215,7 @@ impl<B: Backend> Trainer<B> {
     pub fn step(&mut self, batch: &Batch, learning_rate: f64, step: u64) -> Result<()> {
         self.gradients(batch)?;
         let StepOptions { optimizer, network_rate, .. } = self.options;
-        let steps = [learning_rate, learning_rate * network_rate].map(|rate| optimizer.step(rate, step));
+        let steps = optimizer.steps(learning_rate, network_rate, step);
         self.update(steps);
         Ok(())
     }

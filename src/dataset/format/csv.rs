@@ -114,9 +114,10 @@ fn split(line: &str, delimiter: u8) -> std::result::Result<Vec<(String, bool)>, 
     }
 }
 
-/// Whether all fields of a line are quoted.
-pub fn is_quoted(line: &str, delimiter: u8) -> bool {
-    split(line, delimiter).is_ok_and(|fields| fields.iter().all(|(_, quoted)| *quoted))
+/// How many fields a line has that are all quoted; `None` where one is not.
+pub fn quoted_fields(line: &str, delimiter: u8) -> Option<usize> {
+    let fields = split(line, delimiter).ok()?;
+    fields.iter().all(|(_, quoted)| *quoted).then_some(fields.len())
 }
 
 #[cfg(test)]
@@ -176,10 +177,11 @@ mod tests {
 
     #[test]
     fn quoted_lines_are_told() {
-        assert!(is_quoted("\"a\";\"r\"; \"b\"", b';') && is_quoted("\"a\"", b','));
-        assert!(
-            !is_quoted("\"a\",r,\"b\"", b',') && !is_quoted("\"a\"x,\"b\"", b',') && !is_quoted("\"", b',')
-        );
+        assert_eq!(quoted_fields("\"a\";\"r\"; \"b\"", b';'), Some(3));
+        assert_eq!(quoted_fields("\"a\"", b','), Some(1));
+        for line in ["\"a\",r,\"b\"", "\"a\"x,\"b\"", "\""] {
+            assert_eq!(quoted_fields(line, b','), None, "{line}");
+        }
     }
 
     #[test]

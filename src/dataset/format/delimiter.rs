@@ -167,10 +167,7 @@ pub fn of_quoted(lines: &[&str], width: usize) -> Option<Delimiter> {
     let mut all = Delimiter::CHARACTERS.into_iter().chain([Delimiter::Character(b' ')]);
     all.find(|d| {
         let Delimiter::Character(delimiter) = *d else { return false };
-        nearly_all(lines, |line| {
-            csv::is_quoted(line, delimiter)
-                && csv::fields(line, delimiter).is_ok_and(|fields| fields.len() == width)
-        })
+        nearly_all(lines, |line| csv::quoted_fields(line, delimiter) == Some(width))
     })
 }
 

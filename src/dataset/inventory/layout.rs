@@ -65,15 +65,15 @@ pub(super) fn delimiters(inputs: &mut [Input], reading: &Reading, notes: &mut Ve
             input.layout.delimiter = given;
             continue;
         }
-        // An object of three members has commas where columns would have them.
         let content = Content::of(&first);
-        if matches!(content, Content::JsonLines | Content::Json)
-            && !lines.first().is_some_and(|line| line.contains('\t'))
-        {
-            return Err(Error::file(&input.path, content.advice().expect("of JSON")));
-        }
-        if matches!(content, Content::Binary | Content::Tar | Content::LfsPointer) {
-            return Err(Error::file(&input.path, content.advice().expect("of what is no text")));
+        let no_columns = match content {
+            Content::Binary | Content::Tar | Content::LfsPointer => true,
+            // An object of three members has commas where columns would have them.
+            Content::JsonLines | Content::Json => !lines.first().is_some_and(|line| line.contains('\t')),
+            _ => false,
+        };
+        if let Some(advice) = content.advice().filter(|_| no_columns) {
+            return Err(Error::file(&input.path, advice));
         }
         let (found, usual) = match input.format {
             Format::Csv => (of_csv(&lines, width, in_csv), in_csv.unwrap_or(Delimiter::Character(b','))),
