@@ -37,6 +37,38 @@ pub enum Error {
     /// A name, query, structure or option that the user gave cannot be used.
     #[error("{0}")]
     Invalid(String),
+    /// No entity has this name or label.
+    #[error("{message}")]
+    NoSuchEntity {
+        /// What was given.
+        name: String,
+        /// That there is none, and which ones may be meant.
+        message: String,
+    },
+    /// No relation has this name or label.
+    #[error("{message}")]
+    NoSuchRelation {
+        /// What was given.
+        name: String,
+        /// That there is none, and which ones may be meant.
+        message: String,
+    },
+    /// The model has not the operation that a structure needs.
+    #[error("{message}")]
+    CannotExpress {
+        /// The structure.
+        structure: String,
+        /// What is missing, and what to use instead.
+        message: String,
+    },
+    /// A run needs more memory than there is; told before anything is allocated.
+    #[error("{message}")]
+    OutOfMemory {
+        /// Bytes that are needed.
+        needed: u64,
+        /// What to do.
+        message: String,
+    },
     /// A structure cannot be drawn on this graph.
     #[error("{0}")]
     Sampling(String),

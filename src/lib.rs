@@ -10,6 +10,7 @@
 //! | [`query`] | structures, queries, their text, the batch plan, the exact executor |
 //! | [`sampler`] | training queries and verified negatives, by bidirectional rejection sampling |
 //! | [`pipeline`] | worker threads that keep a bounded queue of ready batches |
+//! | [`program`] | a step as a list of operations, with gradients and memory derived from it |
 //! | [`backend`] | the numeric operations, one trait with a twin per device |
 //! | [`model`] | embedding geometries, composed from backend operations |
 //! | [`train`] | the loop, losses, optimizers, the run folder |
@@ -19,7 +20,9 @@
 //!
 //! [`ids`], [`error`], [`rng`], [`config`], [`process`], [`progress`] and [`table`] are used throughout.
 
+pub mod api;
 pub mod backend;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod dataset;
@@ -30,6 +33,7 @@ pub mod ids;
 pub mod model;
 pub mod pipeline;
 pub mod process;
+pub mod program;
 pub mod progress;
 pub mod query;
 pub mod report;
@@ -39,5 +43,10 @@ pub mod storage;
 pub mod table;
 pub mod train;
 
+pub use api::{Dataset, Device, Drawn, Event, Run, Sampler, SavedRun};
 pub use error::{Error, Result};
-pub use ids::{EntityId, RelationId};
+pub use eval::answers::Answer;
+pub use eval::ask::Show;
+pub use graph::{KnowledgeGraph as Graph, Split};
+pub use ids::{EntityId, RelationId, Triple};
+pub use query::Query;

@@ -1,7 +1,10 @@
 //! Tables for people, numbers as people write them, and words as shells read them.
 
+#[cfg(feature = "cli")]
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, TableStyle};
+#[cfg(feature = "cli")]
 use std::fmt;
+#[cfg(feature = "cli")]
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -11,6 +14,7 @@ use std::time::Duration;
 /// is always one line.
 ///
 /// ```
+/// # #[cfg(feature = "cli")] {
 /// use smore::table::{Table, count};
 /// let mut table = Table::new().left("dataset").right("entities");
 /// table.row(["umls".into(), count(135u64)]);
@@ -21,6 +25,7 @@ use std::time::Duration;
 /// umls          135
 /// codex-m    17,050
 /// ");
+/// # }
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -64,6 +69,7 @@ impl Table {
     }
 }
 
+#[cfg(feature = "cli")]
 impl Table {
     /// The columns in bands that are at most `width` wide, as lists of indices: the first column again before the others.
     /// Words can be wrapped, numbers cannot.
@@ -102,8 +108,10 @@ impl Table {
 }
 
 /// Columns that words can be wrapped to.
+#[cfg(feature = "cli")]
 const WRAPPED: usize = 16;
 
+#[cfg(feature = "cli")]
 impl fmt::Display for Table {
     /// On a terminal that is too narrow for a row, its columns follow each other in several tables.
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -138,6 +146,7 @@ impl fmt::Display for Table {
 }
 
 /// Columns of the terminal that standard output goes to; `None` where it goes elsewhere.
+#[cfg(feature = "cli")]
 pub fn terminal_width() -> Option<usize> {
     comfy_table::Table::new().width().map(usize::from)
 }
@@ -212,7 +221,7 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
 

@@ -1,5 +1,7 @@
 //! `smore` on a GPU that is not there: the whole program, from the command line down to the driver's functions, on
 //! a driver that runs the kernels on the CPU (see `tests/fake_cuda/driver.cpp`).
+
+#![cfg(feature = "cli")]
 #![cfg(target_os = "linux")]
 
 mod common;

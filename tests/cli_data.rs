@@ -1,5 +1,7 @@
 //! `smore data` as a user runs it.
 
+#![cfg(feature = "cli")]
+
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 use serde_json::Value;

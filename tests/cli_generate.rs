@@ -1,5 +1,7 @@
 //! `smore data generate` as a user runs it.
 
+#![cfg(feature = "cli")]
+
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};

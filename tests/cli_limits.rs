@@ -1,4 +1,6 @@
 //! Limits of memory, signals, and inputs that are no plain files.
+
+#![cfg(feature = "cli")]
 #![cfg(target_os = "linux")]
 
 mod common;

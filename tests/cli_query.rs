@@ -1,5 +1,7 @@
 //! `smore query` on lines, in its formats, and what it says of what was never trained.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use common::{Folder, json, smore};

@@ -1,5 +1,7 @@
 //! Query sets as files: JSON lines and the pickle files of KGReasoning and SMORE, there and back again.
 
+#![cfg(feature = "cli")]
+
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! `smore sample` as a user runs it: what it writes is held to the exact executor and to `smore eval`.
 
+#![cfg(feature = "cli")]
+
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use serde_json::{Value, json};

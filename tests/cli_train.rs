@@ -1,5 +1,7 @@
 //! `smore train`, `eval`, `query` and `bench` as a user runs them, on the bundled graph.
 
+#![cfg(feature = "cli")]
+
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};

@@ -1,5 +1,7 @@
 //! What a new user stumbles over: options, messages, notes, hints.
 
+#![cfg(feature = "cli")]
+
 mod common;
 
 use common::{Folder, json, smore};

@@ -1,4 +1,6 @@
 //! The kernels compile for every generation of GPUs, without a GPU: where NVRTC is found (see `smore devices`).
+
+#![cfg(feature = "cuda")]
 #![cfg(unix)]
 
 mod common;

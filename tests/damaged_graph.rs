@@ -1,5 +1,7 @@
 //! Graph files that were damaged: an error before anything is used, never a panic, never a result.
 
+#![cfg(feature = "cli")]
+
 use predicates::prelude::*;
 use predicates::str::contains;
 use rand::RngExt;

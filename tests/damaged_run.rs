@@ -1,5 +1,7 @@
 //! Run folders that were damaged: an error that names the file, or the very same results, never a panic.
 
+#![cfg(feature = "cli")]
+
 use predicates::prelude::*;
 use predicates::str::contains;
 use rand::RngExt;

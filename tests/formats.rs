@@ -1,5 +1,7 @@
 //! Input formats as a user meets them: files -> `smore data import` -> a graph.
 
+#![cfg(feature = "cli")]
+
 use assert_cmd::Command;
 use predicates::str::contains;
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! `benches/gpu.sh contact` where parts hang, crash, are missing and skip, and where there is no GPU: on the fake driver (see
 //! `tests/fake_cuda/`), in a folder as `gpu.sh pack` makes it, with scripts in place of the packed tests.
+
+#![cfg(feature = "cli")]
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod common;

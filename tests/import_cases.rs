@@ -1,5 +1,7 @@
 //! Inputs that people stumble over in tools of this kind: each is read right, or refused with the remedy.
 
+#![cfg(feature = "cli")]
+
 use serde_json::Value;
 use smore::dataset::resolve::import_as;
 use smore::dataset::{ImportReport, ResolveOptions};

@@ -1,5 +1,6 @@
 //! kill -9 at any moment of an import: what is there verifies, and the next start leaves nothing stray.
 
+#![cfg(feature = "cli")]
 #![cfg(unix)]
 
 use assert_cmd::cargo::cargo_bin;

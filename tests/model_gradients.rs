@@ -4,13 +4,14 @@
 #[macro_use]
 mod common;
 
-use smore::backend::{Backend, Cpu, HostBuffer, Reference};
+use smore::backend::{Backend, Cpu, HostBuffer, Number, Reference};
 use smore::config::Config;
 use smore::model::{self, Weights};
 use smore::query::{Mix, Plan};
 use smore::rng::{Rng, below, stream};
 use smore::sampler::Batch;
-use smore::train::Trainer;
+use smore::train::Step;
+use smore::train::objective::queries;
 use smore::{EntityId, RelationId};
 
 const ENTITIES: usize = 12;
@@ -86,7 +87,7 @@ fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
 }
 
 fn plan(config: &Config) -> Plan {
-    model::plan(&*model::create::<Reference>(&config.model).unwrap(), &mix(config)).unwrap()
+    model::plan(&*model::create(&config.model).unwrap(), &mix(config)).unwrap()
 }
 
 fn mix(config: &Config) -> Mix {
@@ -114,13 +115,13 @@ fn batch(config: &Config, plan: &Plan, number: u64) -> Batch {
     batch
 }
 
-fn trainer<B: Backend>(backend: B, config: &Config, plan: &Plan) -> Trainer<B> {
+fn trainer<B: Backend>(backend: B, config: &Config, plan: &Plan) -> Step<B> {
     nudged(backend, config, plan, 0.0, 0)
 }
 
 /// As [`trainer`], with every number multiplied by 1 plus or minus `nudge`; `direction` names the signs.
-fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64, direction: u64) -> Trainer<B> {
-    let model = model::create::<B>(&config.model).unwrap();
+fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64, direction: u64) -> Step<B> {
+    let model = model::create(&config.model).unwrap();
     let mut weights =
         Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, Some(config.training.optimizer)).unwrap();
     weights.start(&backend, &*model, 5).unwrap();
@@ -131,8 +132,8 @@ fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64, dire
         backend.download(&table.values, 0, &mut values).unwrap();
         for value in &mut values {
             // The same number whether it is kept as float32 or float64.
-            let moved = B::value(*value) + (below(rng, 1000) as f64 - 500.0) * 4e-4;
-            *value = B::scalar(f64::from(moved as f32));
+            let moved = B::Scalar::value(*value) + (below(rng, 1000) as f64 - 500.0) * 4e-4;
+            *value = B::Scalar::of(f64::from(moved as f32));
         }
         backend.upload(&values, &mut table.values, 0).unwrap();
     }
@@ -142,11 +143,12 @@ fn nudged<B: Backend>(backend: B, config: &Config, plan: &Plan, nudge: f64, dire
         backend.download(&table.values, 0, &mut values).unwrap();
         for value in &mut values {
             let sign = if below(rng, 2) == 0 { 1.0 } else { -1.0 };
-            *value = B::scalar(B::value(*value) * (1.0 + sign * nudge));
+            *value = B::Scalar::of(B::Scalar::value(*value) * (1.0 + sign * nudge));
         }
         backend.upload(&values, &mut table.values, 0).unwrap();
     }
-    Trainer::new(backend, model, weights, plan, config).unwrap()
+    let written = queries::write(&*model, [ENTITIES, RELATIONS], plan, config).unwrap();
+    Step::new(backend, model, weights, written, config).unwrap()
 }
 
 /// The gradient of every row of a table: the sum over its uses.
@@ -168,14 +170,16 @@ fn gradients_of_every_model_are_the_slopes_of_its_loss() {
         let plan = plan(&config);
         let batch = batch(&config, &plan, 3);
         let mut trainer = trainer(Reference, &config, &plan);
-        trainer.gradients(&batch).unwrap();
+        trainer.gradients(&batch, 1).unwrap();
         let (entities, relations, dense) = trainer.last_gradients().unwrap();
-        let widths = trainer.model().widths();
+        let widths = trainer.model().spec().widths;
         let mut tables = vec![
             per_row(ENTITIES, widths.entity, &batch.entity_rows, &entities),
             per_row(RELATIONS, widths.relation, &batch.relation_rows, &relations),
         ];
-        tables.extend(dense);
+        // Every network has a part in these structures.
+        assert!(dense.iter().map(|(number, _)| *number).eq(0..trainer.weights.dense.len()), "{model:?}");
+        tables.extend(dense.into_iter().map(|(_, gradient)| gradient));
         for (t, gradient) in tables.iter().enumerate() {
             // Every number of the rows, every seventh of the wide networks.
             for k in (0..gradient.len()).step_by(if t < 2 { 1 } else { 7 }) {
@@ -187,7 +191,7 @@ fn gradients_of_every_model_are_the_slopes_of_its_loss() {
                         _ => &mut weights.dense[t - 2],
                     };
                     table.values.as_mut_slice()[k] += shift;
-                    trainer.gradients(&batch).unwrap();
+                    trainer.gradients(&batch, 1).unwrap();
                     let loss = trainer.losses().unwrap().pop().unwrap();
                     let weights = &mut trainer.weights;
                     let table = match t {
@@ -220,11 +224,12 @@ fn gradients_of_every_model_are_the_slopes_of_its_loss() {
 }
 
 /// The gradients of a batch, of each table: of uses of entities, of uses of relations, of each network's.
-fn gradients<B: Backend>(trainer: &mut Trainer<B>, batch: &Batch) -> Vec<Vec<f64>> {
-    trainer.gradients(batch).unwrap();
+fn gradients<B: Backend>(trainer: &mut Step<B>, batch: &Batch) -> Vec<Vec<f64>> {
+    trainer.gradients(batch, 1).unwrap();
     let (entities, relations, dense) = trainer.last_gradients().unwrap();
+    let dense = dense.into_iter().map(|(_, gradient)| gradient);
     let tables = [entities, relations].into_iter().chain(dense);
-    tables.map(|table| table.into_iter().map(B::value).collect()).collect()
+    tables.map(|table| table.into_iter().map(B::Scalar::value).collect()).collect()
 }
 
 /// The gradients of every model, and the losses of some steps, are those of the reference.
@@ -362,7 +367,7 @@ fn a_masked_negative_is_left_out_of_the_loss_whatever_its_row_holds() {
         let mut trainer = trainer(Cpu, &config, &plan);
         let mut run = |value: f32| {
             trainer.weights.entities.values.as_mut_slice()[11 * 8..].fill(value);
-            trainer.gradients(&batch).unwrap();
+            trainer.gradients(&batch, 1).unwrap();
             let (entities, ..) = trainer.last_gradients().unwrap();
             let loss = trainer.losses().unwrap()[0];
             let uses: Vec<f64> = entities.into_iter().map(f64::from).collect();
@@ -379,7 +384,7 @@ fn a_masked_negative_is_left_out_of_the_loss_whatever_its_row_holds() {
 }
 
 /// All tables, one after the other.
-fn values(trainer: &Trainer<Reference>) -> Vec<f64> {
+fn values(trainer: &Step<Reference>) -> Vec<f64> {
     let weights = &trainer.weights;
     let tables = [&weights.entities, &weights.relations].into_iter().chain(&weights.dense);
     tables.flat_map(|t| t.values.as_slice().to_vec()).collect()
@@ -393,7 +398,7 @@ fn moved_by_a_step(model: &[&str], option: &str) -> (Vec<f64>, usize) {
     let mut trainer = trainer(Reference, &config, &plan);
     let before = values(&trainer);
     trainer.step(&batch(&config, &plan, 1), 1.0, 1).unwrap();
-    let widths = trainer.model().widths();
+    let widths = trainer.model().spec().widths;
     let rows = ENTITIES * widths.entity + RELATIONS * widths.relation;
     (values(&trainer).iter().zip(before).map(|(a, b)| a - b).collect(), rows)
 }

@@ -1,5 +1,7 @@
 //! `smore report`: the page says what the files say, needs nothing else, and holds no markup of others.
 
+#![cfg(feature = "cli")]
+
 use serde_json::Value;
 use smore::report;
 use std::path::Path;

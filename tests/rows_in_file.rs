@@ -1,5 +1,7 @@
 //! Entity rows in a mapped file, as a user meets them: evaluated in place, refused by name, left by a dead process.
 
+#![cfg(feature = "cli")]
+
 use smore::backend::{Backend, Cpu};
 use smore::train::row_file::{self, RowFile, Shape};
 use smore::train::{Observer, Run, RunFolder, RunPlan};

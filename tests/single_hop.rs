@@ -5,15 +5,16 @@
 #[macro_use]
 mod common;
 
-use smore::backend::{Backend, Cpu, HostBuffer, Reference};
+use smore::backend::{Backend, Cpu, HostBuffer, Number, Reference};
 use smore::config::{Config, Objective};
 use smore::graph::CsrBuf;
 use smore::ids::Triple;
-use smore::model::{self, DenseShape, Weights};
+use smore::model::{self, Parameter, Weights};
 use smore::rng::{below, stream};
 use smore::sampler::SingleBatch;
 use smore::sampler::SingleSampler;
-use smore::train::{SingleTrainer, single};
+use smore::train::Step;
+use smore::train::objective::one_vs_all;
 use smore::{EntityId, RelationId};
 
 const ENTITIES: usize = 12;
@@ -135,29 +136,38 @@ fn graph() -> CsrBuf {
 fn batch(config: &Config, number: u64) -> SingleBatch {
     let graph = graph();
     let mut batch = SingleBatch::default();
-    SingleSampler::new(graph.view(), single::options(config)).unwrap().fill(number, &mut batch);
+    SingleSampler::new(graph.view(), one_vs_all::options(config)).unwrap().fill(number, &mut batch);
     batch
 }
 
 /// With at most `tile` rows of scores at once.
-fn trainer<B: Backend>(backend: B, config: &Config, tile: usize) -> SingleTrainer<B> {
-    let model = model::create::<B>(&config.model).unwrap();
+fn trainer<B: Backend>(backend: B, config: &Config, tile: usize) -> Step<B> {
+    let model = model::create(&config.model).unwrap();
     let mut weights =
         Weights::zeros(&backend, &*model, ENTITIES, RELATIONS, Some(config.training.optimizer)).unwrap();
     weights.start(&backend, &*model, 5).unwrap();
-    SingleTrainer::with_tile(backend, model, weights, config, tile).unwrap()
+    let written = one_vs_all::write_tiled(&*model, [ENTITIES, RELATIONS], config, tile).unwrap();
+    Step::new(backend, model, weights, written, config).unwrap()
 }
 
-/// What table `t` of the gradients is, if it is a dense parameter.
-fn dense_shape<B: Backend>(trainer: &SingleTrainer<B>, t: usize) -> Option<DenseShape> {
-    let model = trainer.model();
-    t.checked_sub(2).map(|i| model.dense().swap_remove(model.projection_dense().start + i))
+/// The gradients that a batch left: of entities, of relations, then of the networks that a hop goes through.
+fn last_gradients<B: Backend>(trainer: &mut Step<B>) -> Vec<Vec<B::Scalar>> {
+    let (entities, relations, dense) = trainer.last_gradients().unwrap();
+    [entities, relations].into_iter().chain(dense.into_iter().map(|(_, gradient)| gradient)).collect()
+}
+
+/// The numbers of these networks' parameters.
+fn numbers_of_networks<B: Backend>(trainer: &mut Step<B>) -> Vec<usize> {
+    trainer.last_gradients().unwrap().2.into_iter().map(|(number, _)| number).collect()
 }
 
 /// Whether it is a bias that a normalisation behind it takes away: no gradient is right.
-fn has_no_influence<B: Backend>(trainer: &SingleTrainer<B>, t: usize) -> bool {
-    let normalised = trainer.model().dense().iter().any(|shape| shape.averaged);
-    normalised && dense_shape(trainer, t).is_some_and(|shape| shape.name.ends_with(".b1"))
+fn has_no_influence<B: Backend>(trainer: &Step<B>, networks: &[usize], t: usize) -> bool {
+    let parameters = &trainer.model().spec().parameters;
+    let normalised = parameters.iter().any(|parameter| parameter.name.ends_with(".moments"));
+    let of = |&number: &usize| -> &Parameter { &parameters[number] };
+    let parameter = t.checked_sub(2).and_then(|i| networks.get(i)).map(of);
+    normalised && parameter.is_some_and(|parameter| parameter.name.ends_with(".b1"))
 }
 
 #[test]
@@ -169,18 +179,22 @@ fn gradients_are_the_slopes_of_the_loss() {
             assert!(batch.rows() > 7, "{case:?}: more than a tile");
             let mut trainer = trainer(Reference, &config, tile);
             trainer.gradients(&batch, 9).unwrap();
-            let gradients = trainer.last_gradients().unwrap();
+            let gradients = last_gradients(&mut trainer);
+            let networks = numbers_of_networks(&mut trainer);
+            let moments =
+                |number: &usize| trainer.model().spec().parameters[*number].name.ends_with("moments");
+            assert!(!networks.iter().any(moments), "averages have no gradient");
             for (t, gradient) in gradients.iter().enumerate() {
-                if dense_shape(&trainer, t).is_some_and(|shape| shape.averaged) {
-                    continue;
-                }
                 for (k, &gradient) in gradient.iter().enumerate() {
                     let mut loss_at = |shift: f64| {
-                        let add = |shift: f64, trainer: &mut SingleTrainer<Reference>| {
-                            let used = trainer.model().projection_dense();
+                        let add = |shift: f64, trainer: &mut Step<Reference>| {
                             let Weights { entities, relations, dense } = &mut trainer.weights;
-                            let mut tables = [entities, relations].into_iter().chain(&mut dense[used]);
-                            tables.nth(t).unwrap().values.as_mut_slice()[k] += shift;
+                            let table = match t {
+                                0 => entities,
+                                1 => relations,
+                                _ => &mut dense[networks[t - 2]],
+                            };
+                            table.values.as_mut_slice()[k] += shift;
                         };
                         add(shift, &mut trainer);
                         trainer.gradients(&batch, 9).unwrap();
@@ -196,7 +210,11 @@ fn gradients_are_the_slopes_of_the_loss() {
                     );
                 }
                 let moves = gradient.iter().any(|g| g.abs() > 1e-4);
-                assert_ne!(moves, has_no_influence(&trainer, t), "{case:?}: gradient of table {t}");
+                assert_ne!(
+                    moves,
+                    has_no_influence(&trainer, &networks, t),
+                    "{case:?}: gradient of table {t}"
+                );
             }
         }
     }
@@ -208,7 +226,7 @@ fn a_step_moves_all_tables_together_by_no_more_than_the_clipped_norm() {
         let set = ["training.optimizer=sgd".into(), format!("training.clip_norm={clip}")];
         let config = config(CASES[1], 5).with(&set).unwrap();
         let mut trainer = trainer(Reference, &config, 1000);
-        let values = |trainer: &SingleTrainer<Reference>| {
+        let values = |trainer: &Step<Reference>| {
             let Weights { entities, relations, .. } = &trainer.weights;
             [entities.values.as_slice(), relations.values.as_slice()].concat()
         };
@@ -239,7 +257,7 @@ fn check_shared_rows(case: &[&str]) {
     let mut whole = trainer(Reference, &config, 1000);
     whole.gradients(&together, 1).unwrap();
     let loss = whole.losses().unwrap()[0];
-    let want = whole.last_gradients().unwrap();
+    let want = last_gradients(&mut whole);
     let mut sums: Vec<Vec<f64>> = want.iter().map(|want| vec![0.0; want.len()]).collect();
     let mut losses = 0.0;
     for row in 0..together.rows() {
@@ -253,7 +271,7 @@ fn check_shared_rows(case: &[&str]) {
             alone.assign(0, &[edge]);
             whole.gradients(&alone, 1).unwrap();
             losses += whole.losses().unwrap()[0];
-            for (sums, gradients) in sums.iter_mut().zip(whole.last_gradients().unwrap()) {
+            for (sums, gradients) in sums.iter_mut().zip(last_gradients(&mut whole)) {
                 sums.iter_mut().zip(gradients).for_each(|(sum, g)| *sum += g);
             }
         }
@@ -374,12 +392,13 @@ fn check_training<B: Backend + Clone>(backend: &B) {
             let first = batch(&config, 0);
             fast.gradients(&first, 1).unwrap();
             slow.gradients(&first, 1).unwrap();
-            let (got, want) = (fast.last_gradients().unwrap(), slow.last_gradients().unwrap());
+            let (got, want) = (last_gradients(&mut fast), last_gradients(&mut slow));
+            let networks = numbers_of_networks(&mut slow);
             for (t, (got, want)) in got.into_iter().zip(want).enumerate() {
                 // What has no influence has a sum of terms that cancel.
-                let scale = if has_no_influence(&slow, t) { 1.0 } else { 0.0 };
+                let scale = if has_no_influence(&slow, &networks, t) { 1.0 } else { 0.0 };
                 let greatest = want.iter().fold(scale, |max: f64, g| max.max(g.abs()));
-                for (k, (g, w)) in got.into_iter().map(B::value).zip(want).enumerate() {
+                for (k, (g, w)) in got.into_iter().map(B::Scalar::value).zip(want).enumerate() {
                     assert!(
                         (g - w).abs() <= 1e-5 * greatest + 1e-8,
                         "{case:?}, d = {dim}, table {t}: gradient {k} is {g}, not {w}"

@@ -1,5 +1,7 @@
 //! A run that something goes wrong with: killed, diverging, out of room, not allowed to write, stopped.
 
+#![cfg(feature = "cli")]
+
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 use smore::backend::{Cpu, Optimizer};
@@ -62,7 +64,7 @@ fn read(folder: &Folder, file: &str) -> Vec<u8> {
 fn loads(path: &Path) -> Option<u64> {
     let folder = RunFolder::open(path).unwrap();
     let (config, graph) = (folder.config().unwrap(), folder.graph().unwrap());
-    let model = smore::model::create::<Cpu>(&config.model).unwrap();
+    let model = smore::model::create(&config.model).unwrap();
     let weights = || {
         let (entities, relations) = (graph.num_entities(), graph.num_relations());
         smore::model::Weights::zeros(&Cpu, &*model, entities, relations, Some(Optimizer::Adam)).unwrap()

@@ -3,7 +3,7 @@
 use super::bench::show;
 use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, note};
-use crate::backend::{Backend, Parameters};
+use crate::backend::{Backend, Number, Parameters};
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
@@ -14,8 +14,8 @@ use crate::sampler::Batch;
 use crate::storage::{atomic, checksum};
 use crate::table::counted;
 use crate::train::checkpoint::{self, Meta};
-use crate::train::plan::Work;
-use crate::train::step::query_weights;
+use crate::train::objective::Work;
+use crate::train::objective::queries::query_weights;
 use crate::train::{Learner, RunPlan};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
@@ -59,7 +59,7 @@ fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) ->
     weights.start_as(&backend, &*model, config.model.start, config.training.seed)?;
     if let Some(folder) = &args.output {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let meta = Meta { model: model.name().into(), ..Meta::default() };
+        let meta = Meta { model: model.spec().name.into(), ..Meta::default() };
         checkpoint::save(
             &folder.join("start.safetensors"),
             &backend,
@@ -73,16 +73,16 @@ fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) ->
         write(&folder.join("batches.safetensors"), &batches)?;
     }
 
-    let mut learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
+    let mut learner = Learner::start(backend, model, weights, (&graph, &config, &plan), 0)?;
     let mut losses = Vec::new();
     for step in 1..=plan.steps {
         let rate = config.training.rate_at(step, plan.steps, 0);
         learner.step(&mut None, rate, step, step < plan.steps)?;
-        if learner.is_full() || step == plan.steps {
-            losses.extend(learner.losses()?);
+        if learner.step.is_full() || step == plan.steps {
+            losses.extend(learner.step.losses()?);
         }
     }
-    let tables = checksums(learner.backend(), &learner.weights().named(learner.model()))?;
+    let tables = checksums(learner.step.backend(), &learner.step.weights.named(learner.step.model()))?;
     let all: String = tables.iter().map(|(name, sum)| format!("{name} {sum}\n")).collect();
     let bits: Vec<u8> = losses.iter().flat_map(|loss| loss.to_le_bytes()).collect();
     let (losses_sum, weights_sum) = (checksum::hex(&bits), checksum::hex(all.as_bytes()));
@@ -128,7 +128,7 @@ fn checksums<B: Backend>(backend: &B, tables: &[(String, &Parameters<B>)]) -> Re
     let read = |buffer: &B::Buffer, len: usize| -> Result<Vec<f32>> {
         let mut host = vec![B::Scalar::default(); len];
         backend.download(buffer, 0, &mut host)?;
-        Ok(host.into_iter().map(|x| B::value(x) as f32).collect())
+        Ok(host.into_iter().map(|x| B::Scalar::value(x) as f32).collect())
     };
     let of = |(name, table): &(String, &Parameters<B>)| {
         let mut numbers = read(&table.values, table.rows * table.cols)?;

@@ -49,7 +49,7 @@ fn train<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global
     if rows.is_some() {
         std::fs::remove_file(&path).map_err(Error::io(&path))?;
     }
-    let learner = Learner::start(backend, model, weights, &graph, &config, &plan, 0)?;
+    let learner = Learner::start(backend, model, weights, (&graph, &config, &plan), 0)?;
     let mut training = Training::new(learner, rows, config.training.learning_rate);
     if timing.warm_up(1) + timing.seconds(1) > 2.0 {
         note(format_args!("warming up for {:.1} s", timing.warm_up(1)));
@@ -156,27 +156,32 @@ impl<B: Backend> Training<B> {
                 break;
             }
         }
-        self.loss = self.learner.losses()?.pop().unwrap_or(self.loss);
+        self.loss = self.learner.step.losses()?.pop().unwrap_or(self.loss);
         let elapsed = start.elapsed();
         self.in_runs += elapsed;
         self.look_at_clock(0)?;
         Ok((self.units - units) as f64 / elapsed.as_secs_f64())
     }
 
+    /// The device's clock now, where it has one.
+    fn moment(&self) -> Result<Option<Moment>> {
+        self.learner.step.backend().clock().map_or(Ok(None), |clock| clock.moment())
+    }
+
     fn one(&mut self) -> Result<()> {
         self.step += 1;
         let timed = self.step.is_multiple_of(TIMED);
-        let before = if timed { self.learner.backend().moment()? } else { None };
+        let before = if timed { self.moment()? } else { None };
         let start = Instant::now();
         self.units += self.learner.step(&mut self.rows, self.learning_rate, self.step, true)?;
         self.in_steps += start.elapsed();
         if let Some(before) = before
-            && let Some(after) = self.learner.backend().moment()?
+            && let Some(after) = self.moment()?
         {
             self.moments.push_back((before, after));
         }
-        if self.learner.is_full() {
-            self.loss = self.learner.earlier_losses()?.pop().unwrap_or(self.loss);
+        if self.learner.step.is_full() {
+            self.loss = self.learner.step.earlier_losses()?.pop().unwrap_or(self.loss);
             // Those that the device has done long ago.
             self.look_at_clock(8)?;
         }
@@ -187,7 +192,8 @@ impl<B: Backend> Training<B> {
     fn look_at_clock(&mut self, newest: usize) -> Result<()> {
         while self.moments.len() > newest {
             let (before, after) = self.moments.pop_front().expect("there are more");
-            self.seconds_on_device.push(self.learner.backend().seconds_between(before, after)?);
+            let clock = self.learner.step.backend().clock().expect("it gave the moments");
+            self.seconds_on_device.push(clock.seconds_between(before, after)?);
         }
         Ok(())
     }
@@ -199,7 +205,7 @@ impl<B: Backend> Training<B> {
             in_steps: self.in_steps.as_secs_f64(),
             in_runs: self.in_runs.as_secs_f64(),
             for_batches: self.learner.waited_for_batches(),
-            device: self.learner.backend().counters(),
+            device: self.learner.step.backend().counters(),
         }
     }
 }

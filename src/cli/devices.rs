@@ -27,7 +27,7 @@ struct Gpus {
     libraries: Vec<(&'static str, String)>,
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "cuda"))]
 fn gpus() -> Gpus {
     use crate::backend::cuda::nvidia::{blas, compile::Compiler, probe};
     let driver = match probe::driver() {
@@ -54,9 +54,11 @@ fn gpus() -> Gpus {
     Gpus { devices: devices.collect(), libraries }
 }
 
-#[cfg(not(unix))]
+#[cfg(not(all(unix, feature = "cuda")))]
 fn gpus() -> Gpus {
-    Gpus { libraries: vec![("no_gpu", "GPUs are used on Linux only".into())], ..Gpus::default() }
+    let why =
+        if cfg!(unix) { "this build is without the feature cuda" } else { "GPUs are used on Linux only" };
+    Gpus { libraries: vec![("no_gpu", why.into())], ..Gpus::default() }
 }
 
 /// Runs `smore devices`.

@@ -4,7 +4,7 @@ use super::options::{ChangesArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::eval::import;
 use crate::graph::Split;
-use crate::train::evaluate::{self, Queries};
+use crate::train::evaluate::{Evaluation, Queries, evaluate_saved};
 use crate::train::{Observer, RunFolder};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -66,8 +66,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     // Nothing is lost by Ctrl-C here: it ends the process.
     static NEVER: AtomicBool = AtomicBool::new(false);
+    let (folder, graph, config, split) = (&folder, &graph, &config, args.split);
+    let evaluation = Evaluation { folder, graph, config, queries, split, stop: &NEVER };
     let (report, meta) = on!(args.device.open(config.training.math, global)?, backend =>
-        evaluate::evaluate_saved(&backend, &graph, &config, &folder, queries, args.split, &NEVER, &mut Notes)
+        evaluate_saved(&backend, evaluation, &mut Notes)
     )?;
     if global.json {
         return print_json(&report);

@@ -25,6 +25,7 @@ pub mod report;
 pub mod sample;
 mod signals;
 pub mod train;
+mod train_plan;
 mod usage;
 
 use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};

@@ -1,13 +1,14 @@
 //! Flags that several subcommands share: the configuration, the device.
 
 use super::{Global, note};
-use crate::backend::{Cpu, Cuda, Math};
+use crate::api::{Device, Opened};
+use crate::backend::Math;
 use crate::config::{Config, TableKind};
-use crate::dataset::Cache;
 use crate::error::Result;
 use crate::train::Changes;
 use clap::ValueEnum;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The configuration: a file, flags for what is set most, `--set` for everything.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -118,28 +119,8 @@ impl ChangesArgs {
 #[command(next_help_heading = "Options")]
 pub struct DeviceArgs {
     /// Device: auto (a GPU where there is one), cpu, cuda or cuda:N (see `smore devices`)
-    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = Device::from_str)]
     device: Device,
-}
-
-/// A device that was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Device {
-    /// The first GPU, else the CPU.
-    #[default]
-    Auto,
-    /// All cores.
-    Cpu,
-    /// A GPU by its number.
-    Cuda(i32),
-}
-
-/// A device that is there.
-pub enum Opened {
-    /// All cores.
-    Cpu(Cpu),
-    /// A GPU.
-    Cuda(Cuda),
 }
 
 impl DeviceArgs {
@@ -150,41 +131,23 @@ impl DeviceArgs {
 
     /// As [`DeviceArgs::open`], with the reason why `auto` has found no usable GPU.
     pub fn open_with_reason(&self, math: Math, global: &Global) -> Result<(Opened, Option<String>)> {
-        let gpu = |ordinal| -> Result<Opened> {
-            let cache = Cache::new(global.cache_dir.as_deref())?.kernels();
-            let cuda = Cuda::open(ordinal, math, &cache)?;
-            if let Some(why) = cuda.slow_products() {
-                note(format_args!("warning: {why}"));
+        let opened = self.device.open(math, &global.cache()?)?;
+        match &opened.0 {
+            Opened::Cuda(cuda) => {
+                if let Some(why) = cuda.slow_products() {
+                    note(format_args!("warning: {why}"));
+                }
             }
-            Ok(Opened::Cuda(cuda))
-        };
-        let cpu = || {
-            if math != Math::Fp32 {
+            Opened::Cpu(_) if math != Math::Fp32 => {
                 note("note: training.math is for GPUs: the CPU multiplies in fp32");
             }
-            Ok(Opened::Cpu(Cpu))
-        };
-        Ok(match self.device {
-            Device::Cpu => (cpu()?, None),
-            Device::Cuda(ordinal) => (gpu(ordinal)?, None),
-            Device::Auto => match gpu(0) {
-                Ok(device) => (device, None),
-                Err(why) => (cpu()?, Some(why.to_string())),
-            },
-        })
+            Opened::Cpu(_) => {}
+        }
+        Ok(opened)
     }
 }
 
-/// Evaluates an expression with a name for the backend of an [`Opened`] device.
-macro_rules! on {
-    ($opened:expr, $backend:ident => $body:expr) => {
-        match $opened {
-            $crate::cli::options::Opened::Cpu($backend) => $body,
-            $crate::cli::options::Opened::Cuda($backend) => $body,
-        }
-    };
-}
-pub(super) use on;
+pub(super) use crate::api::on;
 
 /// `4G`, `500M`, `1.5GB`, `2GiB`, or a plain number of bytes. `K`, `M`, `G`, `T` are powers of 1,000, with `i`
 /// of 1,024.
@@ -209,19 +172,6 @@ pub fn parse_number(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number".into())
 }
 
-fn parse_device(text: &str) -> Result<Device, String> {
-    let text = text.to_lowercase();
-    match text.split_once(':') {
-        None if text == "auto" => Ok(Device::Auto),
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", number)) if number.bytes().all(|b| b.is_ascii_digit()) => {
-            number.parse().map(Device::Cuda).map_err(|_| "expected cuda:N with a small number".into())
-        }
-        _ => Err("expected auto, cpu, cuda or cuda:N".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,15 +182,6 @@ mod tests {
         assert_eq!(known, [4_000_000_000, 500_000_000, 1_500_000_000, 2 << 30, 1024, 0]);
         for wrong in ["", "G", "4X", "-1G", "4 G", "nanG", "4iG", "1e400"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn devices_are_told_by_name_and_number() {
-        let known = ["auto", "CPU", "cuda", "cuda:0", "Cuda:12"].map(|text| parse_device(text).unwrap());
-        assert_eq!(known, [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(0), Device::Cuda(12)]);
-        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999", "cpu:0"] {
-            assert!(parse_device(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -146,7 +146,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 
 /// A model that is asked, and how its answers are printed.
 struct Session<'a, B: Backend> {
-    model: &'a dyn Model<B>,
+    model: &'a dyn Model,
     config: &'a Config,
     asker: Asker<'a, B>,
     format: Format,

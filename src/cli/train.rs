@@ -3,17 +3,15 @@
 use super::options::{ChangesArgs, ConfigArgs, DeviceArgs, on};
 use super::progress::Sparse;
 use super::signals::stop_flag;
+use super::train_plan::{self, DryRun};
 use super::{Global, Interrupted, note, print, print_json, shown};
 use crate::backend::Backend;
-use crate::config::{Config, Objective};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
-use crate::sampler::Pooling;
 use crate::storage::place::Placed;
-use crate::table::{Table, bytes, count, counted, duration, fit, quoted, terminal_width};
+use crate::table::{bytes, count, duration, fit, quoted, terminal_width};
 use crate::train::mix::drawable;
-use crate::train::pace::Usage;
-use crate::train::plan::EvaluationCost;
 use crate::train::{Changes, Observer, Progress, Run, RunFolder, RunPlan};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -36,6 +34,12 @@ pub struct Args {
     /// rate then goes on falling from where the new length puts it
     #[arg(long, value_name = "RUN", conflicts_with_all = ["run_dir", "dataset", "dataset_flag", "config"])]
     resume: Option<PathBuf>,
+    /// Print the plan and end: nothing is trained or written
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run: print the operations of a training step, with shapes, bytes and share of the work
+    #[arg(long, requires = "dry_run")]
+    print_program: bool,
     #[command(flatten)]
     changes: ChangesArgs,
     /// List every key of the configuration with its default, what it takes and what it means
@@ -75,22 +79,33 @@ fn train<B: Backend>(
 ) -> anyhow::Result<()> {
     let start = Instant::now();
     let cache = global.cache()?;
-    let (folder, graph) = match resumed {
-        Some(folder) => {
-            let graph = folder.graph()?;
-            (folder, graph)
-        }
+    let graph = match &resumed {
+        Some(folder) => folder.graph()?,
         None => {
             let graph = global.open(&config.data.dataset)?;
             if !args.config.sets("sampling.structures")? {
                 leave_out_undrawable(&mut config, &graph)?;
             }
+            graph
+        }
+    };
+    if args.dry_run {
+        let model = crate::model::create(&config.model)?;
+        let plan = &RunPlan::new(&backend, &*model, &graph, &config)?;
+        let default = RunFolder::default_path(&config, &graph);
+        let folder = resumed.as_ref().map(RunFolder::path).or(args.run_dir.as_deref()).unwrap_or(&default);
+        let no_gpu = no_gpu.as_deref();
+        let dry_run = DryRun { plan, model: &*model, graph: &graph, config: &config, no_gpu, folder };
+        return dry_run.print::<B>(args.print_program, global);
+    }
+    let folder = match resumed {
+        Some(folder) => folder,
+        None => {
             // Before the folder is made: what cannot work leaves nothing behind.
             let model = crate::model::create(&config.model)?;
             RunPlan::new(&backend, &*model, &graph, &config)?;
             let may_link = cache.has(graph.path());
-            let folder = RunFolder::create(args.run_dir.as_deref(), &config, &graph, may_link)?;
-            (folder, graph)
+            RunFolder::create(args.run_dir.as_deref(), &config, &graph, may_link)?
         }
     };
     let query_cache = cache.derived(graph.fingerprint());
@@ -120,7 +135,7 @@ fn train<B: Backend>(
         }
         outcome => outcome?,
     };
-    note(spent(&outcome.usage));
+    note(train_plan::spent(&outcome.usage));
     let Some(report) = outcome.report else {
         let path = quoted(&shown(folder.path()));
         let what = match outcome.trained {
@@ -198,33 +213,6 @@ fn example(folder: &RunFolder) -> Option<String> {
     Some(with_names(&query, &graph).to_string())
 }
 
-/// What evaluations take at most, as a row of the plan.
-fn scores(cost: &EvaluationCost) -> String {
-    let number = |scores: f64| if scores < 1e6 { count(scores as u64) } else { format!("{scores:.1e}") };
-    let links = match cost.link_prediction_scores {
-        0.0 => String::new(),
-        scores => format!(", link prediction {}", number(scores)),
-    };
-    format!(
-        "at most {} scores on valid, {}; {} on test{links}",
-        number(cost.valid_scores),
-        counted(cost.valid_evaluations, "time", "times"),
-        number(cost.test_scores)
-    )
-}
-
-/// What training took, as a line.
-pub(super) fn spent(usage: &Usage) -> String {
-    format!(
-        "trained {}; at most {} of memory and {} of mapped pages were resident; page faults: {} minor, {} major",
-        usage.rate,
-        bytes(usage.anonymous_bytes),
-        bytes(usage.mapped_bytes),
-        count(usage.page_faults.minor),
-        count(usage.page_faults.major)
-    )
-}
-
 /// Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 struct Printer {
     bar: Option<ProgressBar>,
@@ -266,74 +254,12 @@ impl Printer {
 
 impl Observer for Printer {
     fn plan(&mut self, plan: &RunPlan, folder: &Path) {
-        let mut table = Table::new().left("plan").left("");
-        let mut row = |what: &str, value: String| table.row([what.into(), value]);
-        row(
-            "graph",
-            format!(
-                "{}: {}, {}, {} ({} mapped)",
-                plan.dataset,
-                counted(plan.num_entities, "entity", "entities"),
-                counted(plan.num_relations, "relation", "relations"),
-                counted(plan.num_edges, "directed edge", "directed edges"),
-                bytes(plan.mapped_bytes)
-            ),
-        );
-        row("model", format!("{}, d = {}, {} parameters", plan.model, plan.dim, count(plan.num_parameters)));
-        let (batch, unit) = match plan.objective {
-            Objective::Queries | Objective::Negatives => {
-                let mix: Vec<String> = plan.batch.iter().map(|(s, n)| format!("{s} {n}")).collect();
-                let pool = match plan.pool {
-                    Pooling::Shared => "shared negatives",
-                    Pooling::Own => "negatives for each query",
-                };
-                (format!("{}; {} {pool}", mix.join(", "), count(plan.negatives)), "queries".to_string())
-            }
-            _ => (
-                format!("{} {}, each against all entities", count(self.batch_size), plan.batch[0].0),
-                plan.batch[0].0.clone(),
-            ),
-        };
-        row("batch", batch);
-        row(
-            "length",
-            format!("{} of {} {unit}", counted(plan.steps, "step", "steps"), count(self.batch_size)),
-        );
-        let tables = format!(
-            "{} parameters, {} optimizer",
-            bytes(plan.parameter_bytes as u64),
-            bytes(plan.optimizer_bytes as u64)
-        );
-        let drawing = match plan.popularity_bytes {
-            0 => String::new(),
-            drawing => format!(", {} to draw by degree", bytes(drawing as u64)),
-        };
-        let (device, host) = (plan.device_bytes() as u64, plan.host_bytes() as u64);
-        let (buffers, batches) = (plan.buffer_bytes as u64, plan.batch_bytes as u64);
-        if plan.on_host {
-            let buffers = bytes(buffers + batches);
-            row("memory", format!("{}: {tables}, {buffers} buffers{drawing}", bytes(device + host)));
-        } else {
-            row("GPU memory", format!("{}: {tables}, {} buffers", bytes(device), bytes(buffers)));
-            row("host memory", format!("{}: batches that wait{drawing}", bytes(host)));
-        }
-        if plan.table_bytes > 0 {
-            let file = folder.join(crate::train::row_file::NAME);
-            row(
-                "entity rows",
-                format!("{} with optimizer, mapped from {}", bytes(plan.table_bytes), file.display()),
-            );
-        }
-        row("evaluation", scores(&plan.evaluation));
-        let no_gpu = self.no_gpu.as_ref().map(|why| format!("; no GPU is used: {why}"));
-        row("device", plan.device.clone() + &no_gpu.unwrap_or_default());
         let graph = match self.placed {
             Some(Placed::Copied) => format!(", with a copy of the graph ({})", bytes(plan.mapped_bytes)),
             Some(Placed::Shared) => ", with a copy of the graph that shares its blocks on the disk".into(),
             Some(Placed::Linked) | None => String::new(),
         };
-        row("run folder", format!("{}{graph}", folder.display()));
-        note(table);
+        note(train_plan::table(plan, self.batch_size, self.no_gpu.as_deref(), (folder, &graph)));
         self.steps = count(plan.steps);
         if let Some(bar) = &self.bar {
             let style = "{bar:16} {human_pos}/{human_len}  {wide_msg}";

@@ -3,6 +3,7 @@
 use super::*;
 use crate::backend::Optimizer;
 use crate::error::Error;
+use crate::model;
 
 impl Config {
     /// What depends on several keys; what one takes is in `keys`.
@@ -28,18 +29,8 @@ impl Config {
                 "training.label_smoothing must be 0 with training.objective = queries and negatives",
             ),
             (
-                [m.dropout_entity, m.dropout_relation, m.dropout_features, m.dropout_hidden]
-                    .iter()
-                    .all(|p| all_entities || *p == 0.0),
-                "model.dropout_entity, dropout_relation, dropout_features and dropout_hidden must be 0 with training.objective = queries and negatives",
-            ),
-            (
-                !m.batch_norm || (m.name == "conve" && all_entities),
-                "model.batch_norm is for conve with training.objective = 1vsall or kvsall: leave it out",
-            ),
-            (
-                m.name == "conve" || (m.dropout_features == 0.0 && m.dropout_hidden == 0.0),
-                "model.dropout_features and model.dropout_hidden are for conve: leave them out",
+                [m.dropout_entity, m.dropout_relation].iter().all(|p| all_entities || *p == 0.0),
+                "model.dropout_entity and model.dropout_relation must be 0 with training.objective = queries and negatives",
             ),
             (
                 all_entities
@@ -81,7 +72,32 @@ impl Config {
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, message)) => Err(Error::invalid(*message)),
-            None => Ok(()),
+            None => self.check_own(),
         }
+    }
+
+    /// Keys that only some models have are given for these, and those that are for single-hop training with it.
+    fn check_own(&self) -> Result<()> {
+        let (name, single_hop) = (self.model.name.as_str(), !self.training.objective.samples());
+        for (key, given) in self.model.given_of_own() {
+            let of = |entry: &&model::Entry| entry.own.only_here.contains(&key.as_str());
+            let Some(entry) = model::REGISTRY.iter().find(of) else { continue };
+            let default = (entry.own.defaults)(&self.model).get(key).cloned();
+            if default.as_ref() == Some(given) {
+                continue;
+            }
+            if entry.name != name {
+                return Err(Error::invalid(format!(
+                    "model.{key} is for {}, and this is {name}: leave it out",
+                    entry.name
+                )));
+            }
+            if entry.own.single_hop.contains(&key.as_str()) && !single_hop {
+                return Err(Error::invalid(format!(
+                    "model.{key} is for {name} with training.objective = 1vsall or kvsall: leave it out"
+                )));
+            }
+        }
+        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! Every key of the configuration: what it takes, and what it means.
 //!
-//! What a key takes stands in [`KEYS`], where values are checked before they become types, so that messages speak of keys
+//! What a key takes stands in [`all`], where values are checked before they become types, so that messages speak of keys
 //! and values. What it means is the comment of its field, read from the source of this module.
 
-use super::Config;
-use crate::model::NAMES;
+use super::{Config, ModelConfig};
+use crate::model::{NAMES, REGISTRY};
 use std::fmt;
 use std::sync::LazyLock;
 use toml::{Table, Value};
@@ -43,27 +43,40 @@ pub enum Range {
 const MOST: u64 = i64::MAX as u64;
 
 /// Numbers of rows, columns and units far beyond any use, whose products do not overflow.
-const WIDTH: u64 = 1 << 20;
+pub(crate) const WIDTH: u64 = 1 << 20;
 
 /// Structures as they are written in a configuration.
 const STRUCTURES: &str = "structures, by name or as tuples, with weights: 1p:2,2p:1";
 
-/// Every key, in the order of the document.
-pub const KEYS: [(&str, Allowed); 65] = {
+/// Every key, in the order of the document: those that all models have, then in the section `model` those that only some
+/// have.
+pub fn all() -> &'static [(&'static str, Allowed)] {
+    static ALL: LazyLock<Vec<(&'static str, Allowed)>> = LazyLock::new(|| {
+        let mut keys = KEYS.to_vec();
+        let mut place =
+            keys.iter().rposition(|(key, _)| key.starts_with("model.")).map_or(0, |last| last + 1);
+        for (key, allowed) in REGISTRY.iter().flat_map(|entry| entry.own.keys) {
+            let path: &'static str = format!("model.{key}").leak();
+            if !keys.iter().any(|(known, _)| *known == path) {
+                keys.insert(place, (path, *allowed));
+                place += 1;
+            }
+        }
+        keys
+    });
+    &ALL
+}
+
+/// Every key that all models have, in the order of the document.
+const KEYS: [(&str, Allowed); 57] = {
     use Allowed::{Flag, Names, Number, Text, Whole};
     use Range::{Above, All, Between, From, Share};
     [
         ("data.dataset", Text("a dataset's name, a folder, or a graph file")),
         ("model.name", Names(&NAMES)),
         ("model.dim", Whole(1, WIDTH)),
-        ("model.relation_dim", Whole(1, WIDTH)),
-        ("model.image_height", Whole(1, WIDTH)),
-        ("model.batch_norm", Flag),
-        ("model.filters", Whole(1, WIDTH)),
         ("model.gamma", Number(Above(-2.0))),
         ("model.norm", Names(&["l1", "l2"])),
-        ("model.inside", Number(All)),
-        ("model.offset_activation", Names(&["none", "relu", "softplus"])),
         ("model.hidden", Whole(1, WIDTH)),
         ("model.hidden_layers", Whole(0, 64)),
         ("model.union", Names(&["dnf", "demorgan"])),
@@ -74,8 +87,6 @@ pub const KEYS: [(&str, Allowed); 65] = {
         ("model.start", Names(&["uniform", "xavier-normal", "xavier-uniform"])),
         ("model.dropout_entity", Number(Share)),
         ("model.dropout_relation", Number(Share)),
-        ("model.dropout_features", Number(Share)),
-        ("model.dropout_hidden", Number(Share)),
         ("sampling.structures", Text(STRUCTURES)),
         ("sampling.negatives", Whole(1, 1 << 24)),
         ("sampling.pool", Names(&["shared", "own"])),
@@ -203,7 +214,7 @@ impl Allowed {
 
 /// What a key takes; `None` where there is no such key.
 pub fn allowed(path: &str) -> Option<Allowed> {
-    KEYS.iter().find(|(key, _)| *key == path).map(|(_, allowed)| *allowed)
+    all().iter().find(|(key, _)| *key == path).map(|(_, allowed)| *allowed)
 }
 
 /// Checks the values of a document with known keys and writes names as types have them. The error has key, value and what
@@ -249,14 +260,23 @@ pub struct Key {
 
 /// Every key with its default and its meaning, in the order of the document.
 pub fn help() -> Vec<Key> {
-    let defaults: Table = Config::default().to_toml().parse().expect("written a moment ago");
+    let mut defaults: Table = Config::default().to_toml().parse().expect("written a moment ago");
+    // What a model alone has, where it is the same for every dimension.
+    if let Some(Value::Table(model)) = defaults.get_mut("model") {
+        for own in REGISTRY.iter().map(|entry| entry.own.defaults) {
+            let other = own(&ModelConfig { dim: 7, ..ModelConfig::default() });
+            let same =
+                own(&ModelConfig::default()).into_iter().filter(|(key, value)| other.get(key) == Some(value));
+            model.extend(same);
+        }
+    }
     let key = |&(key, allowed): &(&'static str, Allowed)| {
         let (section, field) = key.split_once('.').expect("a path of two keys");
         let default = defaults.get(section).and_then(|fields| fields.get(field)).map(Value::to_string);
         let meaning = MEANINGS.iter().find(|(path, _)| path == key).map(|(_, text)| text.clone());
         Key { key, default, allowed: allowed.to_string(), meaning: meaning.unwrap_or_default() }
     };
-    KEYS.iter().map(key).collect()
+    all().iter().map(key).collect()
 }
 
 /// The sections, with the source that declares them and the name of their type.
@@ -271,9 +291,10 @@ const SOURCES: [(&str, &str, &str); 5] = [
 /// The comments of the fields by path.
 static MEANINGS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let mut all = Vec::new();
-    for (section, source, declaration) in SOURCES {
+    let of_models = REGISTRY.iter().map(|entry| ("model", entry.own.source.0, entry.own.source.1));
+    for (section, source, declaration) in SOURCES.into_iter().chain(of_models) {
         let mut comment = String::new();
-        let lines = source.lines().skip_while(|line| *line != declaration).skip(1);
+        let lines = source.lines().skip_while(move |line| *line != declaration).skip(1);
         for line in lines.take_while(|line| *line != "}").map(str::trim) {
             if let Some(text) = line.strip_prefix("///") {
                 comment += text;
@@ -323,13 +344,13 @@ const ALIASES: [(&str, &str); 14] = [
 pub fn key_of(option: &str) -> Option<&'static str> {
     let option = option.trim_start_matches('-').replace(['_', '.'], "-").to_lowercase();
     let last = |key: &'static str| key.rsplit('.').next().unwrap_or_default().replace('_', "-");
-    let by_name = KEYS
+    let by_name = all()
         .iter()
         .map(|(key, _)| *key)
         .find(|&key| last(key) == option || key.replace(['_', '.'], "-") == option);
     let by_alias = || ALIASES.iter().find(|(alias, _)| *alias == option).map(|(_, key)| *key);
     let near = || {
-        let keys = KEYS.iter().map(|(key, _)| (strsim::jaro_winkler(&last(key), &option), *key));
+        let keys = all().iter().map(|(key, _)| (strsim::jaro_winkler(&last(key), &option), *key));
         keys.filter(|(near, _)| *near > 0.93).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, key)| key)
     };
     by_name.or_else(by_alias).or_else(near)
@@ -346,7 +367,7 @@ mod tests {
             fields.as_table().unwrap().keys().map(move |field| format!("{section}.{field}"))
         });
         let mut paths: Vec<String> = paths.collect();
-        let mut keys: Vec<String> = KEYS.iter().map(|(key, _)| key.to_string()).collect();
+        let mut keys: Vec<String> = all().iter().map(|(key, _)| key.to_string()).collect();
         paths.sort();
         keys.sort();
         assert_eq!(keys, paths);
@@ -360,7 +381,7 @@ mod tests {
 
     #[test]
     fn every_name_in_the_table_is_one_that_the_types_know_in_any_case() {
-        for (key, allowed) in KEYS {
+        for &(key, allowed) in all() {
             let Allowed::Names(names) = allowed else { continue };
             let (section, field) = key.split_once('.').unwrap();
             for name in names {

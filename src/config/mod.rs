@@ -88,9 +88,9 @@ impl Default for EvaluationConfig {
 impl Config {
     /// The regulariser: that which is given, or N3 where `complex` and `distmult` learn against sampled negatives, as SMORE has it.
     pub fn regulariser(&self) -> Regulariser {
-        let decomposition = ["complex", "distmult"].contains(&self.model.name.as_str());
+        let with_n3 = crate::model::entry(&self.model.name).is_some_and(|entry| entry.learns_with_n3);
         self.model.regulariser.unwrap_or(match self.training.objective {
-            Objective::Queries | Objective::Negatives if decomposition => Regulariser::N3,
+            Objective::Queries | Objective::Negatives if with_n3 => Regulariser::N3,
             _ => Regulariser::None,
         })
     }
@@ -110,13 +110,8 @@ impl Config {
         config.model.gamma = Some(self.model.gamma());
         config.model.regulariser = Some(self.regulariser());
         config.training.loss = Some(self.training.loss());
-        if config.model.name == "tucker" {
-            config.model.relation_dim.get_or_insert(config.model.dim);
-        }
         config.training.query_weighting = Some(self.training.query_weighting());
-        if config.model.name == "conve" {
-            config.model.image_height = Some(self.model.image_height());
-        }
+        config.model.make_own_explicit();
         if config.training.steps.is_none() {
             config.training.epochs.get_or_insert(DEFAULT_EPOCHS);
         }

@@ -1,6 +1,7 @@
 //! The section `model`.
 
-use crate::backend::{Activation, Scoring};
+use crate::model;
+use crate::program::ops::score::Scoring;
 use serde::{Deserialize, Serialize};
 
 /// A norm of differences.
@@ -77,33 +78,19 @@ pub enum Start {
 
 /// The embedding model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct ModelConfig {
     /// The embedding model.
     pub name: String,
     /// Embedding dimension d; complex numbers for `complex` and `rotate`.
     pub dim: usize,
-    /// TuckER: width of a relation's row; like `dim` where it is not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub relation_dim: Option<usize>,
-    /// ConvE: rows of the image that a row of `dim` is reshaped to. Default: the divisor of `dim` nearest to its root from below.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_height: Option<usize>,
-    /// ConvE, single-hop training: whether features and queries are normalised by the batch. (UMLS, d = 64, 1vsAll, ten epochs
-    /// of batches of 128: MRR of link prediction .89 with it, .83 without.)
-    pub batch_norm: bool,
-    /// ConvE: number of filters.
-    pub filters: usize,
-    /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default: 9 for distances, 6 for `rotate`, 60 for `betae`, dim / 6 for
-    /// `complex`, dim / 20 for `distmult`, `rescal`, `tucker` and `conve`.
+    /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default: 9 for
+    /// distances, 6 for `rotate`, 60 for `betae`, dim / 6 for `complex`, dim / 20 for `distmult`, `rescal`, `tucker` and
+    /// `conve`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f32>,
     /// The distance of GQE and TransE.
     pub norm: Norm,
-    /// Query2Box: weight of the distance inside the box.
-    pub inside: f32,
-    /// Query2Box: what is done to a relation's offset before it is added.
-    pub offset_activation: Activation,
     /// BetaE: units of each hidden layer of the projection.
     pub hidden: usize,
     /// BetaE: hidden layers of the projection.
@@ -127,10 +114,9 @@ pub struct ModelConfig {
     pub dropout_entity: f32,
     /// Single-hop training: the same of relations' rows.
     pub dropout_relation: f32,
-    /// Single-hop training of ConvE: the same of the features.
-    pub dropout_features: f32,
-    /// Single-hop training of ConvE: the same of the queries.
-    pub dropout_hidden: f32,
+    // What only some models have: their files say it.
+    #[serde(flatten)]
+    pub(super) own: toml::Table,
 }
 
 impl Default for ModelConfig {
@@ -138,14 +124,8 @@ impl Default for ModelConfig {
         ModelConfig {
             name: "query2box".into(),
             dim: 200,
-            relation_dim: None,
-            image_height: None,
-            batch_norm: false,
-            filters: 32,
             gamma: None,
             norm: Norm::L1,
-            inside: 0.02,
-            offset_activation: Activation::None,
             hidden: 1600,
             hidden_layers: 2,
             union: UnionForm::Dnf,
@@ -156,45 +136,59 @@ impl Default for ModelConfig {
             start: Start::Uniform,
             dropout_entity: 0.0,
             dropout_relation: 0.0,
-            dropout_features: 0.0,
-            dropout_hidden: 0.0,
+            own: toml::Table::new(),
         }
     }
 }
 
 impl ModelConfig {
-    /// The margin: 9 for distances, 6 for `rotate`, 60 for the divergences of `betae`, as its paper has it. For `complex` it only
-    /// sets the start, and is dim / 6: rows then start within about a sixth of 0, so that their products are large enough to
-    /// learn from. So for `distmult`, `rescal`, `tucker` and `conve`, with dim / 20.
+    /// The margin: that which is given, or the model's own.
     ///
     /// SMORE's published runs use 24, with hundreds of thousands of steps; a smaller margin gets to the same
     /// place in far fewer (on CoDEx-S, GQE after 3,000 steps: 1p MRR .26 with 24, .29 with 12, .33 with 9).
-    /// RotatE, d = 100, 1,200 steps of 256 queries on CoDEx-S: 1p MRR .32 with 4, .34 with 6, .23 with 9;
-    /// DistMult: .13 with 5, .10 with 10, .03 with 33.
     pub fn gamma(&self) -> f32 {
-        self.gamma.unwrap_or(match self.name.as_str() {
-            "complex" => self.dim as f32 / 6.0,
-            "betae" => 60.0,
-            "distmult" | "rescal" | "tucker" | "conve" => self.dim as f32 / 20.0,
-            "rotate" => 6.0,
-            _ => 9.0,
-        })
+        self.gamma.unwrap_or_else(|| model::gamma(&self.name, self.dim))
     }
 
-    /// ConvE's images: as near to a square as a divisor of `dim` that is not above its root makes them.
-    pub fn image_height(&self) -> usize {
-        let divisor = || (1..=self.dim.isqrt()).rev().find(|height| self.dim.is_multiple_of(*height));
-        self.image_height.or_else(divisor).unwrap_or(1)
-    }
-
-    /// Rows start uniform between minus this and this.
-    ///
-    /// For `betae` it is 1: its rows stand for x + 1, and where all distributions start alike it first learns that
-    /// all entities are (on UMLS, d = 64, after 500 steps: mean valid MRR .10 from a range of .22, .19 from .97).
+    /// Rows start uniform between minus this and this: (gamma + 2) / dim, or as the model says.
     pub fn range(&self) -> f32 {
-        if self.name == "betae" {
-            return 1.0;
+        let own = model::entry(&self.name).and_then(|entry| entry.range);
+        own.unwrap_or_else(|| (self.gamma() + 2.0) / self.dim as f32)
+    }
+
+    /// What the model alone has, as it declares it.
+    ///
+    /// # Panics
+    ///
+    /// Where the values were not checked by [`keys`](super::keys).
+    pub fn own<T: serde::de::DeserializeOwned>(&self) -> T {
+        toml::Value::Table(self.own.clone()).try_into().expect("values are checked where they come from")
+    }
+
+    /// The values that are given of those that only some models have.
+    pub(super) fn given_of_own(&self) -> &toml::Table {
+        &self.own
+    }
+
+    /// Writes out the model's own keys, each with its default where none is given; those of other models are left out.
+    pub(super) fn make_own_explicit(&mut self) {
+        let Some(entry) = model::entry(&self.name) else { return };
+        let mut own = (entry.own.defaults)(self);
+        for (key, value) in &mut own {
+            if let Some(given) = self.own.remove(key) {
+                *value = given;
+            }
         }
-        (self.gamma() + 2.0) / self.dim as f32
+        self.own = own;
+    }
+
+    /// Every key that only some models have, with a value.
+    pub(super) fn with_all_own(&mut self) {
+        for entry in &model::REGISTRY {
+            let defaults = (entry.own.defaults)(&ModelConfig::default());
+            for (key, value) in defaults {
+                self.own.entry(key).or_insert(value);
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Config, DEFAULT_EPOCHS, keys};
 use crate::error::{Error, Result};
+use crate::model::REGISTRY;
 use crate::storage::regular;
 use std::path::Path;
 use toml::{Table, Value};
@@ -35,8 +36,7 @@ impl Config {
         let mut config = Config::default();
         config.model.gamma = Some(config.model.gamma());
         config.model.regulariser = Some(config.regulariser());
-        config.model.relation_dim = Some(config.model.dim);
-        config.model.image_height = Some(config.model.image_height());
+        config.model.with_all_own();
         config.training.loss = Some(config.training.loss());
         config.training.query_weighting = Some(config.training.query_weighting());
         config.training.steps = Some(1);
@@ -44,35 +44,6 @@ impl Config {
         config.to_toml().parse().expect("written a moment ago")
     }
 }
-
-/// What a model has in the place of a general default: its name, the only objective for which it counts (`*` for all of
-/// them), the key, the value.
-///
-/// Divergences are large: at a temperature of 1 a few negatives have all the weight, and every score goes to 0 (on
-/// UMLS, d = 64, after 500 steps: mean valid MRR .19 with 1, .21 with .1, .18 with uniform weights).
-///
-/// A network that moves rows learns in every step, rows in those that meet them: at one rate either the rows stay where they
-/// began or the network goes astray. BetaE, d = 64, hidden 256, mean valid MRR by rate and the network's share of it: CoDEx-S,
-/// 4,000 steps of 256 queries with 128 negatives, .0001 x 1 .010, .001 x 1 .064, .003 x 1 .055, .003 x .1 .073, .01 x .01
-/// .092, .01 x .03 .102, .01 x .1 .094; UMLS, 500 steps, .003 x 1 .278, .01 x 1 .252, .01 x .3 .323, .01 x .1 .322, .01 x .03
-/// .194.
-///
-/// Scores that are products start near 0 and have no scale of their own. Cross-entropy with a higher rate learns them faster
-/// than the logistic loss with any (CoDEx-S, d = 100, 1,200 steps of 256 queries, mean valid MRR with rates of .003, .01
-/// and .02: DistMult .05, .17, .14 by cross-entropy, .06, .11, .09 by the logistic loss; ComplEx .08, .16, .10 and .09, .13,
-/// .07).
-const DEFAULTS_BY_MODEL: [(&str, &str, &str, &str); 10] = [
-    ("betae", "*", "sampling.structures", "\"1p:4,2p:2,3p:1,2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1\""),
-    ("betae", "*", "training.adversarial_temperature", "0.1"),
-    ("betae", "*", "training.learning_rate", "0.01"),
-    ("betae", "*", "training.network_rate", "0.1"),
-    ("complex", "queries", "training.loss", "cross-entropy"),
-    ("complex", "queries", "training.learning_rate", "0.01"),
-    ("distmult", "queries", "training.loss", "cross-entropy"),
-    ("distmult", "queries", "training.learning_rate", "0.01"),
-    ("conve", "*", "sampling.structures", "\"1p:4,2p:2,3p:1\""),
-    ("transe", "*", "sampling.structures", "\"1p:4,2p:2,3p:1\""),
-];
 
 /// The document in a file.
 fn read(path: &Path) -> Result<Table> {
@@ -99,7 +70,9 @@ fn apply(mut table: Table, assignments: &[String]) -> Result<Config> {
     }
     // Names as the defaults have them.
     keys::check_values(&mut table).map_err(|message| Error::invalid(format!("configuration: {message}")))?;
-    for (model, objective, key, value) in DEFAULTS_BY_MODEL {
+    let by_model =
+        REGISTRY.iter().flat_map(|entry| entry.defaults.iter().map(|default| (entry.name, *default)));
+    for (model, (objective, key, value)) in by_model {
         let (section, field) = key.split_once('.').expect("a path of two keys");
         let get = |section, field| table.get(section).and_then(|fields| fields.get(field));
         let text = |section, field| get(section, field).and_then(Value::as_str);

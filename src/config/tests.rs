@@ -171,7 +171,10 @@ fn objectives_refuse_what_they_do_not_have() {
         (&["training.objective=kvsall", "training.label_smoothing=1.5"], "training.label_smoothing"),
         (&["model.dropout_entity=0.1"], "model.dropout_entity"),
         (&["training.objective=1vsall", "model.dropout_relation=1"], "dropout_relation"),
-        (&["training.objective=1vsall", "model.dropout_hidden=0.1"], "are for conve"),
+        (
+            &["training.objective=1vsall", "model.dropout_hidden=0.1"],
+            "model.dropout_hidden is for conve, and this is",
+        ),
         (&["model.name=conve", "model.batch_norm=true"], "model.batch_norm is for conve with"),
         (&["training.objective=1vsall", "training.table=file"], "training.table = memory"),
         (&["training.optimizer=sgd", "training.table=file"], "training.table = memory"),

@@ -79,7 +79,8 @@ pub enum Schedule {
 }
 
 /// Where the rows of entities and their optimizer state live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum TableKind {
     /// In memory; files hold copies.
@@ -148,7 +149,7 @@ pub struct TrainingConfig {
     /// Evaluations on valid without a better mean MRR after which training ends early; 0 is never.
     pub patience: u64,
     /// Training stops where the smoothed loss is above so many times its best and above its start
-    /// ([`LossWatch`](crate::train::watch::LossWatch)); 0 is never. On UMLS, GQE with a rate of
+    /// ([`LossWatch`](crate::train::monitor::LossWatch)); 0 is never. On UMLS, GQE with a rate of
     /// 0.3 loses 13-fold for a while and comes back; with 0.5 it loses 30-fold and does not.
     pub divergence_factor: f64,
     /// Precision of matrix products on a GPU: fp32, or tf32 (10-bit mantissas; faster, less exact). Elsewhere always fp32.

@@ -33,33 +33,13 @@ impl Inventory {
             Role::Counts => self.counts(source, bad, ids, builder),
             // Read with the first columns.
             Role::Columns(_) => Ok(source),
-            Role::IdLabels(subject) => {
-                maps::csv_map(&input.path, &mut source, |_, _, name, title| {
-                    builder.add_label(*subject, "en", name, title);
-                    Ok(())
-                })?;
-                Ok(source)
-            }
+            Role::IdLabels(subject) => maps::csv_map(&input.path, &mut source, |_, _, name, title| {
+                builder.add_label(*subject, "en", name, title);
+                Ok(())
+            })
+            .map(|_| source),
             Role::Triples(split) if input.format != Format::Ids && input.format.is_ids() => {
-                let (counts, most) = (ids.counts, self.most_ids());
-                arrays(input, &mut source, |row, [h, r, t]| {
-                    let limits = [(h, 0, "entities"), (r, 1, "relations"), (t, 0, "entities")];
-                    for (id, subject, what) in limits {
-                        let count: u32 = counts[subject];
-                        if count == 0 && u64::from(id) >= most {
-                            let message = format!(
-                                "row {row}: id {id} is far above the number of {what} that so few triples can have: \
-                                 number them from 0 without gaps, or give triples with names instead"
-                            );
-                            return Err(Error::file(&input.path, message));
-                        }
-                        if count > 0 && id >= count {
-                            let message = format!("row {row}: id {id} has no name: there are {count} {what}");
-                            return Err(Error::file(&input.path, message));
-                        }
-                    }
-                    builder.add_ids(self.split_of(*split, || place_of_ids([h, r, t])), h, r, t)
-                })?;
+                self.arrays(input, &mut source, *split, ids.counts, builder)?;
                 Ok(source)
             }
             Role::Triples(split) if input.format == Format::Ids => {
@@ -112,17 +92,12 @@ impl Inventory {
             Role::HardNegatives(split) => self.triples(input, source, bad, |h, r, t| {
                 builder.add_hard_negative(*split, h, r, t).map(|()| None)
             }),
-            Role::Texts(subject) | Role::Aliases(subject) => {
-                let aliases = matches!(input.role, Role::Aliases(_));
-                let mut blocks = Blocks::new(source);
-                while let Some(block) = blocks.next()? {
-                    texts::read(block, bad, |name, text| {
-                        let first = text.split('\t').next().unwrap_or_default();
-                        builder.add_label(*subject, "en", name, if aliases { first } else { text });
-                    })?;
-                }
-                Ok(blocks.into_source())
-            }
+            Role::Texts(subject) => texts(source, bad, |name, text| {
+                builder.add_label(*subject, "en", name, text);
+            }),
+            Role::Aliases(subject) => texts(source, bad, |name, text| {
+                builder.add_label(*subject, "en", name, text.split('\t').next().unwrap_or_default());
+            }),
             Role::CodexLabels(subject, language) => {
                 codex::read(&input.path, &source.read_all()?, |name, label| {
                     builder.add_label(*subject, language, name, label);
@@ -130,8 +105,7 @@ impl Inventory {
                 Ok(source)
             }
             Role::ReadableCopy(split) => {
-                let original = self.inputs.iter().find(|i| i.role == Role::Triples(*split));
-                let original = original.expect("an inventory has all splits");
+                let original = self.triples_of(*split);
                 let triples = Source::open(original)?.read_all()?;
                 let (path, format) = (original.path.as_path(), original.layout);
                 aligned::read((path, &triples), &source.read_all()?, format, bad, |triple, labels| {
@@ -143,6 +117,42 @@ impl Inventory {
                 Ok(source)
             }
         }
+    }
+
+    /// Triples of an array of ids.
+    fn arrays(
+        &self,
+        input: &Input,
+        source: &mut Source,
+        split: Split,
+        counts: [u32; 2],
+        builder: &mut GraphBuilder,
+    ) -> Result<()> {
+        let most = self.most_ids();
+        arrays(input, source, |row, [h, r, t]| {
+            let limits = [(h, 0, "entities"), (r, 1, "relations"), (t, 0, "entities")];
+            for (id, subject, what) in limits {
+                let count: u32 = counts[subject];
+                if count == 0 && u64::from(id) >= most {
+                    let message = format!(
+                        "row {row}: id {id} is far above the number of {what} that so few triples can have: \
+                         number them from 0 without gaps, or give triples with names instead"
+                    );
+                    return Err(Error::file(&input.path, message));
+                }
+                if count > 0 && id >= count {
+                    let message = format!("row {row}: id {id} has no name: there are {count} {what}");
+                    return Err(Error::file(&input.path, message));
+                }
+            }
+            builder.add_ids(self.split_of(split, || place_of_ids([h, r, t])), h, r, t)
+        })
+    }
+
+    /// The file of a split's triples.
+    fn triples_of(&self, split: Split) -> &Input {
+        let input = self.inputs.iter().find(|i| i.role == Role::Triples(split));
+        input.expect("an inventory has all splits")
     }
 
     /// The split of a triple of the file of `split` at this place: a share of train may be held out.
@@ -286,4 +296,13 @@ pub(super) struct State {
     /// Named graphs of the file at hand, by hash.
     pub graphs: FxHashSet<u64>,
     ids: Ids,
+}
+
+/// Names with texts, line by line.
+fn texts(source: Source, bad: &mut BadLines, mut add: impl FnMut(&str, &str)) -> Result<Source> {
+    let mut blocks = Blocks::new(source);
+    while let Some(block) = blocks.next()? {
+        texts::read(block, bad, &mut add)?;
+    }
+    Ok(blocks.into_source())
 }

@@ -2,6 +2,7 @@
 
 use crate::ids::EntityId;
 use crate::query::{NameKind, NameLookup};
+#[cfg(feature = "cli")]
 use crate::table::Table;
 use serde::Serialize;
 
@@ -81,6 +82,7 @@ pub fn with_names(best: Vec<(EntityId, f32)>, known: &[EntityId], names: &impl N
 }
 
 /// The answers as a table. The label column is left out where no answer has one.
+#[cfg(feature = "cli")]
 pub fn render(answers: &[Answer]) -> String {
     let labels = answers.iter().any(|a| a.label.is_some());
     let mut table = Table::new().right("#").left("entity");
@@ -122,6 +124,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "cli")]
     #[test]
     fn answers_serialise_with_their_status_in_lower_case() {
         let answer = Answer { entity: "Q1".into(), label: None, score: 0.5, status: AnswerStatus::Known };

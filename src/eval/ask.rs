@@ -11,7 +11,8 @@ use crate::query::{Query, Structure, execute};
 use rayon::prelude::*;
 
 /// Which answers are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Show {
     /// All.
     #[default]

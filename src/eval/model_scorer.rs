@@ -1,72 +1,180 @@
 //! A trained model as a [`Scorer`]: queries are embedded in blocks and ranked as they are scored.
 
 use super::answers::Best;
+use super::link_prediction;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
-use crate::backend::{Backend, Mat, MatMut, RankTask};
+use crate::backend::{Backend, Mat, MatMut, Number, RankTask, Tables, Workspace, on_host};
 use crate::error::{Error, Result};
-use crate::ids::{EntityId, RelationId};
-use crate::model::{Embedder, Model, Weights, plan};
+use crate::ids::{EntityId, RelationId, Triple};
+use crate::model::{Model, Weights, embed, plan};
+use crate::program::ops::rows::{CopyRows, Gather};
+use crate::program::ops::score::{OwnScores, Scores};
+use crate::program::{Idx, Program, SectionId, Var};
 use crate::query::{Mix, Plan, Query, Structure};
 use rayon::prelude::*;
+use std::sync::{Mutex, MutexGuard};
 
 /// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
 const BLOCK: usize = 512;
+
+/// Compiled structures that are kept while nobody works with them.
+const KEPT: usize = 32;
 
 /// Scores that are held at once for [`ModelScorer::best_of_each`].
 const AT_ONCE: usize = 1 << 22;
 
 /// A model with its tables on a device.
+///
+/// What a structure compiles to is kept, with its memory: ranking the next block neither compiles nor allocates.
 pub struct ModelScorer<'a, B: Backend> {
     backend: &'a B,
-    model: &'a dyn Model<B>,
+    model: &'a dyn Model,
     weights: &'a Weights<B>,
+    kept: Shared<'a, B>,
 }
 
-/// Query embeddings on the device.
-struct Embedded<B: Backend> {
-    queries: B::Buffer,
+/// Compiled structures that nobody works with now.
+pub struct Kept<B: Backend>(Mutex<Vec<Embedding<B>>>);
+
+impl<B: Backend> Default for Kept<B> {
+    fn default() -> Self {
+        Kept(Mutex::default())
+    }
+}
+
+/// A scorer's own, or those of all scorers of a model.
+enum Shared<'a, B: Backend> {
+    Own(Kept<B>),
+    Others(&'a Kept<B>),
+}
+
+/// The embedding of queries of one structure: its program with its memory.
+struct Embedding<B: Backend> {
+    structure: Structure,
+    /// Of as many queries as fit.
     plan: Plan,
+    space: Workspace<B>,
+    section: SectionId,
+    anchors: Idx,
+    relations: Idx,
+    queries: Var,
+}
+
+impl<B: Backend> Embedding<B> {
+    /// Of at most `count` queries.
+    fn new(scorer: &ModelScorer<B>, structure: &Structure, count: usize) -> Result<Self> {
+        let ModelScorer { backend, model, weights, .. } = *scorer;
+        let plan = plan(model, &Mix { parts: vec![(structure.clone(), count)] })?;
+        let (leaves, uses) = (plan.leaf_anchors.len(), plan.relation_uses.len());
+        let (spec, roots) = (model.spec(), plan.roots.len());
+        let mut program = Program::new(spec.tables(weights.entities.rows, weights.relations.rows));
+        let p = &mut program;
+        let (anchors, relations) = (p.index("anchors", leaves), p.index("relations", uses));
+        let queries = p.kept("query embeddings", roots, spec.widths.query);
+        let section = p.section("embed");
+        let leaf_rows = p.temporary("rows of anchors", leaves, spec.widths.entity);
+        p.push(Gather { table: p.values(0), rows: anchors, out: leaf_rows });
+        let relation_rows = p.temporary("rows of relations", uses, spec.widths.relation);
+        p.push(Gather { table: p.values(1), rows: relations, out: relation_rows });
+        let embedded = embed(p, model, &plan, leaf_rows, relation_rows)?;
+        p.push(CopyRows { from: embedded, out: queries });
+        let space = Workspace::new(backend, program)?;
+        Ok(Embedding { structure: structure.clone(), plan, space, section, anchors, relations, queries })
+    }
+
+    /// Embeds queries, flat lists as in a [`QueryBlock`]. Where they are fewer than fit, what is behind them is of no use.
+    fn embed(
+        &mut self,
+        scorer: &ModelScorer<B>,
+        anchors: &[EntityId],
+        relations: &[RelationId],
+    ) -> Result<()> {
+        let anchor = |&number: &u32| anchors.get(number as usize).map_or(0, |anchor| anchor.0);
+        let relation = |&number: &u32| relations.get(number as usize).map_or(0, |relation| relation.0);
+        let leaves: Vec<u32> = self.plan.leaf_anchors.iter().map(anchor).collect();
+        let uses: Vec<u32> = self.plan.relation_uses.iter().map(relation).collect();
+        self.space.set_index(scorer.backend, self.anchors, &leaves)?;
+        self.space.set_index(scorer.backend, self.relations, &uses)?;
+        self.space.run(scorer.backend, Tables::Read(scorer.weights), self.section);
+        Ok(())
+    }
 }
 
 impl<'a, B: Backend> ModelScorer<'a, B> {
     /// Scores with these tables.
-    pub fn new(backend: &'a B, model: &'a dyn Model<B>, weights: &'a Weights<B>) -> Self {
-        ModelScorer { backend, model, weights }
+    pub fn new(backend: &'a B, model: &'a dyn Model, weights: &'a Weights<B>) -> Self {
+        ModelScorer { backend, model, weights, kept: Shared::Own(Kept::default()) }
     }
 
-    /// Embeds queries of one structure, flat lists as in a [`QueryBlock`].
-    fn embed(
+    /// The same, with compiled structures that other scorers of the model use too.
+    pub fn sharing(backend: &'a B, model: &'a dyn Model, weights: &'a Weights<B>, kept: &'a Kept<B>) -> Self {
+        ModelScorer { backend, model, weights, kept: Shared::Others(kept) }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Embedding<B>>> {
+        let kept = match &self.kept {
+            Shared::Own(kept) => kept,
+            Shared::Others(kept) => kept,
+        };
+        kept.0.lock().expect("no panic while it is held")
+    }
+
+    /// The score of each triple.
+    pub fn scores_of_triples(&self, triples: &[Triple]) -> Result<Vec<f32>> {
+        let (kind, widths) = (self.model.spec().scoring, self.model.spec().widths);
+        let one_hop = link_prediction::one_hop();
+        let mut scores = Vec::with_capacity(triples.len());
+        for block in triples.chunks(BLOCK) {
+            let anchors: Vec<EntityId> = block.iter().map(|triple| triple.head).collect();
+            let relations: Vec<RelationId> = block.iter().map(|triple| triple.relation).collect();
+            let tails: Vec<u32> = block.iter().map(|triple| triple.tail.0).collect();
+            let (backend, count) = (self.backend, block.len());
+            scores.extend(self.with_embedded(&one_hop, count, (&anchors, &relations), |embedding| {
+                let rows = backend.index(&tails)?;
+                let roots = backend.index(&embedding.plan.root_offsets[..count + 1])?;
+                let mut entities = backend.zeros(count * widths.entity)?;
+                let out = MatMut::new(&mut entities, count, widths.entity);
+                backend.run(Gather { table: self.weights.entities.mat(), rows: &rows, out });
+                let mut out = backend.zeros(count)?;
+                let queries = embedding.space.mat(embedding.queries.part(0, count));
+                let entities = Mat::new(&entities, count, widths.entity);
+                let to = MatMut::new(&mut out, count, 1);
+                backend.run(OwnScores { kind, queries, entities, roots: &roots, out: to });
+                let mut host = vec![B::Scalar::default(); count];
+                backend.download(&out, 0, &mut host)?;
+                Ok(host.into_iter().map(|score| B::Scalar::value(score) as f32).collect::<Vec<_>>())
+            })?);
+        }
+        Ok(scores)
+    }
+
+    /// Does something with the embeddings of `count` queries of one structure, flat lists as in a [`QueryBlock`].
+    fn with_embedded<T>(
         &self,
         structure: &Structure,
         count: usize,
-        anchors: &[EntityId],
-        relations: &[RelationId],
-    ) -> Result<Embedded<B>> {
-        let ModelScorer { backend, model, weights } = self;
-        let plan = plan(*model, &Mix { parts: vec![(structure.clone(), count)] })?;
-        let mut embedder = Embedder::new(*backend, *model, &plan, false)?;
-        let gather = |table: Mat<B::Buffer>, rows: &[u32]| -> Result<B::Buffer> {
-            let mut out = backend.zeros(rows.len() * table.cols)?;
-            let index = backend.index(rows)?;
-            backend.gather(table, &index, MatMut::new(&mut out, rows.len(), table.cols));
-            Ok(out)
+        (anchors, relations): (&[EntityId], &[RelationId]),
+        body: impl FnOnce(&mut Embedding<B>) -> Result<T>,
+    ) -> Result<T> {
+        let is_it = |kept: &Embedding<B>| kept.structure == *structure && kept.plan.num_queries >= count;
+        let kept = {
+            let mut idle = self.idle();
+            idle.iter().position(is_it).map(|place| idle.swap_remove(place))
         };
-        let leaves: Vec<u32> = plan.leaf_anchors.iter().map(|&a| anchors[a as usize].0).collect();
-        let uses: Vec<u32> = plan.relation_uses.iter().map(|&r| relations[r as usize].0).collect();
-        let leaf_rows = gather(weights.entities.mat(), &leaves)?;
-        let relation_rows = gather(weights.relations.mat(), &uses)?;
-        let widths = model.widths();
-        let mut queries = backend.zeros(plan.roots.len() * widths.query)?;
-        embedder.forward(
-            *backend,
-            *model,
-            &weights.dense_mats(),
-            Mat::new(&leaf_rows, leaves.len(), widths.entity),
-            Mat::new(&relation_rows, uses.len(), widths.relation),
-            MatMut::new(&mut queries, plan.roots.len(), widths.query),
-        );
-        Ok(Embedded { queries, plan })
+        let mut embedding = match kept {
+            Some(kept) => kept,
+            None => Embedding::new(self, structure, count)?,
+        };
+        embedding.embed(self, anchors, relations)?;
+        let done = body(&mut embedding);
+        let mut idle = self.idle();
+        // One of a structure for each thread that works at the same time, and not of all structures for ever.
+        if idle.len() == KEPT {
+            idle.remove(0);
+        }
+        idle.push(embedding);
+        done
     }
 
     /// The `k` entities with the best scores for each query of one structure, an entity's score being the best of the
@@ -86,30 +194,36 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                 anchors.extend(of_query.into_iter().copied());
                 relations.extend(along.into_iter().copied());
             }
-            let embedded = self.embed(structure, queries.len(), &anchors, &relations)?;
             let keep = |query: usize, entity| keep(block * BLOCK + query, entity);
-            all.extend(self.best_of_embedded(&embedded, k, &keep)?);
+            let count = queries.len();
+            all.extend(self.with_embedded(structure, count, (&anchors, &relations), |embedding| {
+                self.best_of_embedded(embedding, count, k, &keep)
+            })?);
         }
         Ok(all)
     }
 
     fn best_of_embedded(
         &self,
-        Embedded { queries, plan }: &Embedded<B>,
+        Embedding { plan, space, queries, .. }: &mut Embedding<B>,
+        count: usize,
         k: usize,
         keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
     ) -> Result<Vec<Vec<(EntityId, f32)>>> {
         let entities = self.weights.entities.mat();
-        let (roots, width) = (plan.roots.len(), self.model.widths().query);
+        let num_queries = count;
+        let roots = plan.root_offsets[num_queries] as usize;
+        let queries = space.mat(queries.part(0, roots));
         let at_once = (AT_ONCE / roots).clamp(1, entities.rows);
         let mut scores = self.backend.zeros(roots * at_once)?;
         let mut host = vec![B::Scalar::default(); roots * at_once];
-        let mut best = vec![Best::new(k); plan.num_queries];
+        let mut best = vec![Best::new(k); num_queries];
         for first in (0..entities.rows).step_by(at_once) {
             let count = at_once.min(entities.rows - first);
             let out = MatMut::new(&mut scores, roots, count);
             let block = entities.rows(first, count);
-            self.backend.scores(self.model.scoring(), Mat::new(queries, roots, width), block, out);
+            let kind = self.model.spec().scoring;
+            self.backend.run(Scores { kind, exact: true, queries, entities: block, out });
             let host = &mut host[..roots * count];
             self.backend.download(&scores, 0, host)?;
             let host: &[B::Scalar] = host;
@@ -118,7 +232,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                 let roots = plan.root_offsets[q] as usize..plan.root_offsets[q + 1] as usize;
                 for row in roots.map(|root| &host[root * count..][..count]) {
                     for (best, &score) in merged.iter_mut().zip(row) {
-                        let score = B::value(score) as f32;
+                        let score = B::Scalar::value(score) as f32;
                         // Not-a-number stays where it is met: it must not hide behind another disjunct.
                         *best = if score > *best || score.is_nan() { score } else { *best };
                     }
@@ -143,11 +257,11 @@ const SCORES: usize = 1 << 25;
 
 impl<B: Backend> Scorer for ModelScorer<'_, B> {
     fn name(&self) -> String {
-        self.model.name().to_string()
+        self.model.spec().name.to_string()
     }
 
     fn queries_at_once(&self) -> usize {
-        match self.backend.on_host() {
+        match on_host(self.backend) {
             true => (SCORES / self.weights.entities.rows.max(1)).clamp(1, BLOCK),
             false => BLOCK,
         }
@@ -158,29 +272,31 @@ impl<B: Backend> Scorer for ModelScorer<'_, B> {
         for first in (0..block.len()).step_by(BLOCK) {
             let queries = first..block.len().min(first + BLOCK);
             let each = (block.anchors.len() / block.len(), block.relations.len() / block.len());
-            let Embedded { queries: embedded, plan } = self.embed(
-                block.structure,
-                queries.len(),
-                &block.anchors[queries.start * each.0..queries.end * each.0],
-                &block.relations[queries.start * each.1..queries.end * each.1],
-            )?;
             let (mut targets, mut filter) = (Vec::new(), Vec::new());
             let (mut target_offsets, mut filter_offsets) = (vec![0u32], vec![0u32]);
-            for q in queries {
+            for q in queries.clone() {
                 targets.extend(block.targets_of(q).iter().map(|e| e.0));
                 filter.extend(block.filter_of(q).iter().map(|e| e.0));
                 target_offsets.push(targets.len() as u32);
                 filter_offsets.push(filter.len() as u32);
             }
-            let task = RankTask {
-                root_offsets: &plan.root_offsets,
-                queries: Mat::new(&embedded, plan.roots.len(), self.model.widths().query),
-                target_offsets: &target_offsets,
-                targets: &targets,
-                filter_offsets: &filter_offsets,
-                filter: &filter,
-            };
-            counts.extend(self.backend.rank(self.model.scoring(), task, self.weights.entities.mat())?);
+            let flat = (
+                &block.anchors[queries.start * each.0..queries.end * each.0],
+                &block.relations[queries.start * each.1..queries.end * each.1],
+            );
+            counts.extend(self.with_embedded(block.structure, queries.len(), flat, |embedding| {
+                let Embedding { plan, space, queries: embedded, .. } = embedding;
+                let root_offsets = &plan.root_offsets[..queries.len() + 1];
+                let task = RankTask {
+                    root_offsets,
+                    queries: space.mat(embedded.part(0, root_offsets[queries.len()] as usize)),
+                    target_offsets: &target_offsets,
+                    targets: &targets,
+                    filter_offsets: &filter_offsets,
+                    filter: &filter,
+                };
+                self.backend.rank(self.model.spec().scoring, task, self.weights.entities.mat())
+            })?);
         }
         Ok(counts)
     }

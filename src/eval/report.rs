@@ -3,6 +3,7 @@
 use super::link_prediction::LinkPrediction;
 use super::metrics::{Metrics, PROTOCOL};
 use super::multi_hop::MultiHop;
+#[cfg(feature = "cli")]
 use crate::table::{Table, count};
 use serde::Serialize;
 
@@ -28,6 +29,7 @@ pub struct Report {
 }
 
 /// A row of the table: name, metrics, those over one link and over full inference, the baseline's.
+#[cfg(feature = "cli")]
 type Row = (String, Metrics, [Option<Metrics>; 2], Option<Metrics>);
 
 /// The baseline's part of a [`Report`].
@@ -70,6 +72,7 @@ impl Report {
     }
 
     /// Rows of the table.
+    #[cfg(feature = "cli")]
     fn rows(&self) -> Vec<Row> {
         let baseline = self.baseline.as_ref();
         let mut rows = Vec::new();
@@ -94,6 +97,7 @@ impl Report {
     }
 
     /// The tables, the protocol and the notes. Metrics are in percent, as the literature prints them.
+    #[cfg(feature = "cli")]
     pub fn render(&self) -> String {
         let mut table = Table::new().left("structure");
         for head in ["MRR", "H@1", "H@3", "H@10", "one link", "full inf.", "queries", "answers"] {

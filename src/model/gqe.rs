@@ -3,82 +3,34 @@
 //! Entities, relations and queries are vectors of d. Projection is `q + r`, intersection the attention
 //! of [`network::attention`], the score `gamma - |e - q|` in L1 or L2.
 
-use super::network::attention;
-use super::{DenseShape, Model, Widths, Workspace, network};
-use crate::backend::{Backend, Mat, MatMut, Projection, Scoring};
-use crate::config::{ModelConfig, Norm};
+use super::{Entry, MODEL, Model, ModelSpec, Widths, network};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::program::ops::project::Projection;
+use crate::program::{Idx, Program, Var};
+
+/// What is known of it by its name.
+pub const ENTRY: Entry = Entry { name: "gqe", create, ..MODEL };
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
-pub struct Gqe {
-    dim: usize,
-    gamma: f32,
-    range: f32,
-    norm: Norm,
+pub struct Gqe(ModelSpec);
+
+/// From `dim`, `gamma` and `norm`.
+pub(super) fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
+    let d = config.dim;
+    let widths = Widths { entity: d, relation: d, query: d };
+    let scoring = config.norm.scoring(config.gamma());
+    let spec = ModelSpec::new("gqe", config, widths, Some(Projection::Translate), scoring);
+    Ok(Box::new(Gqe(spec.intersecting(network::layers("attention", &[d; 3])))))
 }
 
-impl Gqe {
-    /// From `dim`, `gamma` and `norm`.
-    pub fn new(config: &ModelConfig) -> Self {
-        Gqe { dim: config.dim, gamma: config.gamma(), range: config.range(), norm: config.norm }
-    }
-}
-
-impl<B: Backend> Model<B> for Gqe {
-    fn name(&self) -> &'static str {
-        "gqe"
+impl Model for Gqe {
+    fn spec(&self) -> &ModelSpec {
+        &self.0
     }
 
-    fn widths(&self) -> Widths {
-        Widths { entity: self.dim, relation: self.dim, query: self.dim }
-    }
-
-    fn projection(&self) -> Option<Projection> {
-        Some(Projection::Translate)
-    }
-
-    fn scoring(&self) -> Scoring {
-        self.norm.scoring(self.gamma)
-    }
-
-    fn range(&self) -> f32 {
-        self.range
-    }
-
-    fn dense(&self) -> Vec<DenseShape> {
-        network::layers("attention", self.dim, 2)
-    }
-
-    fn workspace(&self, inputs: usize, _outputs: usize) -> Vec<usize> {
-        let mut work = attention::workspace(self.dim, inputs);
-        work.push(inputs * self.dim);
-        work
-    }
-
-    fn intersect(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        work: &mut Workspace<B>,
-        out: MatMut<B::Buffer>,
-    ) {
-        attention::forward(backend, dense, x, offsets, &mut work[..attention::BUFFERS], out);
-    }
-
-    fn intersect_backward(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        dout: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        dx: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    ) {
-        let (work, scratch) = work.split_at_mut(attention::BUFFERS);
-        attention::backward(backend, dense, x, offsets, dout, work, &mut scratch[0], dx, ddense);
+    fn intersect(&self, program: &mut Program, x: Var, offsets: Idx, out: Var) {
+        network::attention(program, "attention", x, offsets, out);
     }
 }

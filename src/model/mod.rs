@@ -1,12 +1,11 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
-//! Reading order: this file (the trait and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`conve`], [`betae`]), [`network`] (the set networks they share), [`weights`] (tables
-//! and their start),
-//! [`embed`] (runs a batch plan forward and backward).
+//! Reading order: this file (what a model is, and the registry), one file per model ([`gqe`], [`query2box`],
+//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`conve`], [`betae`]), [`network`] (the
+//! networks they share), [`embed`] (a batch plan as a program), [`weights`] (tables and their start).
 //!
-//! To add a model: a file with its [`Model`], a line in [`create`] and [`NAMES`], a row in the gradient
-//! test; and where its geometry is new, a [`Projection`] or [`Scoring`] with its twins in the backends.
+//! A model is its formulas forward, written down as operations of a [`Program`]; gradients and memory follow from them. To
+//! add one: a file with its [`Model`] and its [`Entry`], a line in [`REGISTRY`], a row in the gradient test.
 
 pub mod betae;
 pub mod complex;
@@ -22,19 +21,119 @@ pub mod transe;
 pub mod tucker;
 pub mod weights;
 
-pub use embed::Embedder;
+pub use embed::embed;
 pub use weights::Weights;
 
-use crate::backend::{Backend, Mat, MatMut, Penalty, ProjectStep, Projection, Scoring};
+use crate::config::keys::Allowed;
 use crate::config::{ModelConfig, Regulariser, UnionForm};
 use crate::error::{Error, Result};
+use crate::program::ops::penalty::Penalty;
+use crate::program::ops::project::{Project, Projection};
+use crate::program::ops::rows::{CopyRows, Fill};
+use crate::program::ops::score::Scoring;
+use crate::program::{Extent, GroupsId, Idx, Program, Var};
 use crate::query::{Mix, Plan, Structure};
 use crate::rng::Rng;
-use std::ops::Range;
 
-/// Names that [`create`] knows.
-pub const NAMES: [&str; 10] =
-    ["gqe", "query2box", "betae", "complex", "distmult", "rotate", "transe", "rescal", "tucker", "conve"];
+/// What is known of a model by its name.
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// Makes it from its configuration.
+    pub create: fn(&ModelConfig) -> Result<Box<dyn Model>>,
+    /// The margin where none is given, by the dimension.
+    pub gamma: fn(usize) -> f32,
+    /// How far from 0 its rows start, where that is not (gamma + 2) / dim.
+    pub range: Option<f32>,
+    /// What it has in the place of a general default: the only objective for which it counts (`*` for all of them), the
+    /// key, the value.
+    pub defaults: &'static [(&'static str, &'static str, &'static str)],
+    /// Whether it learns with N3 where sampled negatives are used and nothing else is said.
+    pub learns_with_n3: bool,
+    /// Keys of the section `model` that only it has.
+    pub own: Own,
+}
+
+/// Keys of the section `model` that only some models have.
+pub struct Own {
+    /// What each takes.
+    pub keys: &'static [(&'static str, Allowed)],
+    /// Those that are refused for a model that has them not; others have no effect there.
+    pub only_here: &'static [&'static str],
+    /// Those that count in single-hop training against all entities, and are refused without it.
+    pub single_hop: &'static [&'static str],
+    /// Each with its default, for a configuration of the model.
+    pub defaults: fn(&ModelConfig) -> toml::Table,
+    /// The source of the struct that declares them, whose comments say what they mean, and the line with which it begins.
+    pub source: (&'static str, &'static str),
+}
+
+/// No such keys.
+const NONE: Own =
+    Own { keys: &[], only_here: &[], single_hop: &[], defaults: |_| toml::Table::new(), source: ("", "") };
+
+/// Most models are distances.
+const MODEL: Entry = Entry {
+    name: "",
+    create: gqe::create,
+    gamma: distance_margin,
+    range: None,
+    defaults: &[],
+    learns_with_n3: false,
+    own: NONE,
+};
+
+/// The margin of distances.
+fn distance_margin(_dim: usize) -> f32 {
+    9.0
+}
+
+/// Of products, whose margin only sets the start: rows start within about a twentieth of 0.
+fn small_products(dim: usize) -> f32 {
+    dim as f32 / 20.0
+}
+
+/// A struct of keys with their defaults as a table.
+fn table_of<T: serde::Serialize>(keys: &T) -> toml::Table {
+    toml::Table::try_from(keys).expect("keys of a model are numbers, flags and names")
+}
+
+/// All models.
+pub const REGISTRY: [Entry; 10] = [
+    gqe::ENTRY,
+    query2box::ENTRY,
+    betae::ENTRY,
+    complex::ENTRY,
+    distmult::ENTRY,
+    rotate::ENTRY,
+    transe::ENTRY,
+    rescal::ENTRY,
+    tucker::ENTRY,
+    conve::ENTRY,
+];
+
+/// The model of this name.
+pub fn entry(name: &str) -> Option<&'static Entry> {
+    static ALL: [Entry; REGISTRY.len()] = REGISTRY;
+    ALL.iter().find(|entry| entry.name == name)
+}
+
+/// The margin of a model where none is given; that of distances where there is no such model.
+pub fn gamma(name: &str, dim: usize) -> f32 {
+    let of = entry(name).map_or(MODEL.gamma, |entry| entry.gamma);
+    of(dim)
+}
+
+/// The names of all models.
+pub const NAMES: [&str; REGISTRY.len()] = {
+    let mut names = [""; REGISTRY.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = REGISTRY[i].name;
+        i += 1;
+    }
+    names
+};
 
 /// Scalars per row. `d` is the embedding dimension of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +148,7 @@ pub struct Widths {
 
 /// A dense parameter of a model's networks.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DenseShape {
+pub struct Parameter {
     /// Name in saved models.
     pub name: String,
     /// Rows (outputs).
@@ -58,208 +157,6 @@ pub struct DenseShape {
     pub cols: usize,
     /// Starts uniform in `-range..range`; 0 for biases.
     pub range: f32,
-    /// Whether it is no parameter but a running average: in a step of training its gradient is the number that it moves
-    /// towards, by a tenth of the difference or, at first, by one part of as many as there are.
-    pub averaged: bool,
-}
-
-/// Buffers that a step needs between forward and backward.
-pub type Workspace<B> = Vec<<B as Backend>::Buffer>;
-
-/// Buffers of these lengths.
-pub fn allocate<B: Backend>(backend: &B, lengths: &[usize]) -> Result<Workspace<B>> {
-    lengths.iter().map(|&len| backend.zeros(len)).collect()
-}
-
-/// Of a model without a network for it.
-const PROJECTS: &str = "a model has a projection, or a `project` of its own";
-
-/// An embedding model. Shapes are those of [`Widths`]; matrices are row-major.
-pub trait Model<B: Backend>: Send + Sync + std::fmt::Debug {
-    /// Its name in the registry.
-    fn name(&self) -> &'static str;
-
-    /// Scalars per row.
-    fn widths(&self) -> Widths;
-
-    /// How relations move query embeddings; `None` where a network does it, in [`Model::project`].
-    fn projection(&self) -> Option<Projection> {
-        None
-    }
-
-    /// How query embeddings are compared with entity rows.
-    fn scoring(&self) -> Scoring;
-
-    /// Whether negations can be expressed.
-    fn has_negation(&self) -> bool {
-        false
-    }
-
-    /// What becomes of the unions of its queries.
-    fn unions(&self) -> UnionForm {
-        UnionForm::Dnf
-    }
-
-    /// Whether sets of rows can be intersected.
-    fn has_intersection(&self) -> bool {
-        true
-    }
-
-    /// Whether it is a tensor decomposition, so that N3 applies: to complex rows (real half, imaginary half) or real ones.
-    fn regularised(&self) -> Option<Halves> {
-        None
-    }
-
-    /// Whether its score is linear in the head, in the relation and in the tail, the others fixed.
-    fn is_multilinear(&self) -> bool {
-        let products = [Projection::Product, Projection::ComplexProduct, Projection::Matrix].map(Some);
-        self.scoring() == Scoring::Dot && products.contains(&self.projection())
-    }
-
-    /// [`ModelConfig::range`]: how far from 0 rows start.
-    fn range(&self) -> f32;
-
-    /// Fills a new entity row.
-    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
-    }
-
-    /// Fills a new relation row.
-    fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
-        uniform(row, -self.range(), self.range(), rng);
-    }
-
-    /// The dense parameters, in the order in which the other methods receive them.
-    fn dense(&self) -> Vec<DenseShape> {
-        Vec::new()
-    }
-
-    /// Turns entity rows into query embeddings: a copy, and zeros where a query row is wider.
-    fn leaves(&self, backend: &B, rows: Mat<B::Buffer>, slots: MatMut<B::Buffer>) {
-        let (entity, query) = (self.widths().entity, self.widths().query);
-        let MatMut { buffer, offset, rows: count, stride, .. } = slots;
-        if query > entity {
-            backend.fill(0.0, MatMut { buffer: &mut *buffer, offset, rows: count, cols: query, stride });
-        }
-        backend.copy(rows, MatMut { buffer, offset, rows: count, cols: entity, stride });
-    }
-
-    /// Gradient of [`Model::leaves`], which wrote `slots`: writes `drows`.
-    fn leaves_backward(
-        &self,
-        backend: &B,
-        _slots: Mat<B::Buffer>,
-        dslots: Mat<B::Buffer>,
-        drows: MatMut<B::Buffer>,
-    ) {
-        backend.copy(dslots.columns(0, self.widths().entity), drows);
-    }
-
-    /// Which of [`Model::dense`] a projection uses: all that is trained in single-hop training.
-    fn projection_dense(&self) -> Range<usize> {
-        0..0
-    }
-
-    /// Whether a projection can take each relation of its uses once ([`ProjectStep::groups`]): where relations are, or
-    /// become, matrices.
-    fn shares_relations(&self) -> bool {
-        self.projection() == Some(Projection::Matrix)
-    }
-
-    /// Lengths of the buffers for projections of up to `count` rows with up to `relations` rows of relations; those of
-    /// gradients only where the model is `trained`.
-    fn project_workspace(&self, _count: usize, _relations: usize, _trained: bool) -> Vec<usize> {
-        Vec::new()
-    }
-
-    /// Moves `slots[step.inputs]` along relations to `slots[step.output..]`.
-    fn project(
-        &self,
-        backend: &B,
-        _dense: &[Mat<B::Buffer>],
-        step: ProjectStep<B>,
-        relations: Mat<B::Buffer>,
-        _work: &mut Workspace<B>,
-        slots: MatMut<B::Buffer>,
-    ) {
-        backend.project(self.projection().expect(PROJECTS), step, relations, slots);
-    }
-
-    /// Gradients of [`Model::project`] with the workspace that it left: writes `grads[step.inputs]` and
-    /// `relation_grads` from `grads[step.output..]`, adds to `ddense`.
-    #[allow(clippy::too_many_arguments)]
-    fn project_backward(
-        &self,
-        backend: &B,
-        _dense: &[Mat<B::Buffer>],
-        step: ProjectStep<B>,
-        slots: Mat<B::Buffer>,
-        relations: Mat<B::Buffer>,
-        _work: &mut Workspace<B>,
-        grads: MatMut<B::Buffer>,
-        relation_grads: MatMut<B::Buffer>,
-        _ddense: &mut [B::Buffer],
-    ) {
-        backend.project_backward(
-            self.projection().expect(PROJECTS),
-            step,
-            slots,
-            relations,
-            grads,
-            relation_grads,
-        );
-    }
-
-    /// Negates rows; only of a model that [`Model::has_negation`].
-    fn negate(&self, _backend: &B, _x: Mat<B::Buffer>, _out: MatMut<B::Buffer>) {
-        unreachable!("{} has no negation", self.name())
-    }
-
-    /// Gradient of [`Model::negate`] from its output: writes `dx`.
-    fn negate_backward(
-        &self,
-        _backend: &B,
-        _out: Mat<B::Buffer>,
-        _dout: Mat<B::Buffer>,
-        _dx: MatMut<B::Buffer>,
-    ) {
-        unreachable!("{} has no negation", self.name())
-    }
-
-    /// Lengths of the buffers for intersections of `inputs` rows to `outputs` rows.
-    fn workspace(&self, _inputs: usize, _outputs: usize) -> Vec<usize> {
-        Vec::new()
-    }
-
-    /// Intersects segments of `x` (`offsets` as in the backend's set operations) into `out`; only of a model that
-    /// [`Model::has_intersection`].
-    fn intersect(
-        &self,
-        _backend: &B,
-        _dense: &[Mat<B::Buffer>],
-        _x: Mat<B::Buffer>,
-        _offsets: &B::Index,
-        _work: &mut Workspace<B>,
-        _out: MatMut<B::Buffer>,
-    ) {
-        unreachable!("{} has no intersection", self.name())
-    }
-
-    /// Gradients of [`Model::intersect`] with the workspace that it left: writes `dx`, adds to `ddense`.
-    #[allow(clippy::too_many_arguments)]
-    fn intersect_backward(
-        &self,
-        _backend: &B,
-        _dense: &[Mat<B::Buffer>],
-        _x: Mat<B::Buffer>,
-        _offsets: &B::Index,
-        _dout: Mat<B::Buffer>,
-        _work: &mut Workspace<B>,
-        _dx: MatMut<B::Buffer>,
-        _ddense: &mut [B::Buffer],
-    ) {
-        unreachable!("{} has no intersection", self.name())
-    }
 }
 
 /// What the columns of a row are.
@@ -271,41 +168,165 @@ pub enum Halves {
     Complex,
 }
 
+/// What is known of a model before it runs.
+#[derive(Clone, Debug)]
+pub struct ModelSpec {
+    /// Its name in the registry.
+    pub name: &'static str,
+    /// Scalars per row.
+    pub widths: Widths,
+    /// How relations move query embeddings; `None` where a network does it, in [`Model::project`].
+    pub projection: Option<Projection>,
+    /// Whether a projection can take each relation of its uses once ([`Hop::groups`]): where relations are, or become,
+    /// matrices.
+    pub shares_relations: bool,
+    /// How query embeddings are compared with entity rows.
+    pub scoring: Scoring,
+    /// Whether its score is linear in the head, in the relation and in the tail, the others fixed.
+    pub is_multilinear: bool,
+    /// Whether it is a tensor decomposition, so that N3 applies: to complex rows (real half, imaginary half) or real ones.
+    pub decomposition: Option<Halves>,
+    /// Whether negations can be expressed.
+    pub has_negation: bool,
+    /// Whether sets of rows can be intersected.
+    pub has_intersection: bool,
+    /// What becomes of the unions of its queries.
+    pub unions: UnionForm,
+    /// [`ModelConfig::range`]: how far from 0 rows start.
+    pub range: f32,
+    /// The parameters of its networks, which its formulas find by name.
+    pub parameters: Vec<Parameter>,
+}
+
+impl ModelSpec {
+    /// A model that moves points by `projection` and compares them by `scoring`, without networks.
+    pub fn new(
+        name: &'static str,
+        config: &ModelConfig,
+        widths: Widths,
+        projection: Option<Projection>,
+        scoring: Scoring,
+    ) -> Self {
+        ModelSpec {
+            name,
+            widths,
+            projection,
+            shares_relations: projection == Some(Projection::Matrix),
+            scoring,
+            is_multilinear: scoring == Scoring::Dot && projection.is_some_and(Projection::is_bilinear),
+            decomposition: None,
+            has_negation: false,
+            has_intersection: false,
+            unions: UnionForm::Dnf,
+            range: config.range(),
+            parameters: Vec::new(),
+        }
+    }
+
+    /// The same, whose sets are intersected by a network with these parameters.
+    pub fn intersecting(self, parameters: Vec<Parameter>) -> Self {
+        ModelSpec { has_intersection: true, parameters, ..self }
+    }
+
+    /// The tables of a program of the model: entities, relations, parameters.
+    pub fn tables(&self, entities: usize, relations: usize) -> impl Iterator<Item = (String, usize, usize)> {
+        let rows =
+            [("entities", entities, self.widths.entity), ("relations", relations, self.widths.relation)];
+        rows.into_iter()
+            .map(|(name, rows, cols)| (name.to_string(), rows, cols))
+            .chain(self.parameters.iter().map(|p| (p.name.clone(), p.rows, p.cols)))
+    }
+}
+
+/// A hop of queries along relations.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// The arena of slots: `inputs` are read, `count` slots from `output` on are written.
+    pub slots: Var,
+    /// Slots read, distinct and below `output`.
+    pub inputs: Idx,
+    /// First slot written.
+    pub output: Extent,
+    /// Number of slots written.
+    pub count: Extent,
+    /// A row for each use or, with `groups`, for each relation.
+    pub relations: Var,
+    /// Uses that share a relation: see [`Project`].
+    pub groups: Option<GroupsId>,
+    /// Whether this is the one hop of single-hop training: with dropout inside a network and normalisation by the batch.
+    pub trains_single_hop: bool,
+}
+
+impl Hop {
+    /// The slots that are written.
+    pub fn out(&self) -> Var {
+        self.slots.part(self.output, self.count)
+    }
+}
+
+/// An embedding model: its formulas, forward. Matrices are row-major, shapes those of [`Widths`].
+pub trait Model: Send + Sync + std::fmt::Debug {
+    /// What is known of it.
+    fn spec(&self) -> &ModelSpec;
+
+    /// Fills a new entity row.
+    fn start_entity(&self, row: &mut [f32], rng: &mut Rng) {
+        uniform(row, -self.spec().range, self.spec().range, rng);
+    }
+
+    /// Fills a new relation row.
+    fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
+        uniform(row, -self.spec().range, self.spec().range, rng);
+    }
+
+    /// Turns entity rows into query embeddings: a copy, and zeros where a query row is wider.
+    fn leaves(&self, program: &mut Program, rows: Var, slots: Var) {
+        if slots.cols() > rows.cols() {
+            program.push(Fill { value: 0.0, out: slots });
+        }
+        program.push(CopyRows { from: rows, out: slots.columns(0, rows.cols()) });
+    }
+
+    /// Moves queries along relations.
+    fn project(&self, program: &mut Program, hop: Hop) {
+        let kind = self.spec().projection.expect("a model has a projection, or a `project` of its own");
+        let Hop { slots, inputs, output, count, relations, groups, .. } = hop;
+        program.push(Project { kind, inputs, output, count, groups, relations, slots });
+    }
+
+    /// Negates rows; only of a model that has a negation.
+    fn negate(&self, _program: &mut Program, _x: Var, _out: Var) {
+        unreachable!("{} has no negation", self.spec().name)
+    }
+
+    /// Intersects sets of rows (`offsets` as in [`segment`](crate::program::ops::segment)) into `out`, a row each; only of
+    /// a model that has an intersection.
+    fn intersect(&self, _program: &mut Program, _x: Var, _offsets: Idx, _out: Var) {
+        unreachable!("{} has no intersection", self.spec().name)
+    }
+}
+
 /// The model that a configuration names.
-pub fn create<B: Backend>(config: &ModelConfig) -> Result<Box<dyn Model<B>>> {
+pub fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
     if config.dim == 0 {
         return Err(Error::invalid("model.dim must be at least 1"));
     }
-    if config.union == UnionForm::DeMorgan && config.name != "betae" {
+    let entry = entry(&config.name).ok_or_else(|| {
+        Error::invalid(format!("unknown model '{}': choose from {}", config.name, NAMES.join(", ")))
+    })?;
+    let model = (entry.create)(config)?;
+    if config.union == UnionForm::DeMorgan && model.spec().unions != UnionForm::DeMorgan {
         return Err(Error::invalid(format!(
             "model.union = demorgan needs a model with negation, which {} has not: use dnf, or the model betae",
             config.name
         )));
     }
-    if config.relation_dim.is_some() && config.name != "tucker" {
-        return Err(Error::invalid(format!(
-            "model.relation_dim is for tucker; rows of relations of {} follow from model.dim: leave it out",
-            config.name
-        )));
-    }
-    match config.name.as_str() {
-        "gqe" => Ok(Box::new(gqe::Gqe::new(config))),
-        "query2box" => Ok(Box::new(query2box::Query2Box::new(config))),
-        "complex" => Ok(Box::new(complex::ComplEx::new(config))),
-        "betae" => Ok(Box::new(betae::BetaE::new(config))),
-        "distmult" => Ok(Box::new(distmult::DistMult::new(config))),
-        "rotate" => Ok(Box::new(rotate::RotatE::new(config))),
-        "transe" => Ok(Box::new(transe::TransE::new(config))),
-        "rescal" => Ok(Box::new(rescal::Rescal::new(config))),
-        "conve" => Ok(Box::new(conve::ConvE::new(config)?)),
-        "tucker" => Ok(Box::new(tucker::TuckEr::new(config))),
-        other => Err(Error::invalid(format!("unknown model '{other}': choose from {}", NAMES.join(", ")))),
-    }
+    Ok(model)
 }
 
 /// Compiles a mix for a model, unions as it wants them.
-pub fn plan<B: Backend>(model: &dyn Model<B>, mix: &Mix) -> Result<Plan> {
-    match model.unions() {
+pub fn plan(model: &dyn Model, mix: &Mix) -> Result<Plan> {
+    match model.spec().unions {
         UnionForm::Dnf => Plan::new(mix),
         UnionForm::DeMorgan => Plan::with_de_morgan(mix),
     }
@@ -315,39 +336,43 @@ pub fn plan<B: Backend>(model: &dyn Model<B>, mix: &Mix) -> Result<Plan> {
 ///
 /// Unions are always possible: they are moved to the root, where an entity's score is the best of the
 /// disjuncts', or rewritten by De Morgan where the model is told to.
-pub fn check_expressible<B: Backend>(model: &dyn Model<B>, name: &str, structure: &Structure) -> Result<()> {
-    if structure.has_negation() && !model.has_negation() {
-        return Err(Error::invalid(format!(
+pub fn check_expressible(model: &dyn Model, name: &str, structure: &Structure) -> Result<()> {
+    let spec = model.spec();
+    if structure.has_negation() && !spec.has_negation {
+        let message = format!(
             "{} has no negation, so it cannot express the structure {name}: use structures without a negation",
-            model.name()
-        )));
+            spec.name
+        );
+        return Err(Error::CannotExpress { structure: name.into(), message });
     }
-    if structure.has_intersection() && !model.has_intersection() {
-        return Err(Error::invalid(format!(
+    if structure.has_intersection() && !spec.has_intersection {
+        let message = format!(
             "{} has no intersection, so it cannot express the structure {name}: use chains and unions of them \
              (1p, 2p, 3p, 2u, up)",
-            model.name()
-        )));
+            spec.name
+        );
+        return Err(Error::CannotExpress { structure: name.into(), message });
     }
     Ok(())
 }
 
 /// Whether a structure is answered through networks that combine sets and that only training on such structures trains.
-pub fn uses_set_networks<B: Backend>(model: &dyn Model<B>, structure: &Structure) -> bool {
-    let unions = model.unions() == UnionForm::DeMorgan && structure.has_union();
-    model.dense().len() > model.projection_dense().len() && (structure.has_intersection() || unions)
+pub fn uses_set_networks(model: &dyn Model, structure: &Structure) -> bool {
+    let spec = model.spec();
+    let unions = spec.unions == UnionForm::DeMorgan && structure.has_union();
+    spec.has_intersection && (structure.has_intersection() || unions)
 }
 
 /// What a regulariser adds up over a model's rows; `None` for none. The error names model and regulariser.
-pub fn penalty<B: Backend>(model: &dyn Model<B>, regulariser: Regulariser) -> Result<Option<Penalty>> {
-    match (regulariser, model.regularised()) {
+pub fn penalty(model: &dyn Model, regulariser: Regulariser) -> Result<Option<Penalty>> {
+    match (regulariser, model.spec().decomposition) {
         (Regulariser::None, _) => Ok(None),
         (Regulariser::L2, _) => Ok(Some(Penalty::Squares)),
         (Regulariser::L3, _) | (Regulariser::N3, Some(Halves::Real)) => Ok(Some(Penalty::Cubes)),
         (Regulariser::N3, Some(Halves::Complex)) => Ok(Some(Penalty::ComplexCubes)),
         (Regulariser::N3, None) => Err(Error::invalid(format!(
             "N3 is a norm of tensor decompositions, and {} is none: use model.regulariser = l2 or l3",
-            model.name()
+            model.spec().name
         ))),
     }
 }

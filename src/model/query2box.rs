@@ -5,130 +5,83 @@
 //! [`network::attention`] over centers, its offset the gated minimum of [`network::gated_min`]; the
 //! score is `gamma - outside distance - inside * inside distance`.
 
-use super::network::{attention, gated_min};
-use super::{DenseShape, Model, Widths, Workspace, network, uniform};
-use crate::backend::{Activation, Backend, Mat, MatMut, Projection, Scoring};
+use super::{Entry, MODEL, Model, ModelSpec, Own, Widths, network, table_of, uniform};
 use crate::config::ModelConfig;
+use crate::config::keys::{Allowed, Range};
+use crate::error::Result;
+use crate::program::ops::linear::Activation;
+use crate::program::ops::project::Projection;
+use crate::program::ops::score::Scoring;
+use crate::program::{Idx, Program, Var};
 use crate::rng::Rng;
+use serde::{Deserialize, Serialize};
+
+/// What is known of it by its name.
+pub const ENTRY: Entry = Entry {
+    name: "query2box",
+    create,
+    own: Own {
+        keys: &[
+            ("inside", Allowed::Number(Range::All)),
+            ("offset_activation", Allowed::Names(&["none", "relu", "softplus"])),
+        ],
+        only_here: &[],
+        single_hop: &[],
+        defaults: |_| table_of(&Options::default()),
+        source: (include_str!("query2box.rs"), "pub struct Options {"),
+    },
+    ..MODEL
+};
+
+/// Its own keys of the section `model`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Query2Box: weight of the distance inside the box.
+    pub inside: f64,
+    /// Query2Box: what is done to a relation's offset before it is added.
+    pub offset_activation: Activation,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { inside: 0.02, offset_activation: Activation::None }
+    }
+}
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
 pub struct Query2Box {
     dim: usize,
-    gamma: f32,
-    range: f32,
-    inside: f32,
-    offset: Activation,
+    spec: ModelSpec,
 }
 
-impl Query2Box {
-    /// From `dim`, `gamma`, `inside` and `offset_activation`.
-    pub fn new(config: &ModelConfig) -> Self {
-        Query2Box {
-            dim: config.dim,
-            gamma: config.gamma(),
-            range: config.range(),
-            inside: config.inside,
-            offset: config.offset_activation,
-        }
-    }
+/// From `dim`, `gamma`, `inside` and `offset_activation`.
+fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
+    let d = config.dim;
+    let widths = Widths { entity: d, relation: 2 * d, query: 2 * d };
+    let Options { inside, offset_activation: offset } = config.own();
+    let projection = Projection::Box { offset };
+    let scoring = Scoring::Box { gamma: config.gamma(), inside: inside as f32 };
+    let spec = ModelSpec::new("query2box", config, widths, Some(projection), scoring);
+    let networks = ["center", "offset"].into_iter().flat_map(|prefix| network::layers(prefix, &[d; 3]));
+    Ok(Box::new(Query2Box { dim: d, spec: spec.intersecting(networks.collect()) }))
 }
 
-impl<B: Backend> Model<B> for Query2Box {
-    fn name(&self) -> &'static str {
-        "query2box"
-    }
-
-    fn widths(&self) -> Widths {
-        Widths { entity: self.dim, relation: 2 * self.dim, query: 2 * self.dim }
-    }
-
-    fn projection(&self) -> Option<Projection> {
-        Some(Projection::Box { offset: self.offset })
-    }
-
-    fn scoring(&self) -> Scoring {
-        Scoring::Box { gamma: self.gamma, inside: self.inside }
-    }
-
-    fn range(&self) -> f32 {
-        self.range
+impl Model for Query2Box {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
     }
 
     fn start_relation(&self, row: &mut [f32], rng: &mut Rng) {
         let (center, offset) = row.split_at_mut(self.dim);
-        uniform(center, -self.range, self.range, rng);
-        uniform(offset, 0.0, self.range, rng);
+        uniform(center, -self.spec.range, self.spec.range, rng);
+        uniform(offset, 0.0, self.spec.range, rng);
     }
 
-    fn dense(&self) -> Vec<DenseShape> {
-        let mut dense = network::layers("center", self.dim, 2);
-        dense.extend(network::layers("offset", self.dim, 2));
-        dense
-    }
-
-    fn workspace(&self, inputs: usize, outputs: usize) -> Vec<usize> {
-        let mut work = attention::workspace(self.dim, inputs);
-        work.extend(gated_min::workspace(self.dim, inputs, outputs));
-        work.push(inputs * self.dim);
-        work
-    }
-
-    fn intersect(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        work: &mut Workspace<B>,
-        mut out: MatMut<B::Buffer>,
-    ) {
+    fn intersect(&self, program: &mut Program, x: Var, offsets: Idx, out: Var) {
         let d = self.dim;
-        let (center, offset) = dense.split_at(attention::PARAMETERS);
-        let (center_work, rest) = work.split_at_mut(attention::BUFFERS);
-        let last = rest.len() - 1;
-        let centers = out.again().columns(0, d);
-        attention::forward(backend, center, x.columns(0, d), offsets, center_work, centers);
-        gated_min::forward(backend, offset, x.columns(d, d), offsets, &mut rest[..last], out.columns(d, d));
-    }
-
-    fn intersect_backward(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        x: Mat<B::Buffer>,
-        offsets: &B::Index,
-        dout: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        mut dx: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    ) {
-        let d = self.dim;
-        let (center, offset) = dense.split_at(attention::PARAMETERS);
-        let (dcenter, doffset) = ddense.split_at_mut(attention::PARAMETERS);
-        let (center_work, rest) = work.split_at_mut(attention::BUFFERS);
-        let (offset_work, scratch) = rest.split_at_mut(rest.len() - 1);
-        attention::backward(
-            backend,
-            center,
-            x.columns(0, d),
-            offsets,
-            dout.columns(0, d),
-            center_work,
-            &mut scratch[0],
-            dx.again().columns(0, d),
-            dcenter,
-        );
-        gated_min::backward(
-            backend,
-            offset,
-            x.columns(d, d),
-            offsets,
-            dout.columns(d, d),
-            offset_work,
-            &mut scratch[0],
-            dx.columns(d, d),
-            doffset,
-        );
+        network::attention(program, "center", x.columns(0, d), offsets, out.columns(0, d));
+        network::gated_min(program, "offset", x.columns(d, d), offsets, out.columns(d, d));
     }
 }

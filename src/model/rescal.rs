@@ -3,44 +3,35 @@
 //! Entities and queries are vectors of d, relation rows the matrix R of d x d, row by row. Projection is `q R`, intersection
 //! [`network::deep_set`], the score `<q, e>`: of a single hop `h R t`, the paper's bilinear form.
 
-use super::{Model, Widths, network, uniform};
-use crate::backend::{Backend, Projection, Scoring};
+use super::{Entry, MODEL, Model, ModelSpec, Widths, network, small_products, uniform};
 use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::program::ops::project::Projection;
+use crate::program::ops::score::Scoring;
+use crate::program::{Idx, Program, Var};
 use crate::rng::Rng;
+
+/// What is known of it by its name.
+pub const ENTRY: Entry = Entry { name: "rescal", create, gamma: small_products, ..MODEL };
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
 pub struct Rescal {
     dim: usize,
-    range: f32,
+    spec: ModelSpec,
 }
 
-impl Rescal {
-    /// From `dim` and `gamma` (which only sets the range of the start).
-    pub fn new(config: &ModelConfig) -> Self {
-        Rescal { dim: config.dim, range: config.range() }
-    }
+/// From `dim` and `gamma` (which only sets the range of the start).
+fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
+    let d = config.dim;
+    let widths = Widths { entity: d, relation: d * d, query: d };
+    let spec = ModelSpec::new("rescal", config, widths, Some(Projection::Matrix), Scoring::Dot);
+    Ok(Box::new(Rescal { dim: d, spec: spec.intersecting(network::deep_set_layers(d)) }))
 }
 
-impl<B: Backend> Model<B> for Rescal {
-    fn name(&self) -> &'static str {
-        "rescal"
-    }
-
-    fn widths(&self) -> Widths {
-        Widths { entity: self.dim, relation: self.dim * self.dim, query: self.dim }
-    }
-
-    fn projection(&self) -> Option<Projection> {
-        Some(Projection::Matrix)
-    }
-
-    fn scoring(&self) -> Scoring {
-        Scoring::Dot
-    }
-
-    fn range(&self) -> f32 {
-        self.range
+impl Model for Rescal {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
     }
 
     /// With a variance of 1 / d a query is as long as its head, however many hops there are.
@@ -49,5 +40,7 @@ impl<B: Backend> Model<B> for Rescal {
         uniform(row, -range, range, rng);
     }
 
-    network::deep_set::methods!();
+    fn intersect(&self, program: &mut Program, x: Var, offsets: Idx, out: Var) {
+        network::deep_set(program, "set", x, offsets, out);
+    }
 }

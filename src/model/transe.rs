@@ -4,48 +4,33 @@
 //! L1 or L2. There is no network and so no intersection: chains and unions are what it can express.
 //! With one it is [`Gqe`](super::gqe::Gqe).
 
-use super::{Model, Widths};
-use crate::backend::{Backend, Projection, Scoring};
-use crate::config::{ModelConfig, Norm};
+use super::{Entry, MODEL, Model, ModelSpec, Widths};
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::program::ops::project::Projection;
+
+/// What is known of it by its name.
+pub const ENTRY: Entry = Entry {
+    name: "transe",
+    create,
+    defaults: &[("*", "sampling.structures", "\"1p:4,2p:2,3p:1\"")],
+    ..MODEL
+};
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
-pub struct TransE {
-    dim: usize,
-    gamma: f32,
-    range: f32,
-    norm: Norm,
+pub struct TransE(ModelSpec);
+
+/// From `dim`, `gamma` and `norm`.
+fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
+    let d = config.dim;
+    let widths = Widths { entity: d, relation: d, query: d };
+    let scoring = config.norm.scoring(config.gamma());
+    Ok(Box::new(TransE(ModelSpec::new("transe", config, widths, Some(Projection::Translate), scoring))))
 }
 
-impl TransE {
-    /// From `dim`, `gamma` and `norm`.
-    pub fn new(config: &ModelConfig) -> Self {
-        TransE { dim: config.dim, gamma: config.gamma(), range: config.range(), norm: config.norm }
-    }
-}
-
-impl<B: Backend> Model<B> for TransE {
-    fn name(&self) -> &'static str {
-        "transe"
-    }
-
-    fn widths(&self) -> Widths {
-        Widths { entity: self.dim, relation: self.dim, query: self.dim }
-    }
-
-    fn projection(&self) -> Option<Projection> {
-        Some(Projection::Translate)
-    }
-
-    fn scoring(&self) -> Scoring {
-        self.norm.scoring(self.gamma)
-    }
-
-    fn has_intersection(&self) -> bool {
-        false
-    }
-
-    fn range(&self) -> f32 {
-        self.range
+impl Model for TransE {
+    fn spec(&self) -> &ModelSpec {
+        &self.0
     }
 }

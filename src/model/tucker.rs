@@ -8,53 +8,63 @@
 //! A batch makes the matrix of each of its relations once: that product, of d^2 x k with each relation, is most of the work.
 //! Without the paper's batch normalisation, as in LibKGE.
 
-use super::{DenseShape, Model, Widths, Workspace, network, uniform};
-use crate::backend::{Activation, Backend, Mat, MatMut, ProjectStep, Projection, Scoring};
+use super::{
+    Entry, Hop, MODEL, Model, ModelSpec, Own, Parameter, Widths, network, small_products, table_of, uniform,
+};
 use crate::config::ModelConfig;
+use crate::config::keys::{Allowed, WIDTH};
+use crate::error::Result;
+use crate::program::ops::linear::{Activation, Linear};
+use crate::program::ops::project::{Project, Projection};
+use crate::program::ops::score::Scoring;
+use crate::program::{Idx, Program, Var};
 use crate::rng::Rng;
-use std::ops::Range;
+use serde::{Deserialize, Serialize};
+
+/// What is known of it by its name.
+pub const ENTRY: Entry = Entry {
+    name: "tucker",
+    create,
+    gamma: small_products,
+    own: Own {
+        keys: &[("relation_dim", Allowed::Whole(1, WIDTH))],
+        only_here: &["relation_dim"],
+        single_hop: &[],
+        defaults: |config| table_of(&Options { relation_dim: Some(config.dim) }),
+        source: (include_str!("tucker.rs"), "pub struct Options {"),
+    },
+    ..MODEL
+};
+
+/// Its own keys of the section `model`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// TuckER: width of a relation's row; like `dim` where it is not given.
+    pub relation_dim: Option<usize>,
+}
 
 /// The model; see the module's page.
 #[derive(Clone, Debug)]
 pub struct TuckEr {
     dim: usize,
-    relation_dim: usize,
-    range: f32,
+    spec: ModelSpec,
 }
 
-/// Where the core is among the dense parameters: behind those of the sets.
-const CORE: usize = network::deep_set::PARAMETERS;
-
-impl TuckEr {
-    /// From `dim`, `relation_dim` and `gamma` (which only sets the range of the start).
-    pub fn new(config: &ModelConfig) -> Self {
-        let relation_dim = config.relation_dim.unwrap_or(config.dim);
-        TuckEr { dim: config.dim, relation_dim, range: config.range() }
-    }
+/// From `dim`, `relation_dim` and `gamma` (which only sets the range of the start).
+fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
+    let d = config.dim;
+    let widths = Widths { entity: d, relation: config.own::<Options>().relation_dim.unwrap_or(d), query: d };
+    let (rows, cols) = (d * d, widths.relation);
+    let core = Parameter { name: "core".into(), rows, cols, range: (6.0 / (rows + cols) as f32).sqrt() };
+    let parameters = network::deep_set_layers(d).into_iter().chain([core]).collect();
+    let spec = ModelSpec::new("tucker", config, widths, None, Scoring::Dot).intersecting(parameters);
+    Ok(Box::new(TuckEr { dim: d, spec: ModelSpec { shares_relations: true, is_multilinear: true, ..spec } }))
 }
 
-/// Splits the buffers of a projection.
-macro_rules! split {
-    ($work:expr, [$($name:ident),*]) => {
-        let [$($name),*] = &mut $work[..] else { unreachable!("the workspace was made for training") };
-    };
-}
-
-impl<B: Backend> Model<B> for TuckEr {
-    fn name(&self) -> &'static str {
-        "tucker"
-    }
-
-    fn widths(&self) -> Widths {
-        Widths { entity: self.dim, relation: self.relation_dim, query: self.dim }
-    }
-
-    fn scoring(&self) -> Scoring {
-        Scoring::Dot
-    }
-
-    fn range(&self) -> f32 {
-        self.range
+impl Model for TuckEr {
+    fn spec(&self) -> &ModelSpec {
+        &self.spec
     }
 
     /// With a variance of 1, beside which the core's makes that of a matrix about 2 / d.
@@ -63,78 +73,16 @@ impl<B: Backend> Model<B> for TuckEr {
         uniform(row, -range, range, rng);
     }
 
-    fn shares_relations(&self) -> bool {
-        true
+    fn project(&self, program: &mut Program, hop: Hop) {
+        let matrices = program.temporary("matrices", hop.relations.rows(), self.dim * self.dim);
+        let w = program.parameter("core");
+        program.push(Linear { x: hop.relations, w, bias: None, f: Activation::None, out: matrices });
+        let Hop { slots, inputs, output, count, groups, .. } = hop;
+        let kind = Projection::Matrix;
+        program.push(Project { kind, inputs, output, count, groups, relations: matrices, slots });
     }
 
-    fn is_multilinear(&self) -> bool {
-        true
+    fn intersect(&self, program: &mut Program, x: Var, offsets: Idx, out: Var) {
+        network::deep_set(program, "set", x, offsets, out);
     }
-
-    fn dense(&self) -> Vec<DenseShape> {
-        let mut shapes = network::layers("set", self.dim, 4);
-        let (rows, cols) = (self.dim * self.dim, self.relation_dim);
-        let range = (6.0 / (rows + cols) as f32).sqrt();
-        shapes.push(DenseShape { name: "core".into(), rows, cols, range, averaged: false });
-        shapes
-    }
-
-    fn projection_dense(&self) -> Range<usize> {
-        CORE..CORE + 1
-    }
-
-    /// The matrices, a bias of zeros, and their gradients where it is trained.
-    fn project_workspace(&self, _count: usize, relations: usize, trained: bool) -> Vec<usize> {
-        let square = self.dim * self.dim;
-        let values = [relations * square, square];
-        values.into_iter().chain(values.into_iter().filter(|_| trained)).collect()
-    }
-
-    fn project(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        step: ProjectStep<B>,
-        relations: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        slots: MatMut<B::Buffer>,
-    ) {
-        let square = self.dim * self.dim;
-        let (matrices, rest) = work.split_at_mut(1);
-        let matrices_out = MatMut::new(&mut matrices[0], relations.rows, square);
-        let none = Activation::None;
-        backend.linear(relations, dense[CORE], Mat::new(&rest[0], 1, square), none, matrices_out);
-        backend.project(Projection::Matrix, step, Mat::new(&matrices[0], relations.rows, square), slots);
-    }
-
-    fn project_backward(
-        &self,
-        backend: &B,
-        dense: &[Mat<B::Buffer>],
-        step: ProjectStep<B>,
-        slots: Mat<B::Buffer>,
-        relations: Mat<B::Buffer>,
-        work: &mut Workspace<B>,
-        grads: MatMut<B::Buffer>,
-        relation_grads: MatMut<B::Buffer>,
-        ddense: &mut [B::Buffer],
-    ) {
-        let (n, square) = (relations.rows, self.dim * self.dim);
-        split!(work, [matrices, _zeros, dmatrices, dzeros]);
-        let matrices = Mat::new(&*matrices, n, square);
-        let to = MatMut::new(dmatrices, n, square);
-        backend.project_backward(Projection::Matrix, step, slots, matrices, grads, to);
-        backend.linear_backward(
-            relations,
-            dense[CORE],
-            matrices,
-            Activation::None,
-            MatMut::new(dmatrices, n, square),
-            relation_grads,
-            MatMut::new(&mut ddense[CORE], square, self.relation_dim),
-            MatMut::new(dzeros, 1, square),
-        );
-    }
-
-    network::deep_set::set_methods!();
 }

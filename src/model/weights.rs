@@ -1,21 +1,11 @@
 //! A model's tables: entity rows, relation rows, dense parameters, each with its optimizer's moments.
 
 use super::Model;
-use crate::backend::{Backend, Mat, Optimizer, Parameters};
+pub use crate::backend::Weights;
+use crate::backend::{Backend, Number, Optimizer, Parameters};
 use crate::config::Start;
 use crate::error::Result;
 use crate::rng::{self, Rng};
-
-/// All trained numbers of a model.
-#[derive(Debug)]
-pub struct Weights<B: Backend> {
-    /// One row per entity.
-    pub entities: Parameters<B>,
-    /// One row per directed relation.
-    pub relations: Parameters<B>,
-    /// Parameters of the networks, in the model's order.
-    pub dense: Vec<Parameters<B>>,
-}
 
 /// Rows that share a stream of random numbers when they are filled.
 pub const ROWS_PER_STREAM: usize = 256;
@@ -24,19 +14,19 @@ impl<B: Backend> Weights<B> {
     /// Tables of zeros; with room for the state of the optimizer that is going to train the model.
     pub fn zeros(
         backend: &B,
-        model: &dyn Model<B>,
+        model: &dyn Model,
         num_entities: usize,
         num_relations: usize,
         trained: Option<Optimizer>,
     ) -> Result<Self> {
-        let entities = zeros(backend, num_entities, model.widths().entity, trained)?;
+        let entities = zeros(backend, num_entities, model.spec().widths.entity, trained)?;
         Self::beside(backend, model, entities, num_relations, trained)
     }
 
     /// Tables of zeros beside entity rows that are already there, in a file.
     pub fn beside(
         backend: &B,
-        model: &dyn Model<B>,
+        model: &dyn Model,
         entities: Parameters<B>,
         num_relations: usize,
         trained: Option<Optimizer>,
@@ -44,19 +34,19 @@ impl<B: Backend> Weights<B> {
         let table = |rows, cols| zeros(backend, rows, cols, trained);
         Ok(Weights {
             entities,
-            relations: table(num_relations, model.widths().relation)?,
-            dense: model.dense().iter().map(|s| table(s.rows, s.cols)).collect::<Result<_>>()?,
+            relations: table(num_relations, model.spec().widths.relation)?,
+            dense: model.spec().parameters.iter().map(|s| table(s.rows, s.cols)).collect::<Result<_>>()?,
         })
     }
 
     /// Random start, rows as the model says; the same for a seed on every machine. Entity rows in a file were made with
     /// theirs.
-    pub fn start(&mut self, backend: &B, model: &dyn Model<B>, seed: u64) -> Result<()> {
+    pub fn start(&mut self, backend: &B, model: &dyn Model, seed: u64) -> Result<()> {
         self.start_as(backend, model, Start::Uniform, seed)
     }
 
     /// As [`Weights::start`], with rows as `start` says.
-    pub fn start_as(&mut self, backend: &B, model: &dyn Model<B>, start: Start, seed: u64) -> Result<()> {
+    pub fn start_as(&mut self, backend: &B, model: &dyn Model, start: Start, seed: u64) -> Result<()> {
         if !self.entities.interleaved {
             let rows = self.entities.rows;
             fill(backend, &mut self.entities, seed, ENTITIES, |row, rng| {
@@ -67,7 +57,7 @@ impl<B: Backend> Weights<B> {
         fill(backend, &mut self.relations, seed, "start relations", |row, rng| {
             start_row(start, rows, row, rng, |row, rng| model.start_relation(row, rng));
         })?;
-        for (table, shape) in self.dense.iter_mut().zip(model.dense()) {
+        for (table, shape) in self.dense.iter_mut().zip(&model.spec().parameters) {
             let purpose = format!("start {}", shape.name);
             if shape.range > 0.0 {
                 fill(backend, table, seed, &purpose, |row, rng| {
@@ -79,8 +69,8 @@ impl<B: Backend> Weights<B> {
     }
 
     /// All tables with their names in saved models.
-    pub fn named<'a>(&'a self, model: &dyn Model<B>) -> Vec<(String, &'a Parameters<B>)> {
-        let dense = model.dense().into_iter().map(|s| s.name).zip(&self.dense);
+    pub fn named<'a>(&'a self, model: &dyn Model) -> Vec<(String, &'a Parameters<B>)> {
+        let dense = model.spec().parameters.iter().map(|s| s.name.clone()).zip(&self.dense);
         [("entities".to_string(), &self.entities), ("relations".to_string(), &self.relations)]
             .into_iter()
             .chain(dense)
@@ -88,17 +78,12 @@ impl<B: Backend> Weights<B> {
     }
 
     /// All tables with their names in saved models, to be changed.
-    pub fn named_mut<'a>(&'a mut self, model: &dyn Model<B>) -> Vec<(String, &'a mut Parameters<B>)> {
-        let dense = model.dense().into_iter().map(|s| s.name).zip(&mut self.dense);
+    pub fn named_mut<'a>(&'a mut self, model: &dyn Model) -> Vec<(String, &'a mut Parameters<B>)> {
+        let dense = model.spec().parameters.iter().map(|s| s.name.clone()).zip(&mut self.dense);
         [("entities".to_string(), &mut self.entities), ("relations".to_string(), &mut self.relations)]
             .into_iter()
             .chain(dense)
             .collect()
-    }
-
-    /// The dense parameters as matrices.
-    pub fn dense_mats(&self) -> Vec<Mat<'_, B::Buffer>> {
-        self.dense.iter().map(Parameters::mat).collect()
     }
 }
 
@@ -107,15 +92,15 @@ const ENTITIES: &str = "start entities";
 
 /// Entity rows `first..` of a table of `rows` as [`Weights::start_as`] makes them; `first` is a multiple of
 /// [`ROWS_PER_STREAM`] and `values` has at most as many rows.
-pub fn start_entities<B: Backend>(
-    model: &dyn Model<B>,
+pub fn start_entities(
+    model: &dyn Model,
     start: Start,
     seed: u64,
     rows: usize,
     first: usize,
     values: &mut [f32],
 ) {
-    let cols = model.widths().entity;
+    let cols = model.spec().widths.entity;
     fill_stream(seed, ENTITIES, first, cols, values, |row, rng| {
         start_row(start, rows, row, rng, |row, rng| model.start_entity(row, rng));
     });
@@ -189,7 +174,7 @@ fn fill<B: Backend>(
         let rows = ROWS_PER_STREAM.min(table.rows - first);
         let block = &mut block[..rows * table.cols];
         fill_stream(seed, purpose, first, table.cols, block, &start);
-        let scalars: Vec<B::Scalar> = block.iter().map(|&x| B::scalar(f64::from(x))).collect();
+        let scalars: Vec<B::Scalar> = block.iter().map(|&x| B::Scalar::of(f64::from(x))).collect();
         backend.upload(&scalars, &mut table.values, first * table.cols)?;
     }
     Ok(())

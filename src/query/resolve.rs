@@ -103,7 +103,12 @@ fn find(names: &impl NameLookup, kind: NameKind, name: &str) -> Result<u32> {
                 true => String::new(),
                 false => format!("; did you mean {}?", suggestions.join(", ")),
             };
-            Err(Error::invalid(format!("no {} has the name or label \"{name}\"{hint}", kind.word())))
+            let message = format!("no {} has the name or label \"{name}\"{hint}", kind.word());
+            let name = name.to_string();
+            Err(match kind {
+                NameKind::Entity => Error::NoSuchEntity { name, message },
+                NameKind::Relation => Error::NoSuchRelation { name, message },
+            })
         }
         many => {
             let shown: Vec<String> = many.iter().take(SHOWN).map(|&id| names.name(kind, id)).collect();

@@ -72,6 +72,16 @@ pub struct Filling<'q> {
     pub relations: &'q [RelationId],
 }
 
+/// A query that is enumerated, where, and how far.
+#[derive(Clone, Copy)]
+struct Asked<'a, 'g> {
+    graph: Csr<'g>,
+    program: &'a Program,
+    query: Filling<'a>,
+    caps: Caps,
+    work: &'a Work,
+}
+
 /// Enumerated sets of one query, and emptied ones for reuse.
 #[derive(Debug, Default)]
 pub struct Frontier<'g> {
@@ -96,17 +106,18 @@ impl<'g> Frontier<'g> {
     ) -> Result<usize, Rejection> {
         self.clear();
         self.sets.resize_with(program.nodes.len(), || None);
+        let asked = Asked { graph, program, query, caps, work };
         let mut size = 0;
         for (index, node) in program.nodes.iter().enumerate() {
             let found = match node.role {
                 Role::Cut => {
-                    let found = self.forward(graph, program, query, index, caps, true, work)?;
+                    let found = self.forward(asked, index, true)?;
                     if !matches!(found, Found::One(_)) {
                         size += found.entities().len();
                     }
                     found
                 }
-                Role::Fragment => self.forward(graph, program, query, index, caps, false, work)?,
+                Role::Fragment => self.forward(asked, index, false)?,
                 Role::Below | Role::Above => continue,
             };
             self.sets[index] = Some(found);
@@ -144,17 +155,8 @@ impl<'g> Frontier<'g> {
     }
 
     /// The set of `node`. `at_cut`: the answer cap holds for it instead of the bandwidth.
-    #[allow(clippy::too_many_arguments)]
-    fn forward(
-        &mut self,
-        graph: Csr<'g>,
-        program: &Program,
-        query: Filling,
-        node: usize,
-        caps: Caps,
-        at_cut: bool,
-        work: &Work,
-    ) -> Result<Found<'g>, Rejection> {
+    fn forward(&mut self, asked: Asked<'_, 'g>, node: usize, at_cut: bool) -> Result<Found<'g>, Rejection> {
+        let Asked { graph, program, query, caps, work } = asked;
         let limit = if at_cut {
             Limit { size: caps.answers, reason: Rejection::Frontier }
         } else {
@@ -164,7 +166,7 @@ impl<'g> Frontier<'g> {
             Kind::Anchor(anchor) => Ok(Found::One(query.anchors[*anchor])),
             Kind::Projection(child, relation) => {
                 let relation = query.relations[*relation];
-                let from = self.forward(graph, program, query, *child, caps, false, work)?;
+                let from = self.forward(asked, *child, false)?;
                 if let Found::One(entity) = from {
                     let tails = work.tails(graph, entity, relation);
                     return if at_cut && tails.len() > limit.size {
@@ -180,7 +182,7 @@ impl<'g> Frontier<'g> {
             Kind::Union(children) => {
                 let base = self.pending.len();
                 for &child in children {
-                    let found = self.forward(graph, program, query, child, caps, false, work)?;
+                    let found = self.forward(asked, child, false)?;
                     self.pending.push((false, found));
                 }
                 let mut union = self.take_set();
@@ -201,7 +203,7 @@ impl<'g> Frontier<'g> {
                         Kind::Negation(inner) => (true, inner),
                         _ => (false, child),
                     };
-                    let found = self.forward(graph, program, query, inner, caps, false, work)?;
+                    let found = self.forward(asked, inner, false)?;
                     self.pending.push((negated, found));
                 }
                 let set = self.intersect(base, caps, limit);

@@ -15,6 +15,7 @@ pub mod epoch;
 mod frontier;
 pub mod instantiate;
 mod negatives;
+pub mod options;
 pub mod popularity;
 mod prefetch;
 pub mod reject;
@@ -29,10 +30,11 @@ pub(crate) const CHANGED: &str =
 
 pub use batch::{Batch, Groups, SingleBatch};
 pub use direction::Direction;
-pub use draw::{Prepared, Sampler, SamplerOptions, Source, StructureStats, Verification};
+pub use draw::{Prepared, Sampler};
 pub use entity_set::EntitySet;
 pub use instantiate::instantiate;
 pub use negatives::Pooling;
+pub use options::{SamplerOptions, Source, StructureStats, Verification};
 pub use popularity::Popularity;
 pub use reject::{Rejection, Rejections};
 pub use single::{SingleOptions, SingleSampler, Unit};

@@ -9,12 +9,16 @@
 //! errors, memory is proportional to the file, and so is the value with all shared parts written out
 //! ([`MAX_EXPANSION`]), so that whoever walks or copies it is safe too.
 
+mod freeze;
 mod numpy;
+mod text;
 
 use crate::error::{Error, Result};
+use freeze::{Freezer, Frozen};
 use numpy::Dtype;
 use std::path::Path;
 use std::sync::Arc;
+use text::{place, shortened, unescape_unicode, unquote};
 
 /// Deepest nesting of containers. Queries and answers need 8.
 pub const MAX_DEPTH: usize = 64;
@@ -474,137 +478,4 @@ impl<'b> Machine<'b> {
             .value(result, MAX_DEPTH)
             .map(|(value, _)| value)
     }
-}
-
-#[derive(Clone)]
-enum Frozen {
-    Not,
-    /// Being frozen: who meets it again has found a cycle.
-    Open,
-    Done(Value, u64),
-}
-
-/// Turns containers, which may still grow while the pickle is read, into values, each once.
-struct Freezer {
-    containers: Vec<Container>,
-    frozen: Vec<Frozen>,
-    budget: u64,
-}
-
-impl Freezer {
-    /// The value and its size with all shared parts written out.
-    fn value(&mut self, slot: Slot, depth: usize) -> Step<(Value, u64)> {
-        let number = match slot {
-            Slot::Global(global) => return Err(format!("{global:?} is a type and no value")),
-            Slot::Dtype(_) => return Err("a NumPy dtype is a type and no value".into()),
-            Slot::Plain(value) => {
-                let size = match &value {
-                    Value::Str(text) => text.len(),
-                    Value::Bytes(bytes) => bytes.len(),
-                    _ => 0,
-                };
-                return Ok((value, 1 + size as u64));
-            }
-            Slot::Container(number) => number,
-        };
-        match std::mem::replace(&mut self.frozen[number], Frozen::Open) {
-            Frozen::Not => (),
-            Frozen::Open => return Err("a container holds itself".into()),
-            Frozen::Done(value, size) => {
-                self.frozen[number] = Frozen::Done(value.clone(), size);
-                return Ok((value, size));
-            }
-        }
-        let depth = depth.checked_sub(1).ok_or_else(|| format!("nested deeper than {MAX_DEPTH}"))?;
-        let Container { kind, items } = &mut self.containers[number];
-        let (kind, slots) = (*kind, std::mem::take(items));
-        let mut size = 1u64;
-        let mut items = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let (value, part) = self.value(slot, depth)?;
-            size = size.saturating_add(part);
-            if size > self.budget {
-                return Err(format!(
-                    "its shared parts written out take more than {MAX_EXPANSION} times the file"
-                ));
-            }
-            items.push(value);
-        }
-        let value = match (kind, items.as_slice()) {
-            (Kind::SetOf, [Value::List(all) | Value::Tuple(all) | Value::Set(all)]) => {
-                Value::Set(all.clone())
-            }
-            (Kind::FrozenSetOf, [Value::List(all) | Value::Tuple(all) | Value::Set(all)]) => {
-                Value::FrozenSet(all.clone())
-            }
-            (Kind::SetOf | Kind::FrozenSetOf, _) => return Err("expected a list of a set's items".into()),
-            (Kind::List, _) => Value::List(items.into()),
-            (Kind::Tuple, _) => Value::Tuple(items.into()),
-            (Kind::Set, _) => Value::Set(items.into()),
-            (Kind::FrozenSet, _) => Value::FrozenSet(items.into()),
-            (Kind::Dict, _) => {
-                let mut items = items.into_iter();
-                let pair = || Some((items.next()?, items.next()?));
-                Value::Dict(std::iter::from_fn(pair).collect())
-            }
-        };
-        self.frozen[number] = Frozen::Done(value.clone(), size);
-        Ok((value, size))
-    }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(60).collect()
-}
-
-fn place(text: &str) -> Step<u64> {
-    text.parse().map_err(|_| format!("{:?} is no number of a memo", shortened(text)))
-}
-
-/// Latin-1 with `\uXXXX` and `\UXXXXXXXX`: how protocol 0 writes texts.
-fn unescape_unicode(bytes: &[u8]) -> Step<String> {
-    let text: String = bytes.iter().copied().map(char::from).collect();
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(start) = rest.find('\\') {
-        plain += &rest[..start];
-        let width = match rest.as_bytes().get(start + 1) {
-            Some(b'u') => 4,
-            Some(b'U') => 8,
-            _ => 0,
-        };
-        let code = rest.get(start + 2..start + 2 + width).and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        match (width, code) {
-            (0, _) => plain.push('\\'),
-            (_, code) => plain.push(code.and_then(char::from_u32).ok_or("an escape is no character")?),
-        }
-        rest = &rest[start + if width == 0 { 1 } else { 2 + width }..];
-    }
-    Ok(plain + rest)
-}
-
-/// The bytes of a quoted `str` of Python 2.
-fn unquote(text: &str) -> Step<Vec<u8>> {
-    let quoted = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
-    let inner = quoted('\'').or_else(|| quoted('"')).ok_or("a text has no quotes")?;
-    let mut bytes = Vec::with_capacity(inner.len());
-    let mut rest = inner.as_bytes().iter().copied();
-    while let Some(byte) = rest.next() {
-        bytes.push(match (byte, if byte == b'\\' { rest.next() } else { None }) {
-            (b'\\', Some(b'n')) => b'\n',
-            (b'\\', Some(b'r')) => b'\r',
-            (b'\\', Some(b't')) => b'\t',
-            (b'\\', Some(quote @ (b'\\' | b'\'' | b'"'))) => quote,
-            (b'\\', Some(b'x')) => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                let (Some(high), Some(low)) = (digit(), digit()) else {
-                    return Err("an escape is no byte".into());
-                };
-                (high << 4 | low) as u8
-            }
-            (b'\\', _) => return Err("an unknown escape".into()),
-            (byte, _) => byte,
-        });
-    }
-    Ok(bytes)
 }

@@ -7,9 +7,9 @@
 //! Entity rows that live in a file of their own ([`super::row_file`]) are left out. The file's metadata holds [`Meta`].
 
 use super::manifest::{Entry, Summed};
+use super::monitor::LossWatch;
 use super::monitor::Monitor;
-use super::watch::LossWatch;
-use crate::backend::{Backend, Parameters};
+use crate::backend::{Backend, Number, Parameters};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::model::{Model, Weights};
@@ -60,7 +60,7 @@ const BLOCK: usize = 1 << 18;
 pub fn save<B: Backend>(
     path: &Path,
     backend: &B,
-    model: &dyn Model<B>,
+    model: &dyn Model,
     weights: &Weights<B>,
     meta: &Meta,
     state: bool,
@@ -88,7 +88,7 @@ pub fn save<B: Backend>(
             for first in (0..rows * cols).step_by(BLOCK) {
                 let mut host = vec![B::Scalar::default(); BLOCK.min(rows * cols - first)];
                 backend.download(buffer, first, &mut host)?;
-                let numbers: Vec<f32> = host.into_iter().map(|x| B::value(x) as f32).collect();
+                let numbers: Vec<f32> = host.into_iter().map(|x| B::Scalar::value(x) as f32).collect();
                 if let Some(at) = numbers.iter().position(|x| !x.is_finite()) {
                     let (row, x) = ((first + at) / cols, numbers[at]);
                     return Err(Error::Training(format!(
@@ -141,20 +141,15 @@ fn meta_of(path: &Path, bytes: &[u8]) -> Result<Meta> {
 
 /// Checks, before anything is allocated, that a file holds the tensors that model and graph ask for, apart from the
 /// optimizer's; without entity rows where these are `in_file`.
-pub fn check_shapes<B: Backend>(
-    path: &Path,
-    model: &dyn Model<B>,
-    graph: &KnowledgeGraph,
-    in_file: bool,
-) -> Result<()> {
+pub fn check_shapes(path: &Path, model: &dyn Model, graph: &KnowledgeGraph, in_file: bool) -> Result<()> {
     let bytes = Mapped::open(path)?;
     let meta = meta_of(path, bytes.bytes())?;
-    check_model(path, &meta, model.name())?;
+    check_model(path, &meta, model.spec().name)?;
     let tensors = SafeTensors::deserialize(bytes.bytes()).map_err(|e| broken(path, e))?;
     let (entities, relations) = (graph.num_entities(), graph.num_relations());
-    let entities = (!in_file).then(|| ("entities".to_string(), [entities, model.widths().entity]));
-    let relations = ("relations".to_string(), [relations, model.widths().relation]);
-    let dense = model.dense().into_iter().map(|s| (s.name, [s.rows, s.cols]));
+    let entities = (!in_file).then(|| ("entities".to_string(), [entities, model.spec().widths.entity]));
+    let relations = ("relations".to_string(), [relations, model.spec().widths.relation]);
+    let dense = model.spec().parameters.iter().map(|p| (p.name.clone(), [p.rows, p.cols]));
     let mut wanted = entities.into_iter().chain([relations]).chain(dense);
     wanted.try_for_each(|(name, shape)| tensor(path, &tensors, &name, shape).map(drop))
 }
@@ -194,14 +189,14 @@ fn tensor<'t>(
 pub fn load<B: Backend>(
     path: &Path,
     backend: &B,
-    model: &dyn Model<B>,
+    model: &dyn Model,
     weights: &mut Weights<B>,
     state: bool,
 ) -> Result<Meta> {
     let bytes = Mapped::open(path)?;
     let meta = meta_of(path, bytes.bytes())?;
     let tensors = SafeTensors::deserialize(bytes.bytes()).map_err(|e| broken(path, e))?;
-    check_model(path, &meta, model.name())?;
+    check_model(path, &meta, model.spec().name)?;
     let fill = |name: &str, shape: [usize; 2], buffer: &mut B::Buffer| -> Result<()> {
         let tensor = tensor(path, &tensors, name, shape)?;
         for (block, bytes) in tensor.data().chunks(4 * BLOCK).enumerate() {
@@ -214,7 +209,7 @@ pub fn load<B: Backend>(
                 .as_chunks::<4>()
                 .0
                 .iter()
-                .map(|&x| B::scalar(f64::from(f32::from_le_bytes(x))))
+                .map(|&x| B::Scalar::of(f64::from(f32::from_le_bytes(x))))
                 .collect();
             backend.upload(&scalars, buffer, block * BLOCK)?;
         }

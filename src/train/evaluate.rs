@@ -31,19 +31,29 @@ pub enum Queries<'a> {
     Given(QuerySet),
 }
 
-/// Evaluates a run's best model on a split, beside the frequency baseline. Once `stop` is set it gives up with
-/// [`Error::Interrupted`].
-#[allow(clippy::too_many_arguments, reason = "each is a different thing that an evaluation needs")]
+/// What of a saved run is evaluated.
+pub struct Evaluation<'a> {
+    /// The run.
+    pub folder: &'a RunFolder,
+    /// Its graph.
+    pub graph: &'a KnowledgeGraph,
+    /// Its configuration.
+    pub config: &'a Config,
+    /// The queries.
+    pub queries: Queries<'a>,
+    /// The split whose edges are predicted.
+    pub split: Split,
+    /// Once it is set, the evaluation gives up with [`Error::Interrupted`].
+    pub stop: &'a AtomicBool,
+}
+
+/// Evaluates a run's best model, beside the frequency baseline.
 pub fn evaluate_saved<B: Backend>(
     backend: &B,
-    graph: &KnowledgeGraph,
-    config: &Config,
-    folder: &RunFolder,
-    queries: Queries,
-    split: Split,
-    stop: &AtomicBool,
+    evaluation: Evaluation,
     observer: &mut dyn Observer,
 ) -> Result<(Report, Meta)> {
+    let Evaluation { folder, graph, config, queries, split, stop } = evaluation;
     let Loaded { model, weights, meta, note } = load_model(backend, graph, config, folder)?;
     if let Some(note) = note {
         observer.note(&note);
@@ -83,7 +93,7 @@ pub fn evaluate_saved<B: Backend>(
 }
 
 /// Tells of named structures that are left out by default because their networks were never trained.
-fn left_out<B: Backend>(model: &dyn model::Model<B>, config: &Config) -> Option<String> {
+fn left_out(model: &dyn model::Model, config: &Config) -> Option<String> {
     let untrained = |(_, s): &&(&str, Structure)| {
         model::check_expressible(model, "", s).is_ok() && is_untrained(model, config, s)
     };
@@ -99,11 +109,7 @@ fn left_out<B: Backend>(model: &dyn model::Model<B>, config: &Config) -> Option<
 }
 
 /// Warns of structures of a set whose networks were never trained.
-fn untrained_networks<B: Backend>(
-    model: &dyn model::Model<B>,
-    config: &Config,
-    set: &QuerySet,
-) -> Option<String> {
+fn untrained_networks(model: &dyn model::Model, config: &Config, set: &QuerySet) -> Option<String> {
     let untrained = set.groups.iter().filter(|g| !g.is_empty() && is_untrained(model, config, &g.structure));
     let names: Vec<String> = untrained.map(|group| group.structure.to_string()).collect();
     (!names.is_empty()).then(|| {
@@ -145,7 +151,7 @@ fn unseen(graph: &KnowledgeGraph, set: &QuerySet, links: Option<&QueryGroup>) ->
 #[derive(Debug)]
 pub struct Loaded<B: Backend> {
     /// The model.
-    pub model: Box<dyn model::Model<B>>,
+    pub model: Box<dyn model::Model>,
     /// Its tables; not to be trained.
     pub weights: Weights<B>,
     /// What the saved model says about itself.
@@ -162,7 +168,7 @@ pub fn load_model<B: Backend>(
     config: &Config,
     folder: &RunFolder,
 ) -> Result<Loaded<B>> {
-    let model = model::create::<B>(&config.model)?;
+    let model = model::create(&config.model)?;
     let path = folder.model()?;
     checkpoint::check_shapes(&path, &*model, graph, config.training.table == TableKind::File)?;
     let (mut weights, rows) =

@@ -16,7 +16,7 @@
 //! | `report.html` | curves, tables and configuration to look at ([`crate::report`]) |
 
 use super::info::RunInfo;
-use super::manifest::{self, Entry, GRAPH, Manifest, Summed};
+use super::manifest::{self, Entry, GRAPH, Manifest, Summed, accepted, refused};
 use super::row_file::{self, RowFile};
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
@@ -108,7 +108,10 @@ impl RunFolder {
                 })?;
                 path.to_path_buf()
             }
-            None => first_free(Path::new("runs"), &format!("{}-{}", graph.dataset(), config.model.name))?,
+            None => {
+                let path = Self::default_path(config, graph);
+                first_free(Path::new("runs"), &path.file_name().expect("it has a name").to_string_lossy())?
+            }
         };
         let mut folder = Self::take(path)?;
         folder.sweep();
@@ -116,6 +119,11 @@ impl RunFolder {
         let placed = folder.fill(config, graph, may_link).inspect_err(|_| folder.discard_unless_saved())?;
         folder.placed = Some(placed);
         Ok(folder)
+    }
+
+    /// Where a run goes of which nobody says where; with a number behind it where that is taken.
+    pub fn default_path(config: &Config, graph: &KnowledgeGraph) -> PathBuf {
+        Path::new("runs").join(format!("{}-{}", graph.dataset(), config.model.name))
     }
 
     /// Writes what does not change in a run.
@@ -447,16 +455,6 @@ impl RunFolder {
         let text = serde_json::to_vec_pretty(info).expect("plain data");
         self.write("run.json", &text)
     }
-}
-
-/// The note on a file that was changed.
-fn accepted(difference: &str) -> String {
-    format!("{difference}; it is used as it is (--accept-changes)")
-}
-
-/// The error on one.
-fn refused(folder: &Path, difference: &str) -> Error {
-    Error::file(folder, format!("{difference}: restore it, or use what is there with --accept-changes"))
 }
 
 /// The file whose lock tells that a process is training in the folder.

@@ -196,6 +196,16 @@ impl Manifest {
     }
 }
 
+/// The note on a file that was changed.
+pub(super) fn accepted(difference: &str) -> String {
+    format!("{difference}; it is used as it is (--accept-changes)")
+}
+
+/// The error on one.
+pub(super) fn refused(folder: &Path, difference: &str) -> Error {
+    Error::file(folder, format!("{difference}: restore it, or use what is there with --accept-changes"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,13 +1,15 @@
 //! Training: a step on a batch, the loop around it, and the folder that a run leaves.
 //!
-//! Reading order: [`step`] (one batch of queries: gather, forward, loss, backward, optimizers), [`single`] (one of
-//! single-hop training), `losses` (what steps cost, read later), [`learner`] (either of them with its batches), [`plan`] (what a
-//! run is going to do and how much memory it takes, before anything is allocated), [`folder`] (files of
-//! a run), [`manifest`] (what they were when the run wrote them), [`info`] (`run.json`), [`log`] (its lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of a run,
-//! wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they decide), [`observer`] (who is told), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
+//! Reading order: [`objective`] (what is learnt from: each writes down its step as a program), `update` (the end of every
+//! step), [`step`] (a program with the tables that it trains), `losses` (what steps cost, read later), [`learner`] (a step
+//! with its batches), [`plan`] (what a run is going to do and how much memory it takes, before anything is allocated),
+//! [`folder`] (files of a run), [`manifest`] (what they were when the run wrote them), [`info`] (`run.json`), [`log`] (its
+//! lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved
+//! models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of
+//! a run, wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they
+//! decide), [`observer`] (who is told), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
 
 pub mod checkpoint;
-mod clip;
 pub mod evaluate;
 pub mod events;
 pub mod folder;
@@ -18,24 +20,25 @@ mod losses;
 pub mod manifest;
 pub mod mix;
 pub mod monitor;
+pub mod objective;
 pub mod observer;
 pub mod pace;
 pub mod plan;
 pub mod row_file;
 pub mod row_sums;
 pub mod run;
-pub mod single;
 pub mod step;
 pub mod tables;
+mod update;
 mod valid;
 pub mod watch;
 
 pub use folder::{Changes, RunFolder};
 pub use learner::Learner;
+pub use objective::TrainingBatch;
 pub use observer::Observer;
 pub use pace::Progress;
 pub use plan::RunPlan;
 pub use row_file::RowFile;
 pub use run::Run;
-pub use single::SingleTrainer;
-pub use step::Trainer;
+pub use step::Step;

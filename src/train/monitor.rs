@@ -67,9 +67,56 @@ impl Monitor {
     }
 }
 
+/// The loss of a run so far, smoothed: the mean of all steps, where a step weighs 1/32 less than the one after it.
+///
+/// It goes from step to step and is part of a saved state, so an interruption does not change what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossWatch {
+    /// Loss of the first step.
+    pub first: f64,
+    /// Smoothed loss.
+    pub mean: f64,
+    /// The smallest that it has been.
+    pub best: f64,
+}
+
+impl LossWatch {
+    /// Adds the next step's loss, a finite number.
+    pub fn add(watch: &mut Option<LossWatch>, loss: f64) {
+        let this = watch.get_or_insert(LossWatch { first: loss, mean: loss, best: loss });
+        this.mean += (loss - this.mean) / 32.0;
+        this.best = this.best.min(this.mean);
+    }
+
+    /// Whether the smoothed loss is more than `factor` times its best and above the first step's. Never, where
+    /// `factor` is 0.
+    ///
+    /// The best alone would not do: a loss of .0001 that becomes one of .002 has not diverged.
+    pub fn diverges(&self, factor: f64) -> bool {
+        factor > 0.0 && self.mean > factor * self.best && self.mean > self.first
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn watch(losses: impl IntoIterator<Item = f64>) -> LossWatch {
+        let mut watch = None;
+        losses.into_iter().for_each(|loss| LossWatch::add(&mut watch, loss));
+        watch.unwrap()
+    }
+
+    #[test]
+    fn a_loss_far_above_its_best_and_above_its_start_diverges() {
+        let falling = || (0..500).map(|step| 5.0 * (-0.01 * f64::from(step)).exp());
+        assert!(!watch(falling()).diverges(10.0));
+        assert!(!watch(falling().chain([6.0])).diverges(10.0), "one bad batch is none");
+        assert!(watch(falling().chain([60.0; 200])).diverges(10.0));
+        assert!(!watch(falling().chain([60.0; 200])).diverges(0.0), "0 is never");
+        assert!(!watch(falling().chain([4.9; 1000])).diverges(10.0), "it is back where it began");
+        assert!(watch([1.0].into_iter().chain([1e6; 2])).diverges(10.0));
+    }
 
     #[test]
     fn the_best_model_is_the_first_of_those_with_the_highest_mean() {

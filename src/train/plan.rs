@@ -1,16 +1,18 @@
 //! What a run is going to do and how much memory it takes, worked out before anything is allocated.
 
-use super::{losses, single, tables};
-use crate::backend::{Backend, cpu};
-use crate::config::{Config, Objective, Regulariser, TableKind};
+use super::objective::{Work, one_vs_all};
+use super::{step, tables};
+use crate::backend::{Backend, cpu, on_host};
+use crate::config::{Config, Objective, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Embedder, Model, check_expressible, plan, uses_set_networks};
+use crate::model::{Model, check_expressible, plan, uses_set_networks};
 use crate::process;
+use crate::program::Program;
 use crate::query::{Mix, Plan, Structure, structure};
 use crate::sampler::epoch::EdgeIndex;
-use crate::sampler::{Direction, Pooling, SingleOptions, Unit};
+use crate::sampler::{Direction, Pooling, Unit};
 use crate::table::bytes;
 use serde::Serialize;
 
@@ -69,20 +71,6 @@ pub struct RunPlan {
     pub(super) evaluated_structures: Vec<Structure>,
 }
 
-/// What batches are made of.
-#[derive(Clone, Debug)]
-pub enum Work {
-    /// Queries of a mix of structures.
-    Queries {
-        /// Queries of each structure in a batch.
-        mix: Mix,
-        /// The operators of a batch.
-        compiled: Plan,
-    },
-    /// Pairs (head, relation).
-    Single(SingleOptions),
-}
-
 /// How many scores evaluations take at most: a query is scored against every entity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EvaluationCost {
@@ -121,20 +109,20 @@ impl RunPlan {
     /// Works everything out; errors name what the model cannot express or the options that clash.
     pub fn new<B: Backend>(
         backend: &B,
-        model: &dyn Model<B>,
+        model: &dyn Model,
         graph: &KnowledgeGraph,
         config: &Config,
     ) -> Result<Self> {
         let work = match config.training.objective {
             Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
-            _ => Work::Single(single::options(config)),
+            _ => Work::Single(one_vs_all::options(config)),
         };
         crate::model::penalty(model, config.regulariser())?;
-        if config.training.relation_prediction > 0.0 && !model.is_multilinear() {
+        if config.training.relation_prediction > 0.0 && !model.spec().is_multilinear {
             return Err(Error::invalid(format!(
                 "relations are predicted by models whose score is linear in head, relation and tail, and that of {} is \
                  not: use complex, distmult, rescal or tucker, or training.relation_prediction = 0",
-                model.name()
+                model.spec().name
             )));
         }
         let evaluated_structures = evaluated(model, config)?;
@@ -143,18 +131,18 @@ impl RunPlan {
             return Err(Error::invalid("the training graph has no edges"));
         }
 
-        let widths = model.widths();
+        let widths = model.spec().widths;
         let in_file = config.training.table == TableKind::File;
-        if in_file && !backend.on_host() {
+        if in_file && !on_host(backend) {
             return Err(Error::invalid(format!(
                 "rows in a file are for the CPU, and this is {}: add --device cpu, or use --table memory",
                 backend.describe()
             )));
         }
-        let dense: Vec<usize> = model.dense().iter().map(|s| s.rows * s.cols).collect();
+        let parameters = &model.spec().parameters;
         let num_parameters = graph.num_entities() * widths.entity
             + graph.num_relations() * widths.relation
-            + dense.iter().sum::<usize>();
+            + parameters.iter().map(|p| p.rows * p.cols).sum::<usize>();
         let in_memory = num_parameters - if in_file { graph.num_entities() * widths.entity } else { 0 };
         let state =
             |rows: usize, cols: usize| rows * config.training.optimizer.state(cols).iter().sum::<usize>();
@@ -172,23 +160,7 @@ impl RunPlan {
         };
         let drawn_by_degree = [config.sampling.answer_exponent, config.sampling.negative_exponent]
             .map(|e| usize::from(e != 0.0));
-        let (buffer_bytes, batch_bytes) = match &work {
-            Work::Queries { compiled, .. } => {
-                let edges = match config.training.objective {
-                    Objective::Negatives => EdgeIndex::bytes(graph.num_entities()),
-                    _ => 0,
-                };
-                let (step, batches) = query_bytes(model, compiled, &dense, config, backend.on_host());
-                (step, batches + edges)
-            }
-            Work::Single(options) => {
-                let shape = single::Shape::new(model, graph.num_entities(), graph.num_relations(), config);
-                // Of each unit: what it is, its place in the permutation; of each row of a batch its ids, its places in
-                // groups, and its labels.
-                let (units, batch) = (options.units(graph.split(Split::Train)), 40 * shape.rows);
-                (4 * shape.len() + COPIES * batch, 16 * units + (config.sampling.queue + 1) * batch)
-            }
-        };
+        let (buffer_bytes, batch_bytes) = Self::bytes_of_work(backend, model, graph, config, &work)?;
         let batch = match &work {
             Work::Queries { mix, .. } => mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
             Work::Single(options) => {
@@ -203,7 +175,7 @@ impl RunPlan {
             num_entities: graph.num_entities(),
             num_relations: graph.num_relations() / 2,
             num_edges,
-            model: model.name().to_string(),
+            model: model.spec().name.to_string(),
             dim: config.model.dim,
             num_parameters,
             batch,
@@ -215,43 +187,81 @@ impl RunPlan {
             parameter_bytes: 4 * in_memory,
             optimizer_bytes: 4 * state(graph.num_relations(), widths.relation)
                 + if in_file { 0 } else { 4 * state(graph.num_entities(), widths.entity) }
-                + 4 * model.dense().iter().map(|s| state(s.rows, s.cols)).sum::<usize>(),
+                + 4 * parameters.iter().map(|p| state(p.rows, p.cols)).sum::<usize>(),
             table_bytes: if in_file { tables::shape(model, graph, config).file_bytes() } else { 0 },
             // An alias table; its weights are freed when it is made.
             popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),
             buffer_bytes,
             batch_bytes,
-            on_host: backend.on_host(),
+            on_host: on_host(backend),
             mapped_bytes: graph.size_in_bytes(),
             evaluated: evaluated_structures.iter().map(ToString::to_string).collect(),
             evaluation: EvaluationCost::new(&evaluated_structures, graph, config, steps),
             work,
             evaluated_structures,
         };
+        plan.check_memory(backend, in_file)?;
+        Ok(plan)
+    }
+
+    /// Bytes of a step's arrays and indices, and of the batches that wait or are made, with what they are drawn from.
+    fn bytes_of_work<B: Backend>(
+        backend: &B,
+        model: &dyn Model,
+        graph: &KnowledgeGraph,
+        config: &Config,
+        work: &Work,
+    ) -> Result<(usize, usize)> {
+        let tables = [graph.num_entities(), graph.num_relations()];
+        let program = step::write::<B>(model, tables, work, config)?.program;
+        let buffer_bytes = step_bytes(&program, on_host(backend));
+        let batch_bytes = match work {
+            Work::Queries { compiled, .. } => {
+                let edges = match config.training.objective {
+                    Objective::Negatives => EdgeIndex::bytes(graph.num_entities()),
+                    _ => 0,
+                };
+                waiting_bytes(compiled, config, on_host(backend)) + edges
+            }
+            Work::Single(options) => {
+                // Of each unit: what it is, its place in the permutation; of each row of a batch its ids, its places in
+                // groups, and its labels.
+                let (units, batch) = (options.units(graph.split(Split::Train)), 40 * options.max_rows());
+                16 * units + (config.sampling.queue + 1) * batch
+            }
+        };
+        Ok((buffer_bytes, batch_bytes))
+    }
+
+    /// Refuses what does not fit into the memory that there is.
+    fn check_memory<B: Backend>(&self, backend: &B, in_file: bool) -> Result<()> {
+        let plan = self;
         let lower = "lower model.dim, training.batch_size or sampling.negatives";
         let (device, mut host) = (plan.device_bytes(), plan.host_bytes());
         match backend.memory() {
             Some(present) if device as u64 > present => {
-                return Err(Error::invalid(format!(
+                let message = format!(
                     "this run needs {} of the GPU's memory and it has {}: {lower}, or use --device cpu ({})",
                     bytes(device as u64),
                     bytes(present),
                     backend.describe()
-                )));
+                );
+                return Err(Error::OutOfMemory { needed: device as u64, message });
             }
             Some(_) => {}
             None => host += device,
         }
         if let Some(limit) = process::memory_limit().filter(|limit| host as u64 > limit.bytes) {
             let in_memory = plan.on_host && !in_file;
-            return Err(Error::invalid(format!(
+            let message = format!(
                 "this run needs {} of memory, and {limit}: {lower}{}, or {}",
                 bytes(host as u64),
                 if in_memory { ", keep the entity rows in a file with --table file" } else { "" },
                 limit.remedy()
-            )));
+            );
+            return Err(Error::OutOfMemory { needed: host as u64, message });
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// What batches are made of.
@@ -259,7 +269,7 @@ impl RunPlan {
         &self.work
     }
 
-    fn queries<B: Backend>(model: &dyn Model<B>, config: &Config) -> Result<Work> {
+    fn queries(model: &dyn Model, config: &Config) -> Result<Work> {
         let weighted = config.training_mix()?;
         for (structure, _) in &weighted {
             check_expressible(model, &structure.to_string(), structure)?;
@@ -283,46 +293,29 @@ impl RunPlan {
 /// Copies of a batch's ids on the device: while one is worked on, the next one comes.
 const COPIES: usize = 2;
 
-/// Bytes of the buffers of a step on queries, and of the batches that wait or are made.
-fn query_bytes<B: Backend>(
-    model: &dyn Model<B>,
-    compiled: &Plan,
-    dense: &[usize],
-    config: &Config,
-    on_host: bool,
-) -> (usize, usize) {
-    let widths = model.widths();
-    let (pool, roots) = (config.sampling.negatives, compiled.roots.len());
-    let negatives = config.sampling.num_negatives(compiled.num_queries);
-    let (leaves, uses, queries) =
-        (compiled.leaf_anchors.len(), compiled.relation_uses.len(), compiled.num_queries);
+/// Bytes of a step's arrays and indices: what [`Workspace`](crate::backend::Workspace) allocates, and on the host what
+/// the backward pass of scores takes besides.
+fn step_bytes(program: &Program, on_host: bool) -> usize {
+    let memory = program.memory();
+    let scratch = if on_host { cpu::score::scratch_numbers(program.ops()) } else { 0 };
+    4 * (memory.numbers() + scratch + COPIES * memory.index_numbers)
+}
+
+/// Bytes of the batches of queries that wait or are made, in the host's memory.
+fn waiting_bytes(compiled: &Plan, config: &Config, on_host: bool) -> usize {
+    let queries = compiled.num_queries;
+    let negatives = config.sampling.num_negatives(queries);
+    let (leaves, uses) = (compiled.leaf_anchors.len(), compiled.relation_uses.len());
     let rows = leaves + queries + negatives;
-    let penalties = if config.regulariser() == Regulariser::None { 0 } else { leaves + queries + uses };
-    let backward = match config.sampling.pool {
-        Pooling::Shared if on_host => cpu::score::backward_numbers(roots, pool),
-        _ => 0,
-    };
-    let step = backward
-        + 2 * rows * widths.entity
-        + 2 * uses * widths.relation
-        + 2 * roots * widths.query
-        + Embedder::numbers(model, compiled, true)
-        + 2 * roots * pool
-        + 2 * roots
-        + COPIES * queries
-        + losses::numbers(&[queries, penalties])
-        + penalties
-        + dense.iter().sum::<usize>();
     // Of each row: its number, its place in a group, and at worst a group of its own.
-    let batch = 4 * (4 * rows + negatives + 4 * uses) + queries * pool / 8;
+    let batch = 4 * (4 * rows + negatives + 4 * uses) + queries * config.sampling.negatives / 8;
     // Those that are made have their numbers twice.
-    let waiting = config.sampling.queue + 2 * config.sampling.num_workers(on_host) + 1;
-    (4 * step + COPIES * batch, waiting * batch)
+    (config.sampling.queue + 2 * config.sampling.num_workers(on_host) + 1) * batch
 }
 
 /// Whether a run's training never passed through the networks that `structure` needs, so that they are what they were at
 /// the start: after single-hop training, and where no training structure combines sets.
-pub fn is_untrained<B: Backend>(model: &dyn Model<B>, config: &Config, structure: &Structure) -> bool {
+pub fn is_untrained(model: &dyn Model, config: &Config, structure: &Structure) -> bool {
     let trains = |mix: Vec<(Structure, f64)>| mix.iter().any(|(s, _)| uses_set_networks(model, s));
     uses_set_networks(model, structure)
         && (config.training.objective != Objective::Queries || !config.training_mix().is_ok_and(trains))
@@ -338,7 +331,7 @@ pub fn why_untrained(config: &Config) -> String {
 
 /// The structures that are evaluated; "all" is every named one that the model can express and whose networks were trained,
 /// after single-hop training one hop alone.
-pub fn evaluated<B: Backend>(model: &dyn Model<B>, config: &Config) -> Result<Vec<Structure>> {
+pub fn evaluated(model: &dyn Model, config: &Config) -> Result<Vec<Structure>> {
     let text = config.evaluation.structures.as_str();
     if text == "all" && config.training.objective != Objective::Queries {
         return Ok(vec![link_prediction::one_hop()]);

@@ -10,7 +10,7 @@
 //! which: all rows are at least of step `flushed`, and none is newer than `newest`. `newest` is on the disk before
 //! a newer row can be, `flushed` only after every row is.
 
-use super::row_sums::Sums;
+use super::row_sums::{Rows, Sums};
 use crate::error::{Error, Result};
 use crate::storage::checksum;
 use crate::storage::mmap::{Access, Numbers, Region};
@@ -104,12 +104,16 @@ impl Shape {
 
     /// Bytes before the first row.
     fn first_row(&self, version: u32) -> usize {
-        PAGE + if version == WITHOUT_SUMS { 0 } else { Sums::bytes(*self, PAGE) }
+        PAGE + if version == WITHOUT_SUMS { 0 } else { Sums::bytes(self.summed(), PAGE) }
     }
 
     /// Bytes of a row.
     pub fn row_bytes(&self) -> usize {
         4 * PARTS * self.cols
+    }
+
+    fn summed(&self) -> Rows {
+        Rows { count: self.rows, bytes: self.row_bytes() }
     }
 }
 
@@ -202,7 +206,7 @@ impl RowFile {
         }
         let (mut this, numbers) = Self::map(path, file, shape, header, writable)?;
         if let Some(sums) = this.sums.as_mut().filter(|_| header.is_of_one_step()) {
-            let mut bytes = vec![0; Sums::bytes(shape, PAGE)];
+            let mut bytes = vec![0; Sums::bytes(shape.summed(), PAGE)];
             let read =
                 this.file.seek(SeekFrom::Start(PAGE as u64)).and_then(|_| this.file.read_exact(&mut bytes));
             read.map_err(Error::io(path))?;
@@ -223,7 +227,7 @@ impl RowFile {
             ),
             _ => Error::io(path)(e),
         })?;
-        let sums = (header.version != WITHOUT_SUMS).then(|| Sums::new(shape, first));
+        let sums = (header.version != WITHOUT_SUMS).then(|| Sums::new(shape.summed(), first));
         let this = RowFile { path: path.to_path_buf(), file, region, shape, header, sums };
         this.advise(if writable { Access::Random } else { Access::Sequential });
         Ok((this, numbers))

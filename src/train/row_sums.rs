@@ -4,7 +4,6 @@
 //! each block of rows. A flush works out those of the blocks that were touched since the last one, which it has just
 //! written. A table whose rows are of one step has the sums of that step; one that training was cut off in has none.
 
-use super::row_file::Shape;
 use crate::storage::checksum;
 use rayon::prelude::*;
 use std::fs::File;
@@ -31,20 +30,29 @@ pub struct Sums {
     touched: Vec<bool>,
 }
 
+/// The rows that are summed: how many, and the bytes of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    /// Their number.
+    pub count: usize,
+    /// Bytes of a row.
+    pub bytes: usize,
+}
+
 impl Sums {
     /// Bytes that they take on the disk: whole pages.
-    pub fn bytes(shape: Shape, page: usize) -> usize {
-        let blocks = shape.rows.div_ceil(Self::block(shape));
+    pub fn bytes(rows: Rows, page: usize) -> usize {
+        let blocks = rows.count.div_ceil(Self::block(rows));
         (HEAD + 8 * blocks).next_multiple_of(page)
     }
 
-    fn block(shape: Shape) -> usize {
-        (BLOCK / shape.row_bytes().max(1)).max(1)
+    fn block(rows: Rows) -> usize {
+        (BLOCK / rows.bytes.max(1)).max(1)
     }
 
     /// Of a table whose rows begin at byte `first` of its file; none was worked out.
-    pub fn new(shape: Shape, first: usize) -> Self {
-        let (rows, block, row_bytes) = (shape.rows, Self::block(shape), shape.row_bytes());
+    pub fn new(rows: Rows, first: usize) -> Self {
+        let (block, row_bytes, rows) = (Self::block(rows), rows.bytes, rows.count);
         let blocks = rows.div_ceil(block);
         Sums {
             rows,
@@ -154,10 +162,10 @@ mod tests {
     #[test]
     fn a_changed_byte_is_found_in_its_block() {
         // Three blocks of 1,024 rows and one of five.
-        let shape = Shape { rows: 3 * 1024 + 5, cols: 85, graph: 0, seed: 0 };
+        let shape = Rows { count: 3 * 1024 + 5, bytes: 3 * 4 * 85 };
         assert_eq!(Sums::block(shape), BLOCK / (3 * 4 * 85));
         let block = Sums::block(shape);
-        let bytes: Vec<u8> = (0..shape.rows * shape.row_bytes()).map(|i| (i % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..shape.count * shape.bytes).map(|i| (i % 251) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0; 4096]).unwrap();
         file.write_all(&bytes).unwrap();
@@ -165,17 +173,17 @@ mod tests {
         assert_eq!(sums.renew(&file).unwrap(), 3);
         assert_eq!(sums.difference(&file).unwrap(), None);
         let mut change = |row: usize, byte: u8| {
-            file.seek(SeekFrom::Start((4096 + row * shape.row_bytes()) as u64)).unwrap();
+            file.seek(SeekFrom::Start((4096 + row * shape.bytes) as u64)).unwrap();
             file.write_all(&[byte]).unwrap();
             file.try_clone().unwrap()
         };
-        let last = shape.rows - 1;
+        let last = shape.count - 1;
         change(block + 1, 255);
         let file = change(last, 255);
         assert_eq!(sums.difference(&file).unwrap(), Some(block..2 * block));
         sums.touch(&[block as u32]);
         assert_eq!(sums.renew(&file).unwrap(), 1);
-        assert_eq!(sums.difference(&file).unwrap(), Some(2 * block..shape.rows));
+        assert_eq!(sums.difference(&file).unwrap(), Some(2 * block..shape.count));
         sums.touch_all();
         assert_eq!(sums.renew(&file).unwrap(), 3);
         assert_eq!(sums.difference(&file).unwrap(), None);
@@ -183,7 +191,7 @@ mod tests {
 
     #[test]
     fn sums_are_those_of_a_step_or_an_error() {
-        let shape = Shape { rows: 10, cols: 2, graph: 0, seed: 0 };
+        let shape = Rows { count: 10, bytes: 3 * 4 * 2 };
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 240]).unwrap();
         let mut sums = Sums::new(shape, 0);

@@ -1,7 +1,7 @@
 //! The loop of a run: batches in, steps, evaluations on valid, the best model kept, test at the end.
 
 use super::checkpoint::{self, Meta};
-use super::evaluate::{Queries, evaluate_saved};
+use super::evaluate::{Evaluation, Queries, evaluate_saved};
 use super::folder::{MODEL, RunFolder, STATE};
 use super::info::{Machine, RunInfo};
 use super::learner::Learner;
@@ -106,7 +106,7 @@ impl<B: Backend> Run<'_, B> {
 
     fn train_and_test(self, observer: &mut dyn Observer) -> Result<Outcome> {
         let watch = Watch { progress: observer.work(), stop: self.stop };
-        let model = model::create::<B>(&self.config.model)?;
+        let model = model::create(&self.config.model)?;
         let plan = RunPlan::new(&self.backend, &*model, &self.graph, &self.config)?;
         observer.plan(&plan, self.folder.path());
         let (meta, (weights, rows)) = self.tables(&*model, &plan, &watch, observer)?;
@@ -129,7 +129,7 @@ impl<B: Backend> Run<'_, B> {
         folder.write_info(&info)?;
         let log = Log::open(folder, meta.step)?;
         let valid = Valid::new(&graph, &config, &plan, query_cache, &watch, observer)?;
-        let learner = Learner::start(backend, model, weights, &graph, &config, &plan, meta.step)?;
+        let learner = Learner::start(backend, model, weights, (&graph, &config, &plan), meta.step)?;
         let first = meta.step;
         let clock = Clock::start(config.training.objective);
         let mut training = Training {
@@ -173,8 +173,9 @@ impl<B: Backend> Run<'_, B> {
         drop(rows);
 
         let backend = learner.into_backend();
-        let queries = Queries::Drawn(query_cache);
-        let tested = evaluate_saved(&backend, &graph, &config, folder, queries, Split::Test, stop, observer);
+        let (graph, config, queries, split) = (&*graph, &config, Queries::Drawn(query_cache), Split::Test);
+        let evaluation = Evaluation { folder, graph, config, queries, split, stop };
+        let tested = evaluate_saved(&backend, evaluation, observer);
         let (report, best) = match tested {
             // All steps are saved: what is left is to evaluate.
             Err(Error::Interrupted) => return Ok(unfinished),
@@ -189,7 +190,7 @@ impl<B: Backend> Run<'_, B> {
     /// The tables to train, new or those of the saved state, and what that says about itself.
     fn tables(
         &self,
-        model: &dyn Model<B>,
+        model: &dyn Model,
         plan: &RunPlan,
         watch: &Watch,
         observer: &mut dyn Observer,
@@ -204,7 +205,7 @@ impl<B: Backend> Run<'_, B> {
                 observer.stage(&format!("writing {}", rows_path.display()));
             }
             let meta = Meta {
-                model: model.name().into(),
+                model: model.spec().name.into(),
                 graph: format!("{:016x}", graph.fingerprint()),
                 version: env!("CARGO_PKG_VERSION").into(),
                 ..Meta::default()
@@ -342,7 +343,7 @@ impl<B: Backend> Training<'_, B> {
     /// Reads losses, those of the last window too where something is due, and stops a run that diverges.
     fn losses(&mut self, due: Due) -> Result<()> {
         let all = due.log || due.report || due.save;
-        if !(all || self.learner.is_full()) {
+        if !(all || self.learner.step.is_full()) {
             return Ok(());
         }
         let factor = self.config.training.divergence_factor;
@@ -410,9 +411,9 @@ impl<B: Backend> Training<'_, B> {
         let (path, state) = (folder.file(name), name == STATE);
         checkpoint::save(
             &path,
-            learner.backend(),
-            learner.model(),
-            learner.weights(),
+            learner.step.backend(),
+            learner.step.model(),
+            &learner.step.weights,
             &self.meta,
             state,
             |entry| folder.note(name, entry),

@@ -17,10 +17,10 @@ use std::path::Path;
 pub type Tables<B> = (Weights<B>, Option<RowFile>);
 
 /// What the file of a run's entity rows must be.
-pub fn shape<B: Backend>(model: &dyn Model<B>, graph: &KnowledgeGraph, config: &Config) -> Shape {
+pub fn shape(model: &dyn Model, graph: &KnowledgeGraph, config: &Config) -> Shape {
     Shape {
         rows: graph.num_entities(),
-        cols: model.widths().entity,
+        cols: model.spec().widths.entity,
         graph: graph.fingerprint(),
         seed: config.training.seed,
     }
@@ -30,7 +30,7 @@ pub fn shape<B: Backend>(model: &dyn Model<B>, graph: &KnowledgeGraph, config: &
 /// over it; both kinds have the same numbers. The watcher can stop that.
 pub fn start<B: Backend>(
     backend: &B,
-    model: &dyn Model<B>,
+    model: &dyn Model,
     graph: &KnowledgeGraph,
     config: &Config,
     path: &Path,
@@ -67,7 +67,7 @@ pub fn start<B: Backend>(
 /// the file `path`, as they are.
 pub fn open<B: Backend>(
     backend: &B,
-    model: &dyn Model<B>,
+    model: &dyn Model,
     graph: &KnowledgeGraph,
     config: &Config,
     path: &Path,
@@ -88,18 +88,18 @@ pub fn open<B: Backend>(
 
 fn beside<B: Backend>(
     backend: &B,
-    model: &dyn Model<B>,
+    model: &dyn Model,
     graph: &KnowledgeGraph,
     numbers: Numbers,
     trained: Option<Optimizer>,
 ) -> Result<Weights<B>> {
     let entities = Parameters {
         rows: graph.num_entities(),
-        cols: model.widths().entity,
+        cols: model.spec().widths.entity,
         values: backend.map(numbers)?,
         first: backend.zeros(0)?,
         second: backend.zeros(0)?,
-        state: trained.map_or([0; 2], |optimizer| optimizer.state(model.widths().entity)),
+        state: trained.map_or([0; 2], |optimizer| optimizer.state(model.spec().widths.entity)),
         interleaved: true,
     };
     Weights::beside(backend, model, entities, graph.num_relations(), trained)

@@ -64,7 +64,7 @@ impl Valid {
 
     /// Ranks all of it; `None` where that was stopped on the way.
     pub fn evaluate<B: Backend>(&self, learner: &Learner<B>, watch: &Watch) -> Result<Option<ValidResults>> {
-        let scorer = ModelScorer::new(learner.backend(), learner.model(), learner.weights());
+        let scorer = ModelScorer::new(learner.step.backend(), learner.step.model(), &learner.step.weights);
         let all: usize = self.groups().iter().map(QueryGroup::len).sum();
         let mut progress = |done| watch.progress.report("evaluating on valid", done as u64, all as u64);
         progress(0);

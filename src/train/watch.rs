@@ -1,45 +1,15 @@
 //! Whether a run's loss diverges, and where a number that is none came from.
 
 use super::learner::Learner;
-use super::plan::Work;
-use crate::backend::Backend;
+use super::monitor::LossWatch;
+use super::objective::Work;
+use crate::backend::{Backend, Number};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::ids::RelationId;
 use crate::model::{Model, Weights};
 use crate::query::Mix;
 use crate::table::count;
-use serde::{Deserialize, Serialize};
-
-/// The loss of a run so far, smoothed: the mean of all steps, where a step weighs 1/32 less than the one after it.
-///
-/// It goes from step to step and is part of a saved state, so an interruption does not change what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LossWatch {
-    /// Loss of the first step.
-    pub first: f64,
-    /// Smoothed loss.
-    pub mean: f64,
-    /// The smallest that it has been.
-    pub best: f64,
-}
-
-impl LossWatch {
-    /// Adds the next step's loss, a finite number.
-    pub fn add(watch: &mut Option<LossWatch>, loss: f64) {
-        let this = watch.get_or_insert(LossWatch { first: loss, mean: loss, best: loss });
-        this.mean += (loss - this.mean) / 32.0;
-        this.best = this.best.min(this.mean);
-    }
-
-    /// Whether the smoothed loss is more than `factor` times its best and above the first step's. Never, where
-    /// `factor` is 0.
-    ///
-    /// The best alone would not do: a loss of .0001 that becomes one of .002 has not diverged.
-    pub fn diverges(&self, factor: f64) -> bool {
-        factor > 0.0 && self.mean > factor * self.best && self.mean > self.first
-    }
-}
 
 /// The losses of the steps up to `step` that were not given yet, each added to `watch`; with `late` without those of the
 /// last window, so that nobody waits for the device.
@@ -55,18 +25,18 @@ pub(super) fn losses<B: Backend>(
     late: bool,
     watch: &mut Option<LossWatch>,
 ) -> Result<Vec<f64>> {
-    let losses = if late { learner.earlier_losses()? } else { learner.losses()? };
-    let before = step - (learner.unread() + losses.len()) as u64;
+    let losses = if late { learner.step.earlier_losses()? } else { learner.step.losses()? };
+    let before = step - (learner.step.unread() + losses.len()) as u64;
     for (index, &loss) in losses.iter().enumerate() {
         let of = before + 1 + index as u64;
         if !loss.is_finite() {
-            let part = match (work, &*learner) {
-                (Work::Queries { mix, .. }, Learner::Queries { trainer, .. }) => {
-                    format!("; {}", broken_part(mix, &trainer.query_losses(index)))
+            let part = match work {
+                Work::Queries { mix, .. } => {
+                    format!("; {}", broken_part(mix, &learner.step.query_losses(index)))
                 }
-                _ => String::new(),
+                Work::Single(_) => String::new(),
             };
-            let row = broken_row(learner.backend(), learner.model(), learner.weights(), graph)?;
+            let row = broken_row(learner.step.backend(), learner.step.model(), &learner.step.weights, graph)?;
             let row = row.map(|row| format!("; after step {step} {row}")).unwrap_or_default();
             return Err(Error::Training(format!("the loss of step {of} is {loss}{part}{row}")));
         }
@@ -105,7 +75,7 @@ const BLOCK: usize = 1 << 18;
 /// a file are left out. Reads every table once.
 fn broken_row<B: Backend>(
     backend: &B,
-    model: &dyn Model<B>,
+    model: &dyn Model,
     weights: &Weights<B>,
     graph: &KnowledgeGraph,
 ) -> Result<Option<String>> {
@@ -114,7 +84,7 @@ fn broken_row<B: Backend>(
         for first in (0..numbers).step_by(BLOCK) {
             let mut host = vec![B::Scalar::default(); BLOCK.min(numbers - first)];
             backend.download(&table.values, first, &mut host)?;
-            let mut values = host.into_iter().map(B::value).enumerate();
+            let mut values = host.into_iter().map(B::Scalar::value).enumerate();
             if let Some((at, value)) = values.find(|(_, value)| !value.is_finite()) {
                 let row = (first + at) / table.cols;
                 return Ok(Some(format!(
@@ -144,23 +114,6 @@ fn named(table: &str, row: usize, graph: &KnowledgeGraph) -> String {
 mod tests {
     use super::*;
     use crate::query::parse::parse_structures;
-
-    fn watch(losses: impl IntoIterator<Item = f64>) -> LossWatch {
-        let mut watch = None;
-        losses.into_iter().for_each(|loss| LossWatch::add(&mut watch, loss));
-        watch.unwrap()
-    }
-
-    #[test]
-    fn a_loss_far_above_its_best_and_above_its_start_diverges() {
-        let falling = || (0..500).map(|step| 5.0 * (-0.01 * f64::from(step)).exp());
-        assert!(!watch(falling()).diverges(10.0));
-        assert!(!watch(falling().chain([6.0])).diverges(10.0), "one bad batch is none");
-        assert!(watch(falling().chain([60.0; 200])).diverges(10.0));
-        assert!(!watch(falling().chain([60.0; 200])).diverges(0.0), "0 is never");
-        assert!(!watch(falling().chain([4.9; 1000])).diverges(10.0), "it is back where it began");
-        assert!(watch([1.0].into_iter().chain([1e6; 2])).diverges(10.0));
-    }
 
     #[test]
     fn the_structures_of_broken_queries_are_named_with_their_numbers() {

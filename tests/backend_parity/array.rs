@@ -1,7 +1,7 @@
 //! Matrices on the host, the same matrices on a device, and how two of them are compared.
 
 use rand::Rng as _;
-use smore::backend::{Backend, Mat, MatMut};
+use smore::backend::{Backend, Mat, MatMut, Number};
 use smore::rng::{Rng, below};
 
 /// Column counts below, at and around the widths of vectors.
@@ -86,7 +86,7 @@ impl Array {
 
     /// Copies the matrix to a device.
     pub fn on<'b, B: Backend>(&self, backend: &'b B) -> Device<'b, B> {
-        let data: Vec<B::Scalar> = self.data.iter().map(|&x| B::scalar(x)).collect();
+        let data: Vec<B::Scalar> = self.data.iter().map(|&x| B::Scalar::of(x)).collect();
         let mut buffer = backend.zeros(data.len()).unwrap();
         backend.upload(&data, &mut buffer, 0).unwrap();
         Device { backend, host: self.clone(), buffer }
@@ -111,11 +111,24 @@ impl<B: Backend> Device<'_, B> {
         MatMut { buffer: &mut self.buffer, offset, rows, cols, stride }
     }
 
+    /// Its only row as a column.
+    pub fn column(&self) -> Mat<'_, B::Buffer> {
+        assert_eq!(self.host.rows, 1);
+        Mat { rows: self.host.cols, cols: 1, stride: 1, ..self.mat() }
+    }
+
+    /// The same, to be written.
+    pub fn column_mut(&mut self) -> MatMut<'_, B::Buffer> {
+        assert_eq!(self.host.rows, 1);
+        let rows = self.host.cols;
+        MatMut { rows, cols: 1, stride: 1, ..self.mat_mut() }
+    }
+
     /// The whole buffer, as it is now.
     pub fn read(&self) -> Array {
         let mut data = vec![B::Scalar::default(); self.host.data.len()];
         self.backend.download(&self.buffer, 0, &mut data).unwrap();
-        Array { data: data.into_iter().map(B::value).collect(), ..self.host.clone() }
+        Array { data: data.into_iter().map(B::Scalar::value).collect(), ..self.host.clone() }
     }
 }
 

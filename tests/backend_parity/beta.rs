@@ -2,6 +2,7 @@
 
 use crate::array::*;
 use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
+use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
 use smore::rng::{Rng, below, stream};
 
 pub const KIND: Scoring = Scoring::Beta { gamma: 60.0 };
@@ -32,7 +33,13 @@ pub fn entities(rng: &mut Rng, queries: &Array, rows: usize, d: usize, range: [f
 
 fn scores<B: Backend>(backend: &B, q: &Array, e: &Array) -> Array {
     let mut out = Array::junk(q.rows, e.rows).on(backend);
-    backend.scores(KIND, q.on(backend).mat(), e.on(backend).mat(), out.mat_mut());
+    backend.run(Scores {
+        kind: KIND,
+        exact: true,
+        queries: q.on(backend).mat(),
+        entities: e.on(backend).mat(),
+        out: out.mat_mut(),
+    });
     out.read()
 }
 
@@ -103,7 +110,15 @@ fn backward<B: Backend>(backend: &B, [q, e, s, w]: [&Array; 4]) -> (Array, Array
     let mut dq = Array::junk(q.rows, q.cols).on(backend);
     let mut de = Array::junk(e.rows, e.cols).on(backend);
     let [q, e, s, w] = [q, e, s, w].map(|a| a.on(backend));
-    backend.scores_backward(KIND, q.mat(), e.mat(), s.mat(), w.mat(), dq.mat_mut(), de.mat_mut());
+    backend.run(ScoresBackward {
+        kind: KIND,
+        queries: q.mat(),
+        entities: e.mat(),
+        scores: s.mat(),
+        weights: w.mat(),
+        dqueries: dq.mat_mut(),
+        dentities: de.mat_mut(),
+    });
     (dq.read(), de.read())
 }
 
@@ -131,7 +146,7 @@ pub fn check_scores_backward<B: Backend>(backend: &B) {
     }
 }
 
-/// Queries of 1 to 3 roots with candidates of their own: scores have the bits of [`Backend::scores`], gradients are
+/// Queries of 1 to 3 roots with candidates of their own: scores have the bits of a ranking, gradients are
 /// those of the reference and are added to what a query already has.
 pub fn check_own<B: Backend>(backend: &B) {
     let mut rng = stream(6, "beta own", 0);
@@ -146,7 +161,13 @@ pub fn check_own<B: Backend>(backend: &B) {
         let all = scores(backend, &q, &e);
         let mut own = Array::junk(num_roots, candidates).on(backend);
         let index = backend.index(&roots).unwrap();
-        backend.own_scores(KIND, q.on(backend).mat(), e.on(backend).mat(), &index, own.mat_mut());
+        backend.run(OwnScores {
+            kind: KIND,
+            queries: q.on(backend).mat(),
+            entities: e.on(backend).mat(),
+            roots: &index,
+            out: own.mat_mut(),
+        });
         let query = |root: usize| roots.partition_point(|&r| r as usize <= root) - 1;
         let own = own.read().rounded();
         let want = Array::new(num_roots, candidates, |r, n| all.at(r, query(r) * candidates + n));
@@ -161,7 +182,16 @@ pub fn check_own<B: Backend>(backend: &B) {
             let [q, e, s, w] = [q, e, s, w].map(|a| a.on(backend));
             let index = backend.index(roots).unwrap();
             let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-            backend.own_scores_backward(KIND, q.mat(), e.mat(), &index, s.mat(), w.mat(), dq_out, de_out);
+            backend.run(OwnScoresBackward {
+                kind: KIND,
+                queries: q.mat(),
+                entities: e.mat(),
+                roots: &index,
+                scores: s.mat(),
+                weights: w.mat(),
+                dqueries: dq_out,
+                dentities: de_out,
+            });
             (dq.read(), de.read())
         }
         let (dq, de) = run(backend, &roots, [&q, &e, &s, &w, &start]);

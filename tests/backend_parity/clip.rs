@@ -2,6 +2,7 @@
 
 use crate::array::*;
 use smore::backend::{Backend, DeviceGroups, Reference};
+use smore::program::ops::clip::{ClipFactor, GroupSquares, RowSquares, Scale};
 use smore::rng::stream;
 
 struct Case {
@@ -18,15 +19,15 @@ fn run<B: Backend>(backend: &B, case: &Case, bounds: &[f32]) -> Vec<Array> {
     let groups =
         DeviceGroups { ids: index(&case.ids), offsets: index(&case.offsets), members: index(&case.members) };
     let mut of_groups = Array::junk(1, case.ids.len()).on(backend);
-    backend.group_squares(&groups, from.mat(), of_groups.mat_mut());
+    backend.run(GroupSquares { groups: &groups, from: from.mat(), squares: of_groups.column_mut() });
     let mut of_rows = Array::junk(1, case.from.rows).on(backend);
-    backend.row_squares(from.mat(), of_rows.mat_mut());
+    backend.run(RowSquares { from: from.mat(), squares: of_rows.column_mut() });
     let mut results = vec![of_groups.read(), of_rows.read()];
     for &bound in bounds {
         let mut factor = Array::junk(1, 1).on(backend);
-        backend.clip_factor(bound, of_rows.mat(), factor.mat_mut());
+        backend.run(ClipFactor { bound, squares: of_rows.column(), factor: factor.mat_mut() });
         let mut x = case.from.on(backend);
-        backend.scale(factor.mat(), x.mat_mut());
+        backend.run(Scale { factor: factor.mat(), x: x.mat_mut() });
         results.extend([factor.read(), x.read()]);
     }
     results

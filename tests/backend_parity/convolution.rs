@@ -2,18 +2,19 @@
 
 use crate::array::*;
 use smore::backend::{Backend, Reference, Window};
+use smore::program::ops::convolution::{Fold, Unfold};
 use smore::rng::stream;
 
 pub fn unfold<B: Backend>(backend: &B, window: Window, images: &Array) -> Array {
     let rows = images.rows * window.positions();
     let mut out = Array::junk(rows, window.side * window.side).on(backend);
-    backend.unfold(window, images.on(backend).mat(), out.mat_mut());
+    backend.run(Unfold { window, images: images.on(backend).mat(), out: out.mat_mut() });
     out.read()
 }
 
 pub fn fold<B: Backend>(backend: &B, window: Window, windows: &Array) -> Array {
     let mut out = Array::junk(windows.rows / window.positions(), window.pixels()).on(backend);
-    backend.fold(window, windows.on(backend).mat(), out.mat_mut());
+    backend.run(Fold { window, windows: windows.on(backend).mat(), out: out.mat_mut() });
     out.read()
 }
 

@@ -5,6 +5,13 @@ use crate::array::*;
 use crate::penalty::PENALTIES;
 use crate::score::{KINDS, entities, entity_width, queries};
 use smore::backend::*;
+use smore::program::ops::linear::{Linear, LinearBackward};
+use smore::program::ops::optimizer::{Optimize, OptimizeRows};
+use smore::program::ops::project::{Project, ProjectBackward};
+use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::program::ops::segment::{
+    Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
+};
 use smore::rng::{below, stream};
 
 /// Runs `body` on 1, 2, 3 and 5 threads and compares the bits.
@@ -60,18 +67,35 @@ fn scores<B: Backend>(backend: &B) -> Vec<f64> {
         let [mut s, mut dq, mut de, mut own_s] =
             [(num_queries, num_entities), (num_queries, q.mat().cols), (num_entities, d), (num_queries, 2)]
                 .map(|(rows, cols)| Array::junk(rows, cols).on(backend));
-        backend.scores(kind, q.mat(), e.mat(), s.mat_mut());
+        backend.run(Scores { kind, exact: true, queries: q.mat(), entities: e.mat(), out: s.mat_mut() });
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-        backend.scores_backward(kind, q.mat(), e.mat(), s.mat(), w.mat(), dq_out, de_out);
+        backend.run(ScoresBackward {
+            kind,
+            queries: q.mat(),
+            entities: e.mat(),
+            scores: s.mat(),
+            weights: w.mat(),
+            dqueries: dq_out,
+            dentities: de_out,
+        });
 
         // The first entities are the candidates, two each, of queries with two roots.
         let count = num_queries.div_ceil(2);
         let roots: Vec<u32> = (0..=count).map(|q| (2 * q).min(num_queries) as u32).collect();
         let (roots, own) = (&backend.index(&roots).unwrap(), e.mat().rows(0, 2 * count));
-        backend.own_scores(kind, q.mat(), own, roots, own_s.mat_mut());
+        backend.run(OwnScores { kind, queries: q.mat(), entities: own, roots, out: own_s.mat_mut() });
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut().rows(0, 2 * count));
         let (s_in, w_in) = (own_s.mat(), own_w.mat());
-        backend.own_scores_backward(kind, q.mat(), own, roots, s_in, w_in, dq_out, de_out);
+        backend.run(OwnScoresBackward {
+            kind,
+            queries: q.mat(),
+            entities: own,
+            roots,
+            scores: s_in,
+            weights: w_in,
+            dqueries: dq_out,
+            dentities: de_out,
+        });
         results.extend([s, dq, de, own_s].iter().flat_map(|out| all(&out.read())));
     }
     results
@@ -96,15 +120,32 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let shared = crate::project::device_groups(backend, &shared);
     let kinds = crate::project::KINDS.into_iter().map(|kind| (kind, None));
     for (kind, groups) in kinds.chain([(Projection::Matrix, Some(&shared))]) {
-        let step = || ProjectStep { inputs, output: below, count, groups, key: None };
         let width = kind.relation_width(d);
         let from = if kind == Projection::Matrix { &matrices } else { &relations };
         let relations = Array::new(count, width, |i, k| from.at(i, k)).on(backend);
         let [mut slots, mut grads] = [&start, &start].map(|a| a.on(backend));
         let mut relation_grads = Array::junk(count, width).on(backend);
-        backend.project(kind, step(), relations.mat(), slots.mat_mut());
+        backend.run(Project {
+            kind,
+            inputs,
+            output: below,
+            count,
+            groups,
+            relations: relations.mat(),
+            slots: slots.mat_mut(),
+        });
         let (dq, dr) = (grads.mat_mut(), relation_grads.mat_mut());
-        backend.project_backward(kind, step(), slots.mat(), relations.mat(), dq, dr);
+        backend.run(ProjectBackward {
+            kind,
+            inputs,
+            output: below,
+            count,
+            groups,
+            slots: slots.mat(),
+            relations: relations.mat(),
+            grads: dq,
+            relation_grads: dr,
+        });
         results.extend([slots, grads, relation_grads].iter().flat_map(|out| all(&out.read())));
     }
     results
@@ -147,17 +188,23 @@ fn linear<B: Backend>(backend: &B) -> Vec<f64> {
         Array::zeros(1, outputs),
     ]
     .map(|a| a.on(backend));
-    backend.linear(x.mat(), w.mat(), b.mat(), Activation::Relu, out.mat_mut());
-    backend.linear_backward(
-        x.mat(),
-        w.mat(),
-        out.mat(),
-        Activation::Relu,
-        dout.mat_mut(),
-        dx.mat_mut(),
-        dw.mat_mut(),
-        db.mat_mut(),
-    );
+    backend.run(Linear {
+        x: x.mat(),
+        w: w.mat(),
+        bias: Some(b.mat()),
+        f: Activation::Relu,
+        out: out.mat_mut(),
+    });
+    backend.run(LinearBackward {
+        x: x.mat(),
+        w: w.mat(),
+        out: Some(out.mat()),
+        f: Activation::Relu,
+        dout: dout.mat_mut(),
+        dx: dx.mat_mut(),
+        dw: dw.mat_mut(),
+        dbias: Some(db.mat_mut()),
+    });
     [out, dout, dx, dw, db].iter().flat_map(|out| all(&out.read())).collect()
 }
 
@@ -194,12 +241,24 @@ fn sets<B: Backend>(backend: &B) -> Vec<f64> {
     let (mut weights, mut gate) = (array(rows), array(300));
     let mut outs = [(); 3].map(|()| Array::junk(300, 117).on(backend));
     let mut dxs = [(); 3].map(|()| Array::junk(rows, 117).on(backend));
-    backend.attend(x.mat(), offsets, weights.mat_mut(), outs[0].mat_mut());
-    backend.attend_backward(x.mat(), offsets, dout.mat(), weights.mat_mut(), dxs[0].mat_mut());
-    backend.segment_mean(x.mat(), offsets, outs[1].mat_mut());
-    backend.segment_mean_backward(dout.mat(), offsets, dxs[1].mat_mut());
-    backend.gated_min(x.mat(), offsets, gate.mat(), outs[2].mat_mut());
-    backend.gated_min_backward(x.mat(), offsets, dout.mat(), gate.mat_mut(), dxs[2].mat_mut());
+    backend.run(Attend { x: x.mat(), offsets, weights: weights.mat_mut(), out: outs[0].mat_mut() });
+    backend.run(AttendBackward {
+        x: x.mat(),
+        offsets,
+        dout: dout.mat(),
+        weights: weights.mat_mut(),
+        dx: dxs[0].mat_mut(),
+    });
+    backend.run(SegmentMean { x: x.mat(), offsets, out: outs[1].mat_mut() });
+    backend.run(SegmentMeanBackward { dout: dout.mat(), offsets, dx: dxs[1].mat_mut() });
+    backend.run(GatedMin { x: x.mat(), offsets, gate: gate.mat(), out: outs[2].mat_mut() });
+    backend.run(GatedMinBackward {
+        x: x.mat(),
+        offsets,
+        dout: dout.mat(),
+        gate: gate.mat_mut(),
+        dx: dxs[2].mat_mut(),
+    });
     [weights, gate].iter().chain(&outs).chain(&dxs).flat_map(|out| all(&out.read())).collect()
 }
 
@@ -240,13 +299,22 @@ fn adam<B: Backend>(backend: &B) -> Vec<f64> {
     let mut table =
         Parameters::<B> { rows, cols: d, values, first, second, state: [d, d], interleaved: false };
     for t in 1..4 {
-        backend.optimize_rows(Optimizer::Adam.step(0.01, t), &groups, grads.mat(), &mut table);
-        backend.optimize(Optimizer::Adam.step(0.01, t), all_grads.mat(), &mut table);
+        backend.run(OptimizeRows {
+            step: Optimizer::Adam.step(0.01, t),
+            groups: &groups,
+            grads: grads.mat(),
+            table: &mut table,
+        });
+        backend.run(Optimize {
+            step: Optimizer::Adam.step(0.01, t),
+            grads: all_grads.mat(),
+            table: &mut table,
+        });
     }
     let read = |buffer| {
         let mut host = vec![B::Scalar::default(); rows * d];
         backend.download(buffer, 0, &mut host).unwrap();
-        host.into_iter().map(B::value)
+        host.into_iter().map(B::Scalar::value)
     };
     [&table.values, &table.first, &table.second].into_iter().flat_map(read).collect()
 }

@@ -1,25 +1,31 @@
-//! Elementwise functions.
+//! Function functions.
 
 use crate::array::*;
-use smore::backend::{BETA_MAX, BETA_MIN, Backend, Elementwise, Reference};
+use smore::backend::{BETA_MAX, BETA_MIN, Backend, Function, Reference};
+use smore::program::ops::elementwise::{Apply, ApplyBackward};
 use smore::rng::{below, stream};
 
-pub const FUNCTIONS: [Elementwise; 2] = [Elementwise::BetaParameter, Elementwise::Reciprocal];
+pub const FUNCTIONS: [Function; 2] = [Function::BetaParameter, Function::Reciprocal];
 
-pub fn apply<B: Backend>(backend: &B, f: Elementwise, x: &Array) -> Array {
+pub fn apply<B: Backend>(backend: &B, f: Function, x: &Array) -> Array {
     let mut out = Array::junk(x.rows, x.cols).on(backend);
-    backend.elementwise(f, x.on(backend).mat(), out.mat_mut());
+    backend.run(Apply { f, x: x.on(backend).mat(), out: out.mat_mut() });
     out.read()
 }
 
-pub fn gradient<B: Backend>(backend: &B, f: Elementwise, out: &Array, dout: &Array) -> Array {
+pub fn gradient<B: Backend>(backend: &B, f: Function, out: &Array, dout: &Array) -> Array {
     let mut dx = Array::junk(out.rows, out.cols).on(backend);
-    backend.elementwise_backward(f, out.on(backend).mat(), dout.on(backend).mat(), dx.mat_mut());
+    backend.run(ApplyBackward {
+        f,
+        out: out.on(backend).mat(),
+        dout: dout.on(backend).mat(),
+        dx: dx.mat_mut(),
+    });
     dx.read()
 }
 
 /// Shapes, and numbers below, between and above the bounds of a parameter.
-fn each_input(mut body: impl FnMut(&str, Elementwise, Array, Array)) {
+fn each_input(mut body: impl FnMut(&str, Function, Array, Array)) {
     let mut rng = stream(9, "elementwise", 0);
     for f in FUNCTIONS {
         let shapes = COUNTS.map(|n| (n, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, d)));
@@ -43,7 +49,7 @@ pub fn check_elementwise<B: Backend>(backend: &B) {
         assert_close(what, &apply(backend, f, &x), &want, tolerance);
     });
     let x = Array::new(1, 4, |_, k| [-2.0, 2e9, 0.5, f64::NAN][k]);
-    let y = apply(backend, Elementwise::BetaParameter, &x);
+    let y = apply(backend, Function::BetaParameter, &x);
     let bounds = [BETA_MIN, BETA_MAX].map(f64::from);
     assert_eq!([y.at(0, 0), y.at(0, 1), y.at(0, 2)], [bounds[0], bounds[1], 1.5]);
     assert!(y.at(0, 3).is_nan());

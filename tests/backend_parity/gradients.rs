@@ -7,6 +7,12 @@
 use crate::array::*;
 use crate::loss::Case;
 use smore::backend::*;
+use smore::program::ops::linear::{Linear, LinearBackward};
+use smore::program::ops::project::{Project, ProjectBackward};
+use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::program::ops::segment::{
+    Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
+};
 use smore::rng::{Rng, below, stream};
 
 const STEP: f64 = 1e-5;
@@ -49,20 +55,37 @@ fn project_backward_is_the_derivative_of_project() {
     for kind in crate::project::KINDS {
         // Slots 1 and 3 are read, 4 and 5 written.
         let inputs = vec![3, 1];
-        let step = || ProjectStep { inputs: &inputs, output: 4, count: 2, groups: None, key: None };
         let slots = Array::new(6, 6, |_, _| odd(&mut rng));
         let relations = Array::new(2, kind.relation_width(6), |_, _| odd(&mut rng));
         let coefficients = Array::new(6, 6, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
         let forward = |x: &[Array]| {
             let mut slots = x[0].on(&Reference);
-            Reference.project(kind, step(), x[1].on(&Reference).mat(), slots.mat_mut());
+            Reference.run(Project {
+                kind,
+                inputs: &inputs,
+                output: 4,
+                count: 2,
+                groups: None,
+                relations: x[1].on(&Reference).mat(),
+                slots: slots.mat_mut(),
+            });
             slots.read().dot(&coefficients)
         };
         let [given, r] = [&slots, &relations].map(|a| a.on(&Reference));
         let mut grads = coefficients.on(&Reference);
         let mut relation_grads = Array::junk(2, relations.cols).on(&Reference);
         let (d, dr) = (grads.mat_mut(), relation_grads.mat_mut());
-        Reference.project_backward(kind, step(), given.mat(), r.mat(), d, dr);
+        Reference.run(ProjectBackward {
+            kind,
+            inputs: &inputs,
+            output: 4,
+            count: 2,
+            groups: None,
+            slots: given.mat(),
+            relations: r.mat(),
+            grads: d,
+            relation_grads: dr,
+        });
         let mut grads = grads.read();
         // The slots written have no influence: their old values are lost.
         (4..6).for_each(|i| (0..6).for_each(|k| grads.set(i, k, 0.0)));
@@ -79,18 +102,35 @@ fn the_gradient_of_a_shared_matrix_is_that_of_all_its_uses() {
     let groups =
         DeviceGroups::<Reference> { ids: vec![0, 2], offsets: vec![0, 1, 3], members: vec![1, 0, 2] };
     let inputs = vec![3, 1, 0];
-    let step = || ProjectStep { inputs: &inputs, output: 4, count: 3, groups: Some(&groups), key: None };
     let given = [Array::new(7, 5, |_, _| odd(&mut rng)), Array::new(3, 25, |_, _| odd(&mut rng))];
     let coefficients = Array::new(7, 5, |i, _| if i >= 4 { random(&mut rng) } else { 0.0 });
     let forward = |x: &[Array]| {
         let mut slots = x[0].on(&Reference);
-        Reference.project(Projection::Matrix, step(), x[1].on(&Reference).mat(), slots.mat_mut());
+        Reference.run(Project {
+            kind: Projection::Matrix,
+            inputs: &inputs,
+            output: 4,
+            count: 3,
+            groups: Some(&groups),
+            relations: x[1].on(&Reference).mat(),
+            slots: slots.mat_mut(),
+        });
         slots.read().dot(&coefficients)
     };
     let [slots, matrices] = [0, 1].map(|i| given[i].on(&Reference));
     let (mut grads, mut dmatrices) = (coefficients.on(&Reference), Array::zeros(3, 25).on(&Reference));
     let (d, dm) = (grads.mat_mut(), dmatrices.mat_mut());
-    Reference.project_backward(Projection::Matrix, step(), slots.mat(), matrices.mat(), d, dm);
+    Reference.run(ProjectBackward {
+        kind: Projection::Matrix,
+        inputs: &inputs,
+        output: 4,
+        count: 3,
+        groups: Some(&groups),
+        slots: slots.mat(),
+        relations: matrices.mat(),
+        grads: d,
+        relation_grads: dm,
+    });
     let mut grads = grads.read();
     (4..7).for_each(|i| (0..5).for_each(|k| grads.set(i, k, 0.0)));
     check("matrices", &given, 0, &grads, &forward);
@@ -109,7 +149,7 @@ fn linear_backward_is_the_derivative_of_linear() {
         let output = |x: &[Array]| {
             let mut out = Array::junk(5, 3).on(&Reference);
             let [x, w, b] = [0, 1, 2].map(|i| x[i].on(&Reference));
-            Reference.linear(x.mat(), w.mat(), b.mat(), f, out.mat_mut());
+            Reference.run(Linear { x: x.mat(), w: w.mat(), bias: Some(b.mat()), f, out: out.mat_mut() });
             out.read()
         };
         let inputs = [x, w, b];
@@ -118,16 +158,16 @@ fn linear_backward_is_the_derivative_of_linear() {
         let mut dout = coefficients.on(&Reference);
         let [mut dx, mut dw, mut db] =
             [Array::junk(5, 4), Array::zeros(3, 4), Array::zeros(1, 3)].map(|a| a.on(&Reference));
-        Reference.linear_backward(
-            x.mat(),
-            w.mat(),
-            out.mat(),
+        Reference.run(LinearBackward {
+            x: x.mat(),
+            w: w.mat(),
+            out: (f != Activation::None).then_some(out.mat()),
             f,
-            dout.mat_mut(),
-            dx.mat_mut(),
-            dw.mat_mut(),
-            db.mat_mut(),
-        );
+            dout: dout.mat_mut(),
+            dx: dx.mat_mut(),
+            dw: dw.mat_mut(),
+            dbias: Some(db.mat_mut()),
+        });
         for (which, analytic) in [dx, dw, db].into_iter().enumerate() {
             let forward = |x: &[Array]| output(x).dot(&coefficients);
             check(&format!("{f:?}"), &inputs, which, &analytic.read(), &forward);
@@ -175,14 +215,25 @@ fn attend_backward_is_the_derivative_of_attend() {
     let run = |x: &[Array]| {
         let mut weights = x[1].on(&Reference);
         let mut out = Array::junk(5, 3).on(&Reference);
-        Reference.attend(x[0].on(&Reference).mat(), &offsets, weights.mat_mut(), out.mat_mut());
+        Reference.run(Attend {
+            x: x[0].on(&Reference).mat(),
+            offsets: &offsets,
+            weights: weights.mat_mut(),
+            out: out.mat_mut(),
+        });
         (weights, out.read().dot(&coefficients))
     };
     let inputs = [x, logits];
     let mut weights = run(&inputs).0;
     let mut dx = Array::junk(15, 3).on(&Reference);
     let (x, dout) = (inputs[0].on(&Reference), coefficients.on(&Reference));
-    Reference.attend_backward(x.mat(), &offsets, dout.mat(), weights.mat_mut(), dx.mat_mut());
+    Reference.run(AttendBackward {
+        x: x.mat(),
+        offsets: &offsets,
+        dout: dout.mat(),
+        weights: weights.mat_mut(),
+        dx: dx.mat_mut(),
+    });
     check("attend", &inputs, 0, &dx.read(), &|x| run(x).1);
     check("attend", &inputs, 1, &weights.read(), &|x| run(x).1);
 }
@@ -194,11 +245,15 @@ fn segment_mean_backward_is_the_derivative_of_segment_mean() {
     let coefficients = Array::random(&mut rng, 5, 3, 1.0);
     let forward = |x: &[Array]| {
         let mut out = Array::junk(5, 3).on(&Reference);
-        Reference.segment_mean(x[0].on(&Reference).mat(), &offsets, out.mat_mut());
+        Reference.run(SegmentMean { x: x[0].on(&Reference).mat(), offsets: &offsets, out: out.mat_mut() });
         out.read().dot(&coefficients)
     };
     let mut dx = Array::junk(15, 3).on(&Reference);
-    Reference.segment_mean_backward(coefficients.on(&Reference).mat(), &offsets, dx.mat_mut());
+    Reference.run(SegmentMeanBackward {
+        dout: coefficients.on(&Reference).mat(),
+        offsets: &offsets,
+        dx: dx.mat_mut(),
+    });
     check("mean", &[Array::random(&mut rng, 15, 3, 1.0)], 0, &dx.read(), &forward);
 }
 
@@ -213,12 +268,18 @@ fn gated_min_backward_is_the_derivative_of_gated_min() {
     let forward = |x: &[Array]| {
         let mut out = Array::junk(5, 3).on(&Reference);
         let [x, gate] = [0, 1].map(|i| x[i].on(&Reference));
-        Reference.gated_min(x.mat(), &offsets, gate.mat(), out.mat_mut());
+        Reference.run(GatedMin { x: x.mat(), offsets: &offsets, gate: gate.mat(), out: out.mat_mut() });
         out.read().dot(&coefficients)
     };
     let (mut dgate, mut dx) = (gate.on(&Reference), Array::junk(15, 3).on(&Reference));
     let (rows, dout) = (x.on(&Reference), coefficients.on(&Reference));
-    Reference.gated_min_backward(rows.mat(), &offsets, dout.mat(), dgate.mat_mut(), dx.mat_mut());
+    Reference.run(GatedMinBackward {
+        x: rows.mat(),
+        offsets: &offsets,
+        dout: dout.mat(),
+        gate: dgate.mat_mut(),
+        dx: dx.mat_mut(),
+    });
     let inputs = [x, gate];
     check("gated min", &inputs, 0, &dx.read(), &forward);
     check("gated min", &inputs, 1, &dgate.read(), &forward);
@@ -241,14 +302,28 @@ fn scores_backward_is_the_derivative_of_scores() {
         let coefficients = Array::random(&mut rng, 4, 3, 1.0);
         let scores = |x: &[Array]| {
             let mut out = Array::junk(4, 3).on(&Reference);
-            Reference.scores(kind, x[0].on(&Reference).mat(), x[1].on(&Reference).mat(), out.mat_mut());
+            Reference.run(Scores {
+                kind,
+                exact: true,
+                queries: x[0].on(&Reference).mat(),
+                entities: x[1].on(&Reference).mat(),
+                out: out.mat_mut(),
+            });
             out.read()
         };
         let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
         let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
         let [mut dq, mut de] = inputs.each_ref().map(|a| Array::junk(a.rows, a.cols).on(&Reference));
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-        Reference.scores_backward(kind, q.mat(), e.mat(), s.mat(), w.mat(), dq_out, de_out);
+        Reference.run(ScoresBackward {
+            kind,
+            queries: q.mat(),
+            entities: e.mat(),
+            scores: s.mat(),
+            weights: w.mat(),
+            dqueries: dq_out,
+            dentities: de_out,
+        });
         let forward = |x: &[Array]| scores(x).dot(&coefficients);
         check(&format!("{kind:?}"), &inputs, 0, &dq.read(), &forward);
         check(&format!("{kind:?}"), &inputs, 1, &de.read(), &forward);
@@ -265,7 +340,13 @@ fn own_scores_backward_is_the_derivative_of_own_scores() {
         let scores = |x: &[Array]| {
             let mut out = Array::junk(6, k).on(&Reference);
             let [q, e] = [0, 1].map(|i| x[i].on(&Reference));
-            Reference.own_scores(kind, q.mat(), e.mat(), &roots, out.mat_mut());
+            Reference.run(OwnScores {
+                kind,
+                queries: q.mat(),
+                entities: e.mat(),
+                roots: &roots,
+                out: out.mat_mut(),
+            });
             out.read()
         };
         let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
@@ -273,7 +354,16 @@ fn own_scores_backward_is_the_derivative_of_own_scores() {
         let mut dq = Array::zeros(6, inputs[0].cols).on(&Reference);
         let mut de = Array::junk(3 * k, inputs[1].cols).on(&Reference);
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-        Reference.own_scores_backward(kind, q.mat(), e.mat(), &roots, s.mat(), w.mat(), dq_out, de_out);
+        Reference.run(OwnScoresBackward {
+            kind,
+            queries: q.mat(),
+            entities: e.mat(),
+            roots: &roots,
+            scores: s.mat(),
+            weights: w.mat(),
+            dqueries: dq_out,
+            dentities: de_out,
+        });
         let forward = |x: &[Array]| scores(x).dot(&coefficients);
         check(&format!("{kind:?}, {k}"), &inputs, 0, &dq.read(), &forward);
         check(&format!("{kind:?}, {k}"), &inputs, 1, &de.read(), &forward);
@@ -397,7 +487,13 @@ fn the_gradients_of_divergences_are_their_derivatives() {
     let coefficients = Array::random(&mut rng, 4, 6, 1.0);
     let scores = |x: &[Array]| {
         let mut out = Array::junk(4, 6).on(&Reference);
-        Reference.scores(KIND, x[0].on(&Reference).mat(), x[1].on(&Reference).mat(), out.mat_mut());
+        Reference.run(Scores {
+            kind: KIND,
+            exact: true,
+            queries: x[0].on(&Reference).mat(),
+            entities: x[1].on(&Reference).mat(),
+            out: out.mat_mut(),
+        });
         out.read()
     };
     let inputs = [q, e];
@@ -405,7 +501,15 @@ fn the_gradients_of_divergences_are_their_derivatives() {
     let [mut dq, mut de] = [dq.on(&Reference), de.on(&Reference)];
     let [q, e] = [0, 1].map(|i| inputs[i].on(&Reference));
     let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
-    Reference.scores_backward(KIND, q.mat(), e.mat(), s.mat(), w.mat(), dq.mat_mut(), de.mat_mut());
+    Reference.run(ScoresBackward {
+        kind: KIND,
+        queries: q.mat(),
+        entities: e.mat(),
+        scores: s.mat(),
+        weights: w.mat(),
+        dqueries: dq.mat_mut(),
+        dentities: de.mat_mut(),
+    });
     for (which, analytic) in [dq.read(), de.read()].iter().enumerate() {
         check("beta", &inputs, which, analytic, &|x: &[Array]| scores(x).dot(&coefficients));
     }

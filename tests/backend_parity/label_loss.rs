@@ -1,7 +1,8 @@
 //! The losses of rows of scores with labels.
 
 use crate::array::*;
-use smore::backend::{Backend, LabelLoss, LabelRows, Reference};
+use smore::backend::{Backend, LabelLoss, Reference};
+use smore::program::ops::label_loss::LossOfLabels;
 use smore::rng::{Rng, below, stream};
 
 pub struct Case {
@@ -39,9 +40,16 @@ impl Case {
         let mut scores = self.scores.on(backend);
         let mut losses = Array::junk(1, self.scores.rows).on(backend);
         let [offsets, labels] = [&self.offsets, &self.labels].map(|index| backend.index(index).unwrap());
-        let labels = LabelRows { offsets: &offsets, labels: &labels, first: self.first };
         let row_weights = self.row_weights.on(backend);
-        backend.label_loss(self.loss, labels, row_weights.mat(), scores.mat_mut(), losses.mat_mut());
+        backend.run(LossOfLabels {
+            loss: self.loss,
+            offsets: &offsets,
+            labels: &labels,
+            first: self.first,
+            row_weights: row_weights.column(),
+            scores: scores.mat_mut(),
+            losses: losses.column_mut(),
+        });
         [losses.read(), scores.read()]
     }
 

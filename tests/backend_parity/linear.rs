@@ -5,6 +5,7 @@ use smore::backend::cuda::driver::Operand;
 use smore::backend::cuda::linear::matmul;
 use smore::backend::cuda::memory::{mat, mat_mut};
 use smore::backend::{Activation, Backend, Mat, MatMut, Reference};
+use smore::program::ops::linear::{Linear, LinearBackward};
 use smore::rng::stream;
 
 /// Rows, inputs, outputs.
@@ -18,7 +19,13 @@ fn shapes() -> Vec<[usize; 3]> {
 
 pub fn run<B: Backend>(backend: &B, x: &Array, w: &Array, b: &Array, f: Activation) -> Array {
     let mut out = Array::junk(x.rows, w.rows).on(backend);
-    backend.linear(x.on(backend).mat(), w.on(backend).mat(), b.on(backend).mat(), f, out.mat_mut());
+    backend.run(Linear {
+        x: x.on(backend).mat(),
+        w: w.on(backend).mat(),
+        bias: Some(b.on(backend).mat()),
+        f,
+        out: out.mat_mut(),
+    });
     out.read()
 }
 
@@ -61,16 +68,16 @@ pub fn run_backward<B: Backend>(backend: &B, case: &Backward, f: Activation) -> 
     let [mut dout, mut dw, mut db] = [&case.dout, &case.dw, &case.db].map(|a| a.on(backend));
     let [x, w, out] = [&case.x, &case.w, &case.out].map(|a| a.on(backend));
     let mut dx = Array::junk(case.x.rows, case.x.cols).on(backend);
-    backend.linear_backward(
-        x.mat(),
-        w.mat(),
-        out.mat(),
+    backend.run(LinearBackward {
+        x: x.mat(),
+        w: w.mat(),
+        out: (f != Activation::None).then_some(out.mat()),
         f,
-        dout.mat_mut(),
-        dx.mat_mut(),
-        dw.mat_mut(),
-        db.mat_mut(),
-    );
+        dout: dout.mat_mut(),
+        dx: dx.mat_mut(),
+        dw: dw.mat_mut(),
+        dbias: Some(db.mat_mut()),
+    });
     [dout.read(), dx.read(), dw.read(), db.read()]
 }
 

@@ -2,6 +2,7 @@
 
 use crate::array::*;
 use smore::backend::{Backend, LossOptions, PoolLoss, Reference};
+use smore::program::ops::loss::Loss;
 
 /// Every loss with every kind of weights.
 pub const KINDS: [(PoolLoss, Option<f32>); 9] = [
@@ -68,18 +69,18 @@ impl Case {
         let mut weights = Array::junk(self.scores.rows, pool).on(backend);
         let (positives, scores) = (self.positives.on(backend), self.scores.on(backend));
         let query_weights = self.query_weights.on(backend);
-        backend.loss(
-            LossOptions { loss: self.loss, adversarial_temperature: self.temperature },
-            &backend.index(&self.roots).unwrap(),
-            positives.mat(),
-            scores.mat(),
-            &backend.index(&self.mask).unwrap(),
-            self.mask_words,
-            query_weights.mat(),
-            losses.mat_mut(),
-            positive_weights.mat_mut(),
-            weights.mat_mut(),
-        );
+        backend.run(Loss {
+            options: LossOptions { loss: self.loss, adversarial_temperature: self.temperature },
+            roots: &backend.index(&self.roots).unwrap(),
+            positives: positives.column(),
+            scores: scores.mat(),
+            mask: &backend.index(&self.mask).unwrap(),
+            mask_words: self.mask_words,
+            query_weights: query_weights.column(),
+            losses: losses.column_mut(),
+            positive_weights: positive_weights.column_mut(),
+            weights: weights.mat_mut(),
+        });
         Losses { losses: losses.read(), positive_weights: positive_weights.read(), weights: weights.read() }
     }
 

@@ -2,11 +2,12 @@
 
 use crate::array::*;
 use smore::backend::{Activation, Backend, Reference};
+use smore::program::ops::normalise::{Blend, ColumnMoments, Normalise, NormaliseBackward};
 use smore::rng::{Rng, stream};
 
 pub fn moments<B: Backend>(backend: &B, x: &Array) -> Array {
     let mut out = Array::junk(2, x.cols).on(backend);
-    backend.moments(x.on(backend).mat(), out.mat_mut());
+    backend.run(ColumnMoments { x: x.on(backend).mat(), out: out.mat_mut() });
     out.read()
 }
 
@@ -19,7 +20,13 @@ pub fn normalise<B: Backend>(
 ) -> Array {
     let mut out = Array::junk(x.rows, x.cols).on(backend);
     let [x, moments, affine] = [x, moments, affine].map(|a| a.on(backend));
-    backend.normalise(x.mat(), moments.mat(), affine.mat(), f, out.mat_mut());
+    backend.run(Normalise {
+        x: x.mat(),
+        moments: moments.mat(),
+        affine: affine.mat(),
+        f,
+        out: out.mat_mut(),
+    });
     out.read()
 }
 
@@ -28,7 +35,15 @@ pub fn gradient<B: Backend>(backend: &B, of: [&Array; 4], f: Activation, dout: &
     let [x, moments, affine, out] = of.map(|a| a.on(backend));
     let (mut dx, mut daffine) = (dout.on(backend), Array::junk(2, dout.cols).on(backend));
     let (to_x, to_affine) = (dx.mat_mut(), daffine.mat_mut());
-    backend.normalise_backward(x.mat(), moments.mat(), affine.mat(), out.mat(), f, to_x, to_affine);
+    backend.run(NormaliseBackward {
+        x: x.mat(),
+        moments: moments.mat(),
+        affine: affine.mat(),
+        out: out.mat(),
+        f,
+        dx: to_x,
+        daffine: to_affine,
+    });
     [dx.read(), daffine.read()]
 }
 
@@ -83,7 +98,7 @@ pub fn check_blend<B: Backend>(backend: &B) {
     for cols in DIMENSIONS {
         let (from, start) = (Array::random(&mut rng, 3, cols, 1.0), Array::random(&mut rng, 3, cols, 1.0));
         let mut to = start.on(backend);
-        backend.blend(0.25, from.on(backend).mat(), to.mat_mut());
+        backend.run(Blend { rate: 0.25, from: from.on(backend).mat(), to: to.mat_mut() });
         let want = Array::new(3, cols, |i, k| 0.75 * start.at(i, k) + 0.25 * from.at(i, k));
         assert_close(&format!("{cols} columns"), &to.read(), &want, |_, _| rounding(2, 2.0));
     }

@@ -1,7 +1,8 @@
 //! The optimizers.
 
 use crate::array::*;
-use smore::backend::{Backend, DeviceGroups, Optimizer, Parameters, Reference};
+use smore::backend::{Backend, DeviceGroups, Number, Optimizer, Parameters, Reference};
+use smore::program::ops::optimizer::{Optimize, OptimizeRows};
 use smore::rng::stream;
 
 const RATE: f64 = 0.01;
@@ -22,7 +23,7 @@ fn table(array: &Array) -> Vec<f64> {
 }
 
 fn upload<B: Backend>(backend: &B, case: &Case) -> Parameters<B> {
-    let data: Vec<B::Scalar> = table(&case.values).into_iter().map(B::scalar).collect();
+    let data: Vec<B::Scalar> = table(&case.values).into_iter().map(B::Scalar::of).collect();
     let (rows, cols) = (case.values.rows, case.values.cols);
     let state = case.optimizer.state(cols);
     let [mut values, first, second] =
@@ -37,7 +38,7 @@ fn download<B: Backend>(backend: &B, table: &Parameters<B>) -> [Vec<f64>; 3] {
     [0, 1, 2].map(|n| (buffers[n], widths[n])).map(|(buffer, cols)| {
         let mut out = vec![B::Scalar::default(); table.rows * cols];
         backend.download(buffer, 0, &mut out).unwrap();
-        out.into_iter().map(B::value).collect()
+        out.into_iter().map(B::Scalar::value).collect()
     })
 }
 
@@ -50,9 +51,14 @@ fn run<B: Backend>(backend: &B, case: &Case, rows_only: bool) -> Vec<[Vec<f64>; 
         let grads = grads.on(backend);
         if rows_only {
             let [ids, offsets, members] = groups.each_ref().map(|index| backend.index(index).unwrap());
-            backend.optimize_rows(step, &DeviceGroups { ids, offsets, members }, grads.mat(), &mut table);
+            backend.run(OptimizeRows {
+                step,
+                groups: &DeviceGroups { ids, offsets, members },
+                grads: grads.mat(),
+                table: &mut table,
+            });
         } else {
-            backend.optimize(step, grads.mat(), &mut table);
+            backend.run(Optimize { step, grads: grads.mat(), table: &mut table });
         }
         states.push(download(backend, &table));
     }

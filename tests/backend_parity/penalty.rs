@@ -2,6 +2,7 @@
 
 use crate::array::*;
 use smore::backend::{Backend, Penalty, Reference};
+use smore::program::ops::penalty::Penalise;
 use smore::rng::stream;
 
 pub const PENALTIES: [Penalty; 3] = [Penalty::Squares, Penalty::Cubes, Penalty::ComplexCubes];
@@ -17,7 +18,13 @@ pub fn run<B: Backend>(
     let mut grads = grads.on(backend);
     let mut penalties = Array::junk(1, x.rows).on(backend);
     let (weights, x) = (weights.on(backend), x.on(backend));
-    backend.penalise(penalty, weights.mat(), x.mat(), grads.mat_mut(), penalties.mat_mut());
+    backend.run(Penalise {
+        penalty,
+        row_weights: weights.column(),
+        x: x.mat(),
+        grads: grads.mat_mut(),
+        penalties: penalties.column_mut(),
+    });
     [grads.read(), penalties.read()]
 }
 

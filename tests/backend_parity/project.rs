@@ -1,7 +1,8 @@
 //! Projections.
 
 use crate::array::*;
-use smore::backend::{Activation, Backend, DeviceGroups, ProjectStep, Projection, Reference};
+use smore::backend::{Activation, Backend, DeviceGroups, Projection, Reference};
+use smore::program::ops::project::{Project, ProjectBackward};
 use smore::rng::{Rng, below, stream};
 use smore::sampler::Groups;
 
@@ -106,9 +107,16 @@ pub fn check_project<B: Backend>(backend: &B) {
         let inputs = &backend.index(&case.inputs).unwrap();
         let groups = case.groups.as_ref().map(|groups| device_groups(backend, groups));
         let count = case.inputs.len();
-        let step = ProjectStep { inputs, output: case.output, count, groups: groups.as_ref(), key: None };
         let mut slots = case.slots.on(backend);
-        backend.project(case.kind, step, case.relations.on(backend).mat(), slots.mat_mut());
+        backend.run(Project {
+            kind: case.kind,
+            inputs,
+            output: case.output,
+            count,
+            groups: groups.as_ref(),
+            relations: case.relations.on(backend).mat(),
+            slots: slots.mat_mut(),
+        });
         slots.read()
     }
     each_case(|case| {
@@ -133,18 +141,20 @@ pub fn check_project_backward<B: Backend>(backend: &B) {
         let inputs = &backend.index(&case.inputs).unwrap();
         let groups = case.groups.as_ref().map(|groups| device_groups(backend, groups));
         let count = case.inputs.len();
-        let step = ProjectStep { inputs, output: case.output, count, groups: groups.as_ref(), key: None };
         let mut grads = case.grads.on(backend);
         let mut relation_grads = Array::junk(case.relations.rows, case.relations.cols).on(backend);
         let (slots, relations) = (case.slots.on(backend), case.relations.on(backend));
-        backend.project_backward(
-            case.kind,
-            step,
-            slots.mat(),
-            relations.mat(),
-            grads.mat_mut(),
-            relation_grads.mat_mut(),
-        );
+        backend.run(ProjectBackward {
+            kind: case.kind,
+            inputs,
+            output: case.output,
+            count,
+            groups: groups.as_ref(),
+            slots: slots.mat(),
+            relations: relations.mat(),
+            grads: grads.mat_mut(),
+            relation_grads: relation_grads.mat_mut(),
+        });
         [grads.read(), relation_grads.read()]
     }
     each_case(|case| {

@@ -1,18 +1,19 @@
 //! Memory, moving and adding rows, dropout.
 
 use crate::array::*;
-use smore::backend::{Backend, DeviceGroups, Dropout, Mat, MatMut, Reference};
+use smore::backend::{Backend, DeviceGroups, Dropout, Mat, MatMut, Number, Reference};
+use smore::program::ops::rows::{Add, AddGroups, CopyRows, DropOut, Fill, Gather, Scatter};
 use smore::rng::stream;
 
 pub fn check_memory<B: Backend>(backend: &B) {
-    let data: Vec<B::Scalar> = (0..70).map(|i| B::scalar(f64::from(i) / 8.0)).collect();
+    let data: Vec<B::Scalar> = (0..70).map(|i| B::Scalar::of(f64::from(i) / 8.0)).collect();
     let mut buffer = backend.zeros(100).unwrap();
     backend.upload(&data, &mut buffer, 13).unwrap();
-    let mut out = vec![B::scalar(-1.0); 99];
+    let mut out = vec![B::Scalar::of(-1.0); 99];
     backend.download(&buffer, 1, &mut out).unwrap();
     for (i, &x) in out.iter().enumerate() {
         let want = if (12..82).contains(&i) { (i as f64 - 12.0) / 8.0 } else { 0.0 };
-        assert_eq!(B::value(x), want, "scalar {i}");
+        assert_eq!(B::Scalar::value(x), want, "scalar {i}");
     }
     backend.upload(&[], &mut buffer, 100).unwrap();
     backend.download(&buffer, 100, &mut []).unwrap();
@@ -23,7 +24,7 @@ pub fn check_memory<B: Backend>(backend: &B) {
     for ids in [vec![199, 0, 5], vec![], vec![1], (0..200).rev().collect()] {
         backend.set_index(&ids, &mut index).unwrap();
         let mut out = Array::junk(ids.len(), 1).on(backend);
-        backend.gather(numbers.mat(), &index, out.mat_mut());
+        backend.run(Gather { table: numbers.mat(), rows: &index, out: out.mat_mut() });
         let want = Array::new(ids.len(), 1, |i, _| f64::from(ids[i]));
         assert_same("index", &out.read(), &want);
     }
@@ -34,14 +35,14 @@ pub fn check_memory<B: Backend>(backend: &B) {
 pub fn check_large<B: Backend>(backend: &B) {
     // Groups of 256 rows, and blocks of 256 cells for such a group; 65,535 is the most in two of a grid's dimensions.
     for (rows, cols) in [(256 * 65_535 + 1, 1), (257, 65_537)] {
-        let ones = vec![B::scalar(1.0); rows * cols];
+        let ones = vec![B::Scalar::of(1.0); rows * cols];
         let [mut from, mut to] = [(); 2].map(|()| backend.zeros(rows * cols).unwrap());
         backend.upload(&ones, &mut from, 0).unwrap();
-        backend.add(Mat::new(&from, rows, cols), MatMut::new(&mut to, rows, cols));
-        let mut out = vec![B::scalar(-1.0); rows * cols];
+        backend.run(Add { from: Mat::new(&from, rows, cols), to: MatMut::new(&mut to, rows, cols) });
+        let mut out = vec![B::Scalar::of(-1.0); rows * cols];
         backend.download(&to, 0, &mut out).unwrap();
         for (i, &x) in out.iter().enumerate() {
-            assert_eq!(B::value(x), 1.0, "{rows} x {cols}: cell {i}");
+            assert_eq!(B::Scalar::value(x), 1.0, "{rows} x {cols}: cell {i}");
         }
     }
 }
@@ -49,7 +50,11 @@ pub fn check_large<B: Backend>(backend: &B) {
 pub fn check_gather<B: Backend>(backend: &B) {
     fn run<B: Backend>(backend: &B, table: &Array, rows: &[u32]) -> Array {
         let mut out = Array::junk(rows.len(), table.cols).on(backend);
-        backend.gather(table.on(backend).mat(), &backend.index(rows).unwrap(), out.mat_mut());
+        backend.run(Gather {
+            table: table.on(backend).mat(),
+            rows: &backend.index(rows).unwrap(),
+            out: out.mat_mut(),
+        });
         out.read()
     }
     let mut rng = stream(1, "gather", 0);
@@ -66,7 +71,11 @@ pub fn check_gather<B: Backend>(backend: &B) {
 pub fn check_scatter<B: Backend>(backend: &B) {
     fn run<B: Backend>(backend: &B, from: &Array, rows: &[u32], to: &Array) -> Array {
         let mut out = to.on(backend);
-        backend.scatter(from.on(backend).mat(), &backend.index(rows).unwrap(), out.mat_mut());
+        backend.run(Scatter {
+            from: from.on(backend).mat(),
+            rows: &backend.index(rows).unwrap(),
+            out: out.mat_mut(),
+        });
         out.read()
     }
     let mut rng = stream(1, "scatter", 0);
@@ -85,15 +94,18 @@ pub fn check_copy_and_fill<B: Backend>(backend: &B) {
     fn run<B: Backend>(backend: &B, from: &Array) -> [Array; 2] {
         let from = from.on(backend);
         let mut copied = Array::junk(from.mat().rows, from.mat().cols).on(backend);
-        backend.copy(from.mat(), copied.mat_mut());
+        backend.run(CopyRows { from: from.mat(), out: copied.mat_mut() });
         // A part of a matrix: not its first rows and columns, nor its last ones.
         let mut part = from.read().on(backend);
         if from.mat().rows > 3 && from.mat().cols > 3 {
             let (rows, cols) = (from.mat().rows - 3, from.mat().cols - 2);
-            backend.fill(0.1, part.mat_mut().rows(1, rows).columns(1, cols));
-            backend.copy(from.mat().rows(3, 1).columns(2, 1), part.mat_mut().rows(0, 1).columns(0, 1));
+            backend.run(Fill { value: 0.1, out: part.mat_mut().rows(1, rows).columns(1, cols) });
+            backend.run(CopyRows {
+                from: from.mat().rows(3, 1).columns(2, 1),
+                out: part.mat_mut().rows(0, 1).columns(0, 1),
+            });
         } else {
-            backend.fill(0.1, part.mat_mut());
+            backend.run(Fill { value: 0.1, out: part.mat_mut() });
         }
         [copied.read(), part.read()]
     }
@@ -111,7 +123,7 @@ pub fn check_copy_and_fill<B: Backend>(backend: &B) {
 pub fn check_add<B: Backend>(backend: &B) {
     fn run<B: Backend>(backend: &B, from: &Array, to: &Array) -> Array {
         let mut to = to.on(backend);
-        backend.add(from.on(backend).mat(), to.mat_mut());
+        backend.run(Add { from: from.on(backend).mat(), to: to.mat_mut() });
         to.read()
     }
     let mut rng = stream(1, "add", 0);
@@ -129,7 +141,11 @@ pub fn check_add_groups<B: Backend>(backend: &B) {
     fn run<B: Backend>(backend: &B, groups: &[Vec<u32>; 3], from: &Array, to: &Array) -> Array {
         let [ids, offsets, members] = groups.each_ref().map(|index| backend.index(index).unwrap());
         let mut to = to.on(backend);
-        backend.add_groups(&DeviceGroups { ids, offsets, members }, from.on(backend).mat(), to.mat_mut());
+        backend.run(AddGroups {
+            groups: &DeviceGroups { ids, offsets, members },
+            from: from.on(backend).mat(),
+            to: to.mat_mut(),
+        });
         to.read()
     }
     let mut rng = stream(1, "add groups", 0);
@@ -153,7 +169,7 @@ pub fn check_add_groups<B: Backend>(backend: &B) {
 pub fn check_dropout<B: Backend>(backend: &B) {
     fn run<B: Backend>(backend: &B, dropout: Dropout, x: &Array) -> Array {
         let mut x = x.on(backend);
-        backend.dropout(dropout, x.mat_mut());
+        backend.run(DropOut { dropout, x: x.mat_mut() });
         x.read()
     }
     let mut rng = stream(1, "dropout", 0);

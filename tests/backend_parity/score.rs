@@ -2,6 +2,7 @@
 
 use crate::array::*;
 use smore::backend::{Backend, Reference, Scoring};
+use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
 use smore::rng::{Rng, below, stream};
 
 pub const KINDS: [Scoring; 6] = [
@@ -75,7 +76,13 @@ pub fn sensitivity(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
 
 pub fn scores<B: Backend>(backend: &B, kind: Scoring, q: &Array, e: &Array) -> Array {
     let mut out = Array::junk(q.rows, e.rows).on(backend);
-    backend.scores(kind, q.on(backend).mat(), e.on(backend).mat(), out.mat_mut());
+    backend.run(Scores {
+        kind,
+        exact: true,
+        queries: q.on(backend).mat(),
+        entities: e.on(backend).mat(),
+        out: out.mat_mut(),
+    });
     out.read()
 }
 
@@ -98,7 +105,15 @@ pub fn backward<B: Backend>(
     let mut dq = Array::junk(q.rows, q.cols).on(backend);
     let mut de = Array::junk(e.rows, e.cols).on(backend);
     let [q, e, scores, weights] = [q, e, scores, weights].map(|a| a.on(backend));
-    backend.scores_backward(kind, q.mat(), e.mat(), scores.mat(), weights.mat(), dq.mat_mut(), de.mat_mut());
+    backend.run(ScoresBackward {
+        kind,
+        queries: q.mat(),
+        entities: e.mat(),
+        scores: scores.mat(),
+        weights: weights.mat(),
+        dqueries: dq.mat_mut(),
+        dentities: de.mat_mut(),
+    });
     (dq.read(), de.read())
 }
 
@@ -162,7 +177,13 @@ impl Own {
         let mut out = Array::junk(self.queries.rows, self.candidates).on(backend);
         let (q, e) = (self.queries.on(backend), self.entities.on(backend));
         let roots = backend.index(&self.roots).unwrap();
-        backend.own_scores(self.kind, q.mat(), e.mat(), &roots, out.mat_mut());
+        backend.run(OwnScores {
+            kind: self.kind,
+            queries: q.mat(),
+            entities: e.mat(),
+            roots: &roots,
+            out: out.mat_mut(),
+        });
         out.read()
     }
 
@@ -170,16 +191,16 @@ impl Own {
         let mut dq = start.on(backend);
         let mut de = Array::junk(self.entities.rows, self.entities.cols).on(backend);
         let [q, e, s, w] = [&self.queries, &self.entities, s, w].map(|a| a.on(backend));
-        backend.own_scores_backward(
-            self.kind,
-            q.mat(),
-            e.mat(),
-            &backend.index(&self.roots).unwrap(),
-            s.mat(),
-            w.mat(),
-            dq.mat_mut(),
-            de.mat_mut(),
-        );
+        backend.run(OwnScoresBackward {
+            kind: self.kind,
+            queries: q.mat(),
+            entities: e.mat(),
+            roots: &backend.index(&self.roots).unwrap(),
+            scores: s.mat(),
+            weights: w.mat(),
+            dqueries: dq.mat_mut(),
+            dentities: de.mat_mut(),
+        });
         (dq.read(), de.read())
     }
 

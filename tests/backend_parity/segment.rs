@@ -2,6 +2,9 @@
 
 use crate::array::*;
 use smore::backend::{Backend, Reference};
+use smore::program::ops::segment::{
+    Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
+};
 use smore::rng::{Rng, stream};
 
 /// Segments of rows with one matrix per row and one per segment.
@@ -52,7 +55,12 @@ fn attend<B: Backend>(backend: &B, case: &Case) -> [Array; 2] {
     let mut weights = case.rows.on(backend);
     let mut out = Array::junk(case.gate.rows, case.x.cols).on(backend);
     let offsets = backend.index(&case.offsets).unwrap();
-    backend.attend(case.x.on(backend).mat(), &offsets, weights.mat_mut(), out.mat_mut());
+    backend.run(Attend {
+        x: case.x.on(backend).mat(),
+        offsets: &offsets,
+        weights: weights.mat_mut(),
+        out: out.mat_mut(),
+    });
     [weights.read(), out.read()]
 }
 
@@ -73,7 +81,13 @@ pub fn check_attend_backward<B: Backend>(backend: &B) {
         let mut dx = Array::junk(case.x.rows, case.x.cols).on(backend);
         let offsets = backend.index(&case.offsets).unwrap();
         let (x, dout) = (case.x.on(backend), case.dout.on(backend));
-        backend.attend_backward(x.mat(), &offsets, dout.mat(), weights.mat_mut(), dx.mat_mut());
+        backend.run(AttendBackward {
+            x: x.mat(),
+            offsets: &offsets,
+            dout: dout.mat(),
+            weights: weights.mat_mut(),
+            dx: dx.mat_mut(),
+        });
         [weights.read(), dx.read()]
     }
     each_case(|case| {
@@ -91,8 +105,12 @@ pub fn check_mean<B: Backend>(backend: &B) {
         let mut out = Array::junk(case.gate.rows, case.x.cols).on(backend);
         let mut dx = Array::junk(case.x.rows, case.x.cols).on(backend);
         let offsets = backend.index(&case.offsets).unwrap();
-        backend.segment_mean(case.x.on(backend).mat(), &offsets, out.mat_mut());
-        backend.segment_mean_backward(case.dout.on(backend).mat(), &offsets, dx.mat_mut());
+        backend.run(SegmentMean { x: case.x.on(backend).mat(), offsets: &offsets, out: out.mat_mut() });
+        backend.run(SegmentMeanBackward {
+            dout: case.dout.on(backend).mat(),
+            offsets: &offsets,
+            dx: dx.mat_mut(),
+        });
         [out.read(), dx.read()]
     }
     each_case(|case| {
@@ -105,7 +123,12 @@ pub fn check_mean<B: Backend>(backend: &B) {
 fn gated_min<B: Backend>(backend: &B, case: &Case) -> Array {
     let mut out = Array::junk(case.gate.rows, case.x.cols).on(backend);
     let offsets = backend.index(&case.offsets).unwrap();
-    backend.gated_min(case.x.on(backend).mat(), &offsets, case.gate.on(backend).mat(), out.mat_mut());
+    backend.run(GatedMin {
+        x: case.x.on(backend).mat(),
+        offsets: &offsets,
+        gate: case.gate.on(backend).mat(),
+        out: out.mat_mut(),
+    });
     out.read()
 }
 
@@ -114,7 +137,13 @@ fn gated_min_backward<B: Backend>(backend: &B, case: &Case) -> [Array; 2] {
     let mut dx = Array::junk(case.x.rows, case.x.cols).on(backend);
     let offsets = backend.index(&case.offsets).unwrap();
     let (x, dout) = (case.x.on(backend), case.dout.on(backend));
-    backend.gated_min_backward(x.mat(), &offsets, dout.mat(), gate.mat_mut(), dx.mat_mut());
+    backend.run(GatedMinBackward {
+        x: x.mat(),
+        offsets: &offsets,
+        dout: dout.mat(),
+        gate: gate.mat_mut(),
+        dx: dx.mat_mut(),
+    });
     [gate.read(), dx.read()]
 }
 

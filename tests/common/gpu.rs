@@ -24,9 +24,15 @@ fn kernels() -> PathBuf {
 }
 
 /// Whether this machine has a GPU that can be asked for, fit or not.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "cuda"))]
 pub fn exists() -> bool {
     smore::backend::cuda::nvidia::probe::driver().is_ok()
+}
+
+/// A build without GPUs cannot ask for one.
+#[cfg(not(all(unix, feature = "cuda")))]
+pub fn exists() -> bool {
+    false
 }
 
 /// Sizes of a test: the first on a GPU, the second on a driver that runs the kernels on the CPU, which sets

@@ -13,7 +13,7 @@ pub mod emulator;
 pub mod gpu;
 
 use assert_cmd::Command;
-use smore::backend::{Backend, Parameters};
+use smore::backend::{Backend, Number, Parameters};
 use smore::dataset::ResolveOptions;
 use smore::model::Weights;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,7 @@ pub fn table_bits<B: Backend>(backend: &B, weights: &Weights<B>) -> Vec<Vec<u64>
     let bits = |table: &Parameters<B>| {
         let mut values = vec![B::Scalar::default(); table.rows * table.cols];
         backend.download(&table.values, 0, &mut values).unwrap();
-        values.into_iter().map(|x| B::value(x).to_bits()).collect()
+        values.into_iter().map(|x| B::Scalar::value(x).to_bits()).collect()
     };
     [&weights.entities, &weights.relations].into_iter().chain(&weights.dense).map(bits).collect()
 }

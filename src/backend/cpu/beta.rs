@@ -9,8 +9,9 @@
 use super::memory::{Buffer, CHUNK, Shared, par_rows};
 use super::rank::{best, count};
 use super::special::{digamma, digamma_and_ln_gamma, trigamma};
-use super::{View, ViewMut, math, score};
-use crate::backend::{BETA_MAX, BETA_MIN, Cpu, Mat, MatMut, RankCount, RankTask, Scoring};
+use super::{View, ViewMut, math, own_score, score};
+use crate::backend::{BETA_MAX, BETA_MIN, Cpu, Mat, MatMut, On, RankCount, RankTask, Scoring};
+use crate::program::ops::score::{OwnScoresBackward, ScoresBackward};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -178,7 +179,7 @@ fn tile<S: Simd, const Q: usize>(s: S, queries: [&[f64]; Q], entities: [&[f64]; 
     sums.map(|row| row.map(|sum| s.reduce_sum_f64s(sum)))
 }
 
-/// See [`Backend::scores`](crate::backend::Backend::scores).
+/// See [`Scores`](crate::program::ops::score::Scores).
 pub fn scores(gamma: f32, queries: View, entities: View, out: ViewMut) {
     let (num_queries, gamma) = (queries.rows, f64::from(gamma));
     let queries = &Prepared::queries(queries)[..];
@@ -193,7 +194,7 @@ pub fn scores(gamma: f32, queries: View, entities: View, out: ViewMut) {
     });
 }
 
-/// See [`Backend::own_scores`](crate::backend::Backend::own_scores).
+/// See [`OwnScores`](crate::program::ops::score::OwnScores).
 pub fn own_scores(gamma: f32, queries: View, entities: View, roots: &[u32], out: ViewMut) {
     let (candidates, gamma) = (out.cols, f64::from(gamma));
     let queries = &Prepared::queries(queries)[..];
@@ -275,18 +276,20 @@ fn finish_entities(entities: View, weight: impl Fn(usize) -> f32 + Sync, dentiti
     });
 }
 
-/// See [`Backend::scores_backward`](crate::backend::Backend::scores_backward).
-pub fn scores_backward(
-    queries: View,
-    entities: View,
-    weights: View,
-    mut dqueries: ViewMut,
-    mut dentities: ViewMut,
-) {
+/// See [`ScoresBackward`].
+pub fn scores_backward(op: ScoresBackward<On<Cpu>>) {
+    let ScoresBackward { queries, entities, weights, mut dqueries, mut dentities, .. } = op;
     let features = features(entities, parameter);
     let features = Mat::new(&features, entities.rows, entities.cols);
-    let (dq, de) = (dqueries.again(), dentities.again());
-    score::scores_backward(Scoring::Dot, queries, features, weights, weights, dq, de);
+    score::scores_backward(ScoresBackward {
+        kind: Scoring::Dot,
+        queries,
+        entities: features,
+        scores: weights,
+        weights,
+        dqueries: dqueries.again(),
+        dentities: dentities.again(),
+    });
     finish_queries(queries, weights, dqueries);
     let mut sums = vec![0f32; entities.rows];
     sums.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, sums)| {
@@ -299,19 +302,21 @@ pub fn scores_backward(
     finish_entities(entities, |e| sums[e], dentities);
 }
 
-/// See [`Backend::own_scores_backward`](crate::backend::Backend::own_scores_backward).
-pub fn own_scores_backward(
-    queries: View,
-    entities: View,
-    roots: &[u32],
-    weights: View,
-    mut dqueries: ViewMut,
-    mut dentities: ViewMut,
-) {
+/// See [`OwnScoresBackward`].
+pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
+    let OwnScoresBackward { queries, entities, roots, weights, mut dqueries, mut dentities, .. } = op;
     let features = features(entities, parameter);
     let features = Mat::new(&features, entities.rows, entities.cols);
-    let (dq, de) = (dqueries.again(), dentities.again());
-    score::own_scores_backward(Scoring::Dot, queries, features, roots, weights, weights, dq, de);
+    own_score::own_scores_backward(OwnScoresBackward {
+        kind: Scoring::Dot,
+        queries,
+        entities: features,
+        roots,
+        scores: weights,
+        weights,
+        dqueries: dqueries.again(),
+        dentities: dentities.again(),
+    });
     finish_queries(queries, weights, dqueries);
     let candidates = weights.cols;
     let weight = |e: usize| {

@@ -2,9 +2,19 @@
 
 use super::math::LANES;
 use super::memory::{CHUNK, Shared, par_rows};
-use super::{View, ViewMut};
-use crate::backend::{Cpu, DeviceGroups};
+use crate::backend::{Cpu, On};
+use crate::program::ops::clip::{Clip, ClipFactor, GroupSquares, RowSquares, Scale};
 use rayon::prelude::*;
+
+/// Does an operation of the family.
+pub fn run(op: Clip<On<Cpu>>) {
+    match op {
+        Clip::GroupSquares(op) => group_squares(op),
+        Clip::RowSquares(op) => row_squares(op),
+        Clip::ClipFactor(op) => clip_factor(op),
+        Clip::Scale(op) => scale(op),
+    }
+}
 
 /// The sum of the squares of a row, in [`LANES`] partial sums.
 #[inline(always)]
@@ -16,8 +26,9 @@ pub fn sum_of_squares(values: &[f32]) -> f32 {
     lanes.iter().sum()
 }
 
-/// See [`Backend::group_squares`](crate::backend::Backend::group_squares).
-pub fn group_squares(groups: &DeviceGroups<Cpu>, from: View, squares: ViewMut) {
+/// See [`GroupSquares`](crate::program::ops::clip::GroupSquares).
+fn group_squares(GroupSquares { groups, from, squares }: GroupSquares<On<Cpu>>) {
+    let squares = squares.into_row();
     let (offsets, members) = (&groups.offsets, &groups.members);
     assert_eq!((offsets.len(), squares.cols), (groups.ids.len() + 1, groups.ids.len()));
     let (count, squares) = (squares.cols, Shared::new(squares));
@@ -44,8 +55,9 @@ pub fn group_squares(groups: &DeviceGroups<Cpu>, from: View, squares: ViewMut) {
     );
 }
 
-/// See [`Backend::row_squares`](crate::backend::Backend::row_squares).
-pub fn row_squares(from: View, squares: ViewMut) {
+/// See [`RowSquares`](crate::program::ops::clip::RowSquares).
+fn row_squares(RowSquares { from, squares }: RowSquares<On<Cpu>>) {
+    let squares = squares.into_row();
     assert_eq!(squares.cols, from.rows);
     let (count, squares) = (squares.cols, Shared::new(squares));
     (0..count.div_ceil(CHUNK)).into_par_iter().for_each(|chunk| {
@@ -63,8 +75,9 @@ pub fn row_squares(from: View, squares: ViewMut) {
     });
 }
 
-/// See [`Backend::clip_factor`](crate::backend::Backend::clip_factor).
-pub fn clip_factor(bound: f32, squares: View, mut factor: ViewMut) {
+/// See [`ClipFactor`](crate::program::ops::clip::ClipFactor).
+fn clip_factor(ClipFactor { bound, squares, mut factor }: ClipFactor<On<Cpu>>) {
+    let squares = squares.into_row();
     let mut lanes = [0f64; 8];
     for chunk in squares.row(0).chunks(8) {
         lanes.iter_mut().zip(chunk).for_each(|(lane, &square)| *lane += f64::from(square));
@@ -73,8 +86,8 @@ pub fn clip_factor(bound: f32, squares: View, mut factor: ViewMut) {
     factor.row(0)[0] = if norm > f64::from(bound) { (f64::from(bound) / norm) as f32 } else { 1.0 };
 }
 
-/// See [`Backend::scale`](crate::backend::Backend::scale).
-pub fn scale(factor: View, x: ViewMut) {
+/// See [`Scale`](crate::program::ops::clip::Scale).
+fn scale(Scale { factor, x }: Scale<On<Cpu>>) {
     let factor = factor.row(0)[0];
     // Then nothing changes, and nothing needs to be read.
     if factor == 1.0 {

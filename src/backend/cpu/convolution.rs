@@ -1,11 +1,19 @@
 //! Windows of images, and the sums of their gradients.
 
 use super::memory::par_rows;
-use super::{View, ViewMut};
-use crate::backend::Window;
+use crate::backend::{Cpu, On, Window};
+use crate::program::ops::convolution::{Convolution, Fold, Unfold};
 
-/// See [`Backend::unfold`](crate::backend::Backend::unfold).
-pub fn unfold(window: Window, images: View, out: ViewMut) {
+/// Does an operation of the family.
+pub fn run(op: Convolution<On<Cpu>>) {
+    match op {
+        Convolution::Unfold(op) => unfold(op),
+        Convolution::Fold(op) => fold(op),
+    }
+}
+
+/// See [`Unfold`](crate::program::ops::convolution::Unfold).
+fn unfold(Unfold { window, images, out }: Unfold<On<Cpu>>) {
     let Window { width, side, .. } = window;
     let (positions, across) = (window.positions(), window.across());
     assert_eq!((images.cols, out.cols), (window.pixels(), side * side));
@@ -23,8 +31,8 @@ pub fn unfold(window: Window, images: View, out: ViewMut) {
     });
 }
 
-/// See [`Backend::fold`](crate::backend::Backend::fold).
-pub fn fold(window: Window, windows: View, out: ViewMut) {
+/// See [`Fold`](crate::program::ops::convolution::Fold).
+fn fold(Fold { window, windows, out }: Fold<On<Cpu>>) {
     let Window { width, side, .. } = window;
     let (positions, across) = (window.positions(), window.across());
     assert_eq!((out.cols, windows.cols), (window.pixels(), side * side));

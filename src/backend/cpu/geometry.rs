@@ -5,6 +5,31 @@
 
 use pulp::Simd;
 
+/// A vector of columns of a query and an entity.
+#[derive(Clone, Copy)]
+pub struct Columns<V> {
+    /// Of the query's first half.
+    pub q: V,
+    /// Of its second half, or the first again.
+    pub o: V,
+    /// Of the entity's first half.
+    pub e: V,
+    /// Of its second half, or the first again.
+    pub f: V,
+}
+
+/// Sums of the gradients by [`Columns`].
+pub struct Sums<'a, V> {
+    /// By `q`.
+    pub dq: &'a mut V,
+    /// By `o`.
+    pub d_o: &'a mut V,
+    /// By `e`.
+    pub de: &'a mut V,
+    /// By `f`.
+    pub d_f: &'a mut V,
+}
+
 /// A score as a sum over columns.
 pub trait Geometry: Copy + Send + Sync {
     /// Whether query rows have a second half (box offsets, imaginary parts).
@@ -17,17 +42,8 @@ pub trait Geometry: Copy + Send + Sync {
         if Self::PAIRS { entity_width / 2 } else { entity_width }
     }
 
-    /// Adds a vector of columns to the sum; `o` is the query's second half (or `q` again), `f` the entity's
-    /// (or `e` again).
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        q: S::f32s,
-        o: S::f32s,
-        e: S::f32s,
-        f: S::f32s,
-    ) -> S::f32s;
+    /// Adds a vector of columns to the sum.
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s>) -> S::f32s;
 
     /// What a query adds to all its sums.
     fn constant(self, _query: &[f32]) -> f32 {
@@ -42,22 +58,8 @@ pub trait Geometry: Copy + Send + Sync {
         weight
     }
 
-    /// Adds the gradients of `w * score`: to the query's first half, its second half, the entity's first half,
-    /// its second half.
-    #[allow(clippy::too_many_arguments)]
-    fn backward<S: Simd>(
-        self,
-        s: S,
-        w: S::f32s,
-        q: S::f32s,
-        o: S::f32s,
-        e: S::f32s,
-        f: S::f32s,
-        dq: &mut S::f32s,
-        d_o: &mut S::f32s,
-        de: &mut S::f32s,
-        d_f: &mut S::f32s,
-    );
+    /// Adds the gradients of `w * score`.
+    fn backward<S: Simd>(self, s: S, w: S::f32s, at: Columns<S::f32s>, to: Sums<S::f32s>);
 
     /// The query's gradient from what was added up and the sum of the row's weights.
     fn finish_query(self, sum: f32, _weights: f32) -> f32 {
@@ -94,15 +96,7 @@ impl L1 {
 
 impl Geometry for L1 {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        q: S::f32s,
-        _o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, e, .. }: Columns<S::f32s>) -> S::f32s {
         s.mul_add_e_f32s(s.abs_f32s(s.sub_f32s(q, e)), s.splat_f32s(self.one), sum)
     }
 
@@ -117,14 +111,8 @@ impl Geometry for L1 {
         self,
         s: S,
         w: S::f32s,
-        q: S::f32s,
-        _o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-        dq: &mut S::f32s,
-        _d_o: &mut S::f32s,
-        de: &mut S::f32s,
-        _d_f: &mut S::f32s,
+        Columns { q, e, .. }: Columns<S::f32s>,
+        Sums { dq, de, .. }: Sums<S::f32s>,
     ) {
         let below = s.less_than_f32s(q, e);
         *dq = s.select_f32s(below, s.add_f32s(*dq, w), *dq);
@@ -149,15 +137,7 @@ pub struct L2 {
 
 impl Geometry for L2 {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        q: S::f32s,
-        _o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, e, .. }: Columns<S::f32s>) -> S::f32s {
         let t = s.sub_f32s(q, e);
         s.mul_add_e_f32s(t, t, sum)
     }
@@ -176,14 +156,8 @@ impl Geometry for L2 {
         self,
         s: S,
         w: S::f32s,
-        q: S::f32s,
-        _o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-        dq: &mut S::f32s,
-        _d_o: &mut S::f32s,
-        de: &mut S::f32s,
-        _d_f: &mut S::f32s,
+        Columns { q, e, .. }: Columns<S::f32s>,
+        Sums { dq, de, .. }: Sums<S::f32s>,
     ) {
         let t = s.sub_f32s(e, q);
         *dq = s.mul_add_e_f32s(w, t, *dq);
@@ -207,15 +181,7 @@ impl Geometry for Box {
     const OFFSETS: bool = true;
 
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        q: S::f32s,
-        o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, o, e, .. }: Columns<S::f32s>) -> S::f32s {
         let a = s.abs_f32s(s.sub_f32s(q, e));
         let sum = s.mul_add_e_f32s(s.splat_f32s(self.inside), a, sum);
         s.mul_add_e_f32s(s.splat_f32s(1.0 - self.inside), s.max_f32s(a, o), sum)
@@ -240,14 +206,8 @@ impl Geometry for Box {
         self,
         s: S,
         w: S::f32s,
-        q: S::f32s,
-        o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-        dq: &mut S::f32s,
-        d_o: &mut S::f32s,
-        de: &mut S::f32s,
-        _d_f: &mut S::f32s,
+        Columns { q, o, e, .. }: Columns<S::f32s>,
+        Sums { dq, d_o, de, .. }: Sums<S::f32s>,
     ) {
         let t = s.sub_f32s(q, e);
         let outside = s.greater_than_f32s(s.abs_f32s(t), o);
@@ -269,15 +229,7 @@ pub struct Dot;
 
 impl Geometry for Dot {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        q: S::f32s,
-        _o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, e, .. }: Columns<S::f32s>) -> S::f32s {
         s.mul_add_e_f32s(q, e, sum)
     }
 
@@ -290,14 +242,8 @@ impl Geometry for Dot {
         self,
         s: S,
         w: S::f32s,
-        q: S::f32s,
-        _o: S::f32s,
-        e: S::f32s,
-        _f: S::f32s,
-        dq: &mut S::f32s,
-        _d_o: &mut S::f32s,
-        de: &mut S::f32s,
-        _d_f: &mut S::f32s,
+        Columns { q, e, .. }: Columns<S::f32s>,
+        Sums { dq, de, .. }: Sums<S::f32s>,
     ) {
         *dq = s.mul_add_e_f32s(w, e, *dq);
         *de = s.mul_add_e_f32s(w, q, *de);
@@ -328,15 +274,7 @@ impl Geometry for Rotation {
     const PAIRS: bool = true;
 
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        q: S::f32s,
-        o: S::f32s,
-        e: S::f32s,
-        f: S::f32s,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, o, e, f }: Columns<S::f32s>) -> S::f32s {
         let [_, _, square] = Self::difference(s, q, o, e, f);
         match inverse_root_estimate(s, square) {
             // With h = x y, 2 sqrt(x) = h (3 - h y): Newton's step for the estimate y.
@@ -361,14 +299,8 @@ impl Geometry for Rotation {
         self,
         s: S,
         w: S::f32s,
-        q: S::f32s,
-        o: S::f32s,
-        e: S::f32s,
-        f: S::f32s,
-        dq: &mut S::f32s,
-        d_o: &mut S::f32s,
-        de: &mut S::f32s,
-        d_f: &mut S::f32s,
+        Columns { q, o, e, f }: Columns<S::f32s>,
+        Sums { dq, d_o, de, d_f }: Sums<S::f32s>,
     ) {
         let [t, u, square] = Self::difference(s, q, o, e, f);
         let slope = match inverse_root_estimate(s, square) {

@@ -2,8 +2,15 @@
 
 use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{Shared, par_rows};
-use super::{View, ViewMut};
-use crate::backend::{Cpu, LabelLoss, LabelRows};
+use crate::backend::{Cpu, LabelLoss, On};
+use crate::program::ops::label_loss::{LabelLosses, LossOfLabels};
+
+/// Does an operation of the family.
+pub fn run(op: LabelLosses<On<Cpu>>) {
+    match op {
+        LabelLosses::LossOfLabels(op) => label_loss(op),
+    }
+}
 
 /// Rows per task: a row is thousands of scores.
 const ROWS: usize = 8;
@@ -11,15 +18,11 @@ const ROWS: usize = 8;
 /// Scores that are worked on while the first-level cache holds them.
 const BLOCK: usize = 2048;
 
-/// See [`Backend::label_loss`](crate::backend::Backend::label_loss).
-pub fn label_loss(
-    loss: LabelLoss,
-    rows: LabelRows<Cpu>,
-    row_weights: View,
-    scores: ViewMut,
-    losses: ViewMut,
+/// See [`LossOfLabels`](crate::program::ops::label_loss::LossOfLabels).
+fn label_loss(
+    LossOfLabels { loss, offsets, labels, first, row_weights, scores, losses }: LossOfLabels<On<Cpu>>,
 ) {
-    let LabelRows { offsets, labels, first } = rows;
+    let (row_weights, losses) = (row_weights.into_row(), losses.into_row());
     let count = scores.rows;
     assert!(first + count < offsets.len(), "rows {first}+{count} of {}", offsets.len() - 1);
     assert_eq!((row_weights.cols, losses.cols), (count, count));

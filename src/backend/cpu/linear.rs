@@ -3,8 +3,18 @@
 use super::memory::{CHUNK, Shared, par_rows};
 use super::project::activate;
 use super::{View, ViewMut};
-use crate::backend::{Activation, HostBuffer, Mat};
+use crate::backend::{Activation, Cpu, HostBuffer, Mat, On};
+use crate::program::ops::linear::{Layers, Linear, LinearBackward};
+use crate::program::ops::rows::Fill;
 use rayon::prelude::*;
+
+/// Does an operation of the family.
+pub fn run(op: Layers<On<Cpu>>) {
+    match op {
+        Layers::Linear(op) => linear(op),
+        Layers::LinearBackward(op) => linear_backward(op),
+    }
+}
 
 /// A matrix as the multiplication reads it: element (i, j) at `i * row_stride + j * col_stride`.
 #[derive(Clone, Copy)]
@@ -64,7 +74,7 @@ pub fn par_matmul(a: Operand, b: Operand, accumulate: bool, out: ViewMut) {
     assert_eq!((k, m, n), (b.rows, out.rows, out.cols));
     if m == 0 || n == 0 || k == 0 {
         if !accumulate {
-            super::rows::fill(0.0, out);
+            super::rows::fill(Fill { value: 0.0, out });
         }
         return;
     }
@@ -136,10 +146,12 @@ pub fn matmul_into(a: Operand, b: Operand, out: &mut [f32]) {
     }
 }
 
-/// See [`Backend::linear`](crate::backend::Backend::linear).
-pub fn linear(x: View, w: View, b: View, f: Activation, mut out: ViewMut) {
-    assert_eq!((x.rows, x.cols, w.rows, b.cols), (out.rows, w.cols, out.cols, out.cols));
+/// See [`Linear`](crate::program::ops::linear::Linear).
+fn linear(Linear { x, w, bias, f, mut out }: Linear<On<Cpu>>) {
     par_matmul(Operand::new(x), Operand::new(w).transposed(), false, out.again());
+    let Some(b) = bias else {
+        return apply(f, out);
+    };
     par_rows(out, CHUNK, |mut out| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -154,24 +166,27 @@ pub fn linear(x: View, w: View, b: View, f: Activation, mut out: ViewMut) {
     });
 }
 
-/// See [`Backend::linear_backward`](crate::backend::Backend::linear_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn linear_backward(
-    x: View,
-    w: View,
-    out: View,
-    f: Activation,
-    dout: ViewMut,
-    dx: ViewMut,
-    dw: ViewMut,
-    db: ViewMut,
-) {
+/// `x = f(x)`.
+fn apply(f: Activation, x: ViewMut) {
+    if f == Activation::None {
+        return;
+    }
+    par_rows(x, CHUNK, |mut x| {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || (0..x.count).for_each(|i| x.row(i).iter_mut().for_each(|x| *x = activate(f, *x))),
+        );
+    });
+}
+
+/// See [`LinearBackward`](crate::program::ops::linear::LinearBackward).
+fn linear_backward(LinearBackward { x, w, out, f, dout, dx, dw, dbias }: LinearBackward<On<Cpu>>) {
     let (rows, cols, offset, stride) = (dout.rows, dout.cols, dout.offset, dout.stride);
-    assert_eq!((rows, x.rows, x.cols, w.rows), (out.rows, dx.rows, w.cols, cols));
     let buffer = dout.buffer;
     match f {
         Activation::None => {}
         Activation::Relu => {
+            let out = out.expect("an activation is known by its output");
             let dout = crate::backend::MatMut { buffer: &mut *buffer, offset, rows, cols, stride };
             par_rows(dout, CHUNK, |mut dout| {
                 for i in 0..dout.count {
@@ -185,11 +200,12 @@ pub fn linear_backward(
         Activation::Softplus => unreachable!("linear layers have no softplus"),
     }
     let dout = Mat { buffer: &*buffer, offset, rows, cols, stride };
-    let mut db = db;
-    let db = db.row(0);
-    for i in 0..rows {
-        for (b, d) in db.iter_mut().zip(dout.row(i)) {
-            *b += d;
+    if let Some(mut db) = dbias {
+        let db = db.row(0);
+        for i in 0..rows {
+            for (b, d) in db.iter_mut().zip(dout.row(i)) {
+                *b += d;
+            }
         }
     }
     par_matmul(Operand::new(dout).transposed(), Operand::new(x), true, dw);

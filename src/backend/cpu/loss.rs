@@ -2,24 +2,15 @@
 
 use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{CHUNK, Shared};
-use super::{View, ViewMut};
-use crate::backend::{LossOptions, PoolLoss};
+use crate::backend::{Cpu, LossOptions, On, PoolLoss};
+use crate::program::ops::loss::{Loss, Losses};
 use rayon::prelude::*;
 
-/// What the loss reads.
-pub struct Input<'a> {
-    /// Roots of each query.
-    pub root_offsets: &'a [u32],
-    /// Score of each root with its query's positive, one row.
-    pub positives: View<'a>,
-    /// Scores of each root with the pool.
-    pub scores: View<'a>,
-    /// Mask words of each query.
-    pub mask: &'a [u32],
-    /// Number of mask words a query.
-    pub mask_words: usize,
-    /// Weight of each query, one row.
-    pub query_weights: View<'a>,
+/// Does an operation of the family.
+pub fn run(op: Losses<On<Cpu>>) {
+    match op {
+        Losses::Loss(op) => loss(op),
+    }
 }
 
 /// Whether a root's score replaces the best so far: NaN always does, and nothing replaces it, so that
@@ -40,15 +31,23 @@ fn best(scores: impl Iterator<Item = f32>) -> usize {
     best.0
 }
 
-/// See [`Backend::loss`](crate::backend::Backend::loss).
-pub fn loss(
-    options: LossOptions,
-    input: Input,
-    losses: ViewMut,
-    positive_weights: ViewMut,
-    weights: ViewMut,
+/// See [`Loss`](crate::program::ops::loss::Loss).
+fn loss(
+    Loss {
+        options,
+        roots,
+        positives,
+        scores,
+        mask,
+        mask_words,
+        query_weights,
+        losses,
+        positive_weights,
+        weights,
+    }: Loss<On<Cpu>>,
 ) {
-    let Input { root_offsets, positives, scores, mask, mask_words, query_weights } = input;
+    let (root_offsets, positives, query_weights) = (roots, positives.into_row(), query_weights.into_row());
+    let (losses, positive_weights) = (losses.into_row(), positive_weights.into_row());
     let (num_queries, pool) = (root_offsets.len() - 1, scores.cols);
     assert_eq!((scores.rows, positives.cols), (root_offsets[num_queries] as usize, scores.rows));
     assert!(root_offsets.is_sorted(), "roots of queries follow each other");

@@ -2,8 +2,8 @@
 
 use super::linear::{Operand, matmul_into};
 use super::memory::{CHUNK, Shared, assert_distinct};
-use super::{View, ViewMut};
-use crate::backend::{Cpu, DeviceGroups, HostBuffer, ProjectStep};
+use crate::backend::{Cpu, DeviceGroups, HostBuffer, On};
+use crate::program::ops::project::{Project, ProjectBackward};
 use rayon::prelude::*;
 
 /// Rows of a matrix's gradient that a task has.
@@ -16,14 +16,14 @@ struct Uses {
 }
 
 /// The uses of each matrix, in parts of at most `most`. Every use has one part: what parallel writes rest on.
-fn uses(step: &ProjectStep<Cpu>, matrices: usize, most: usize) -> Vec<Uses> {
-    let Some(DeviceGroups { ids, offsets, members }) = step.groups else {
-        assert_eq!(matrices, step.count, "each use has a matrix of its own");
-        return (0..step.count).map(|i| Uses { matrix: i, uses: vec![i as u32] }).collect();
+fn uses(count: usize, groups: Option<&DeviceGroups<Cpu>>, matrices: usize, most: usize) -> Vec<Uses> {
+    let Some(DeviceGroups { ids, offsets, members }) = groups else {
+        assert_eq!(matrices, count, "each use has a matrix of its own");
+        return (0..count).map(|i| Uses { matrix: i, uses: vec![i as u32] }).collect();
     };
-    assert_eq!((offsets.len(), members.len()), (ids.len() + 1, step.count));
+    assert_eq!((offsets.len(), members.len()), (ids.len() + 1, count));
     assert!(ids.is_sorted_by(|a, b| a < b) && ids.last().is_none_or(|&id| (id as usize) < matrices));
-    assert_distinct(members, step.count);
+    assert_distinct(members, count);
     let groups = ids.iter().zip(offsets.windows(2));
     let parts = groups.flat_map(|(&id, bounds)| {
         let uses = &members[bounds[0] as usize..bounds[1] as usize];
@@ -40,17 +40,17 @@ fn packed<'a>(uses: &[u32], cols: usize, row: impl Fn(usize) -> &'a [f32]) -> Ve
 }
 
 /// See [`Projection::Matrix`](crate::backend::Projection::Matrix).
-pub fn project(step: ProjectStep<Cpu>, matrices: View, slots: ViewMut) {
+pub fn project(op: Project<On<Cpu>>) {
+    let Project { inputs, output, count, groups, relations: matrices, slots, .. } = op;
     let d = slots.cols;
-    assert_eq!((step.inputs.len(), matrices.cols), (step.count, d * d));
-    assert!(step.output + step.count <= slots.rows);
+    assert!(output + count <= slots.rows);
     let (stride, offset) = (slots.stride, slots.offset);
-    let (before, after) = slots.buffer.as_mut_slice().split_at_mut(offset + step.output * stride);
-    let after = &mut after[..(step.count * stride).saturating_sub(stride - d)];
+    let (before, after) = slots.buffer.as_mut_slice().split_at_mut(offset + output * stride);
+    let after = &mut after[..(count * stride).saturating_sub(stride - d)];
     let outs = Shared::new_rows(after, stride);
-    uses(&step, matrices.rows, CHUNK).into_par_iter().for_each(|Uses { matrix, uses }| {
+    uses(count, groups, matrices.rows, CHUNK).into_par_iter().for_each(|Uses { matrix, uses }| {
         let matrix = Operand::slice(matrices.row(matrix), d);
-        let q = |i: usize| &before[offset + step.inputs[i] as usize * stride..][..d];
+        let q = |i: usize| &before[offset + inputs[i] as usize * stride..][..d];
         // SAFETY: every use is in one part (see `uses`), and its output is its own.
         let out = |i: u32| unsafe { outs.slice(i as usize, 0, d) };
         if let [i] = uses[..] {
@@ -63,25 +63,19 @@ pub fn project(step: ProjectStep<Cpu>, matrices: View, slots: ViewMut) {
 }
 
 /// Gradients of [`project`].
-pub fn project_backward(
-    step: ProjectStep<Cpu>,
-    slots: View,
-    matrices: View,
-    grads: ViewMut,
-    matrix_grads: ViewMut,
-) {
+pub fn project_backward(op: ProjectBackward<On<Cpu>>) {
+    let ProjectBackward { inputs, output, count, groups, slots, relations: matrices, grads, .. } = op;
+    let matrix_grads = op.relation_grads;
     let d = slots.cols;
-    assert_eq!((step.inputs.len(), matrices.cols, matrix_grads.cols), (step.count, d * d, d * d));
-    assert_eq!((slots.cols, matrices.rows), (grads.cols, matrix_grads.rows));
-    assert_distinct(step.inputs, step.output);
-    assert!(step.output + step.count <= grads.rows);
+    assert_distinct(inputs, output);
+    assert!(output + count <= grads.rows);
     let (grads, matrix_grads) = (Shared::new(grads), Shared::new(matrix_grads));
     // SAFETY: outputs are only read, and lie behind all inputs.
-    let dout = |i: usize| &*unsafe { grads.slice(step.output + i, 0, d) };
-    uses(&step, matrices.rows, CHUNK).into_par_iter().for_each(|Uses { matrix, uses }| {
+    let dout = |i: usize| &*unsafe { grads.slice(output + i, 0, d) };
+    uses(count, groups, matrices.rows, CHUNK).into_par_iter().for_each(|Uses { matrix, uses }| {
         let matrix = Operand::slice(matrices.row(matrix), d).transposed();
         // SAFETY: every use is in one part (see `uses`); its input is its own (asserted above) and no output.
-        let dq = |i: u32| unsafe { grads.slice(step.inputs[i as usize] as usize, 0, d) };
+        let dq = |i: u32| unsafe { grads.slice(inputs[i as usize] as usize, 0, d) };
         if let [i] = uses[..] {
             return matmul_into(Operand::slice(dout(i as usize), d), matrix, dq(i));
         }
@@ -90,8 +84,8 @@ pub fn project_backward(
         uses.iter().zip(product.chunks(d)).for_each(|(&i, row)| dq(i).copy_from_slice(row));
     });
     // The gradient of a matrix is one sum over all its uses.
-    uses(&step, matrices.rows, usize::MAX).into_par_iter().for_each(|Uses { matrix, uses }| {
-        let q = packed(&uses, d, |i| slots.row(step.inputs[i] as usize));
+    uses(count, groups, matrices.rows, usize::MAX).into_par_iter().for_each(|Uses { matrix, uses }| {
+        let q = packed(&uses, d, |i| slots.row(inputs[i] as usize));
         let douts = packed(&uses, d, dout);
         (0..d.div_ceil(ROWS)).into_par_iter().for_each(|block| {
             let (first, rows) = (block * ROWS, ROWS.min(d - block * ROWS));

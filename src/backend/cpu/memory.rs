@@ -56,6 +56,12 @@ impl HostBuffer for Buffer {
     }
 }
 
+impl crate::backend::Length for Buffer {
+    fn length(&self) -> usize {
+        self.as_slice().len()
+    }
+}
+
 /// Rows per parallel task where nothing else suggests a number.
 pub const CHUNK: usize = 64;
 

@@ -1,10 +1,21 @@
 //! Batch normalisation: moments of columns, and what they do to rows.
 
+use super::View;
 use super::memory::{CHUNK, par_rows};
 use super::project::activate;
-use super::{View, ViewMut};
-use crate::backend::{Activation, MatMut, NORM_EPSILON};
+use crate::backend::{Activation, Cpu, MatMut, NORM_EPSILON, On};
+use crate::program::ops::normalise::{Blend, ColumnMoments, Normalisation, Normalise, NormaliseBackward};
 use rayon::prelude::*;
+
+/// Does an operation of the family.
+pub fn run(op: Normalisation<On<Cpu>>) {
+    match op {
+        Normalisation::ColumnMoments(op) => moments(op),
+        Normalisation::Normalise(op) => normalise(op),
+        Normalisation::NormaliseBackward(op) => normalise_backward(op),
+        Normalisation::Blend(op) => blend(op),
+    }
+}
 
 /// Rows whose sums are one task's: fixed, so that sums do not depend on threads.
 const BLOCK: usize = 2048;
@@ -29,8 +40,8 @@ fn over_rows(rows: usize, sums: usize, add: impl Fn(usize, &mut [f32]) + Sync) -
     total
 }
 
-/// See [`Backend::moments`](crate::backend::Backend::moments).
-pub fn moments(x: View, mut out: ViewMut) {
+/// See [`ColumnMoments`](crate::program::ops::normalise::ColumnMoments).
+fn moments(ColumnMoments { x, mut out }: ColumnMoments<On<Cpu>>) {
     assert_eq!((out.rows, out.cols), (2, x.cols));
     let n = x.rows as f64;
     let sums = over_rows(x.rows, x.cols, |i, sums| {
@@ -51,8 +62,8 @@ fn inverse_deviations(moments: View) -> Vec<f32> {
     moments.row(1).iter().map(|variance| 1.0 / (variance + NORM_EPSILON).sqrt()).collect()
 }
 
-/// See [`Backend::normalise`](crate::backend::Backend::normalise).
-pub fn normalise(x: View, moments: View, affine: View, f: Activation, out: ViewMut) {
+/// See [`Normalise`](crate::program::ops::normalise::Normalise).
+fn normalise(Normalise { x, moments, affine, f, out }: Normalise<On<Cpu>>) {
     let cols = x.cols;
     assert_eq!((x.rows, cols), (out.rows, out.cols));
     assert_eq!([moments.rows, affine.rows, moments.cols, affine.cols], [2, 2, cols, cols]);
@@ -76,15 +87,9 @@ pub fn normalise(x: View, moments: View, affine: View, f: Activation, out: ViewM
     });
 }
 
-/// See [`Backend::normalise_backward`](crate::backend::Backend::normalise_backward).
-pub fn normalise_backward(
-    x: View,
-    moments: View,
-    affine: View,
-    out: View,
-    f: Activation,
-    mut dx: ViewMut,
-    mut daffine: ViewMut,
+/// See [`NormaliseBackward`](crate::program::ops::normalise::NormaliseBackward).
+fn normalise_backward(
+    NormaliseBackward { x, moments, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Cpu>>,
 ) {
     let (rows, cols) = (x.rows, x.cols);
     assert_eq!([out.rows, out.cols, dx.rows, dx.cols], [rows, cols, rows, cols]);
@@ -139,8 +144,8 @@ pub fn normalise_backward(
     });
 }
 
-/// See [`Backend::blend`](crate::backend::Backend::blend).
-pub fn blend(rate: f32, from: View, to: ViewMut) {
+/// See [`Blend`](crate::program::ops::normalise::Blend).
+fn blend(Blend { rate, from, to }: Blend<On<Cpu>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     par_rows(to, CHUNK, |mut to| {
         for i in 0..to.count {

@@ -1,10 +1,18 @@
 //! The optimizers: on the rows of a batch, and on whole tables.
 
-use super::View;
 use super::clip::sum_of_squares;
 use super::memory::Shared;
-use crate::backend::{Cpu, DeviceGroups, MatMut, OptimizerStep, Parameters};
+use crate::backend::{Cpu, MatMut, On, OptimizerStep, Parameters};
+use crate::program::ops::optimizer::{Optimize, OptimizeRows, Optimizers};
 use rayon::prelude::*;
+
+/// Does an operation of the family.
+pub fn run(op: Optimizers<On<Cpu>>) {
+    match op {
+        Optimizers::OptimizeRows(op) => optimize_rows(op),
+        Optimizers::Optimize(op) => optimize(op),
+    }
+}
 
 /// Rows per task.
 const ROWS: usize = 16;
@@ -80,13 +88,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// See [`Backend::optimize_rows`](crate::backend::Backend::optimize_rows).
-pub fn optimize_rows(
-    step: OptimizerStep,
-    groups: &DeviceGroups<Cpu>,
-    grads: View,
-    table: &mut Parameters<Cpu>,
-) {
+/// See [`OptimizeRows`](crate::program::ops::optimizer::OptimizeRows).
+fn optimize_rows(OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Cpu>>) {
     let cols = table.cols;
     assert_eq!((grads.cols, groups.offsets.len()), (cols, groups.ids.len() + 1));
     assert!(groups.ids.is_sorted_by(|a, b| a < b), "ids of groups ascend");
@@ -123,8 +126,8 @@ pub fn optimize_rows(
     );
 }
 
-/// See [`Backend::optimize`](crate::backend::Backend::optimize).
-pub fn optimize(step: OptimizerStep, grads: View, table: &mut Parameters<Cpu>) {
+/// See [`Optimize`](crate::program::ops::optimizer::Optimize).
+fn optimize(Optimize { step, grads, table }: Optimize<On<Cpu>>) {
     let (rows, cols) = (table.rows, table.cols);
     assert_eq!((grads.rows, grads.cols), (rows, cols));
     let all = Rows::new(step, table);
@@ -143,7 +146,8 @@ pub fn optimize(step: OptimizerStep, grads: View, table: &mut Parameters<Cpu>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Backend, HostBuffer, Mat, Optimizer, RankTask, Scoring};
+    use crate::backend::{Backend, DeviceGroups, HostBuffer, Mat, Optimizer, RankTask, Scoring};
+    use crate::program::ops::rows::Gather;
     use crate::rng::{below, stream};
 
     /// Values and moments, row by row: `[values, first, second]`.
@@ -182,13 +186,9 @@ mod tests {
                 DeviceGroups { offsets: (0..=ids.len() as u32).map(|i| 2 * i).collect(), ids, members };
             for table in &mut both {
                 for t in 1..4 {
-                    optimize_rows(
-                        Optimizer::Adam.step(0.1, t),
-                        &groups,
-                        Mat::new(&gradient, ROWS, cols),
-                        table,
-                    );
-                    optimize(Optimizer::Adam.step(0.1, t), Mat::new(&gradient, ROWS, cols), table);
+                    let (step, grads) = (Optimizer::Adam.step(0.1, t), Mat::new(&gradient, ROWS, cols));
+                    Cpu.run(OptimizeRows { step, groups: &groups, grads, table: &mut *table });
+                    Cpu.run(Optimize { step, grads, table: &mut *table });
                 }
             }
             assert!(rows(&both[0]) == rows(&both[1]), "{cols} columns");
@@ -197,7 +197,8 @@ mod tests {
             let picked: Vec<u32> = (0..70).map(|i| i * 41).collect();
             let results = both.each_ref().map(|table| {
                 let mut queries = Cpu.zeros(70 * cols).unwrap();
-                Cpu.gather(table.mat(), &picked, MatMut::new(&mut queries, 70, cols));
+                let out = MatMut::new(&mut queries, 70, cols);
+                Cpu.run(Gather { table: table.mat(), rows: &picked, out });
                 let offsets: Vec<u32> = (0..=70).collect();
                 let task = RankTask::<Cpu> {
                     root_offsets: &offsets,

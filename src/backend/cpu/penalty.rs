@@ -2,11 +2,19 @@
 
 use super::math::LANES;
 use super::memory::{CHUNK, Shared, par_rows};
-use super::{View, ViewMut};
-use crate::backend::Penalty;
+use crate::backend::{Cpu, On, Penalty};
+use crate::program::ops::penalty::{Penalise, Penalties};
 
-/// See [`Backend::penalise`](crate::backend::Backend::penalise).
-pub fn penalise(penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {
+/// Does an operation of the family.
+pub fn run(op: Penalties<On<Cpu>>) {
+    match op {
+        Penalties::Penalise(op) => penalise(op),
+    }
+}
+
+/// See [`Penalise`](crate::program::ops::penalty::Penalise).
+fn penalise(Penalise { penalty, row_weights, x, grads, penalties }: Penalise<On<Cpu>>) {
+    let (row_weights, penalties) = (row_weights.into_row(), penalties.into_row());
     assert_eq!((x.rows, x.cols), (grads.rows, grads.cols));
     assert_eq!((row_weights.cols, penalties.cols), (x.rows, x.rows));
     let penalties = Shared::new(penalties);

@@ -2,9 +2,17 @@
 
 use super::math::sin_cos;
 use super::memory::{CHUNK, Shared, assert_distinct};
-use super::{View, ViewMut};
-use crate::backend::{Activation, Cpu, HostBuffer, ProjectStep, Projection};
+use crate::backend::{Activation, Cpu, HostBuffer, On, Projection};
+use crate::program::ops::project::{Project, ProjectBackward, Projections};
 use rayon::prelude::*;
+
+/// Does an operation of the family.
+pub fn run(op: Projections<On<Cpu>>) {
+    match op {
+        Projections::Project(op) => project(op),
+        Projections::ProjectBackward(op) => project_backward(op),
+    }
+}
 
 /// f(x); NaN stays NaN.
 #[inline(always)]
@@ -32,29 +40,27 @@ fn activate_derivative(f: Activation, x: f32) -> f32 {
     }
 }
 
-/// See [`Backend::project`](crate::backend::Backend::project).
-pub fn project(kind: Projection, step: ProjectStep<Cpu>, relations: View, slots: ViewMut) {
-    if kind == Projection::Matrix {
-        return super::matrix::project(step, relations, slots);
+/// See [`Project`](crate::program::ops::project::Project).
+fn project(op: Project<On<Cpu>>) {
+    if op.kind == Projection::Matrix {
+        return super::matrix::project(op);
     }
-    assert!(step.groups.is_none(), "only matrices are shared");
-    assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
-    assert_eq!(relations.cols, kind.relation_width(slots.cols));
-    assert!(step.output + step.count <= slots.rows);
-    if step.count == 0 {
+    let Project { kind, inputs, output, count, relations, slots, .. } = op;
+    assert!(output + count <= slots.rows);
+    if count == 0 {
         return;
     }
     let (cols, stride, offset) = (slots.cols, slots.stride, slots.offset);
-    let (before, after) = slots.buffer.as_mut_slice().split_at_mut(offset + step.output * stride);
+    let (before, after) = slots.buffer.as_mut_slice().split_at_mut(offset + output * stride);
     // The last row ends where its columns end.
-    let after = &mut after[..(step.count - 1) * stride + cols];
+    let after = &mut after[..(count - 1) * stride + cols];
     after.par_chunks_mut(CHUNK * stride).enumerate().for_each(|(chunk, out)| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
                 for (i, out) in out.chunks_mut(stride).enumerate() {
                     let i = chunk * CHUNK + i;
-                    let q = &before[offset + step.inputs[i] as usize * stride..][..cols];
+                    let q = &before[offset + inputs[i] as usize * stride..][..cols];
                     project_row(kind, q, relations.row(i), &mut out[..cols]);
                 }
             },
@@ -107,29 +113,16 @@ fn project_row(kind: Projection, q: &[f32], r: &[f32], out: &mut [f32]) {
     }
 }
 
-/// See [`Backend::project_backward`](crate::backend::Backend::project_backward).
-pub fn project_backward(
-    kind: Projection,
-    step: ProjectStep<Cpu>,
-    slots: View,
-    relations: View,
-    grads: ViewMut,
-    relation_grads: ViewMut,
-) {
-    if kind == Projection::Matrix {
-        return super::matrix::project_backward(step, slots, relations, grads, relation_grads);
+/// See [`ProjectBackward`](crate::program::ops::project::ProjectBackward).
+fn project_backward(op: ProjectBackward<On<Cpu>>) {
+    if op.kind == Projection::Matrix {
+        return super::matrix::project_backward(op);
     }
-    assert!(step.groups.is_none(), "only matrices are shared");
-    assert_eq!(
-        (step.inputs.len(), relations.rows, relation_grads.rows),
-        (step.count, step.count, step.count)
-    );
-    let relation_width = kind.relation_width(slots.cols);
-    assert_eq!((relations.cols, relation_grads.cols), (relation_width, relation_width));
-    assert_distinct(step.inputs, step.output);
+    let ProjectBackward { kind, inputs, output, slots, relations, grads, relation_grads, .. } = op;
+    assert_distinct(inputs, output);
     let (cols, relation_cols) = (grads.cols, relations.cols);
     let (grads, relation_grads) = (Shared::new(grads), Shared::new(relation_grads));
-    step.inputs.par_chunks(CHUNK).enumerate().for_each(|(chunk, inputs)| {
+    inputs.par_chunks(CHUNK).enumerate().for_each(|(chunk, inputs)| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
@@ -139,7 +132,7 @@ pub fn project_backward(
                     // `output` on, so that no slot is seen twice; use `i` belongs to this task.
                     let (dout, dq, dr) = unsafe {
                         (
-                            grads.slice(step.output + i, 0, cols),
+                            grads.slice(output + i, 0, cols),
                             grads.slice(input as usize, 0, cols),
                             relation_grads.slice(i, 0, relation_cols),
                         )

@@ -1,12 +1,25 @@
 //! Moving and adding rows; dropout.
 
 use super::memory::{CHUNK, Shared, assert_distinct, par_rows};
-use super::{View, ViewMut};
-use crate::backend::{Cpu, DeviceGroups, Dropout};
+use crate::backend::{Cpu, DeviceGroups, On};
+use crate::program::ops::rows::{Add, AddGroups, CopyRows, DropOut, Fill, Gather, Rows, Scatter};
 use rayon::prelude::*;
 
-/// See [`Backend::gather`](crate::backend::Backend::gather).
-pub fn gather(table: View, rows: &[u32], out: ViewMut) {
+/// Does an operation of the family.
+pub fn run(op: Rows<On<Cpu>>) {
+    match op {
+        Rows::Gather(op) => gather(op),
+        Rows::Scatter(op) => scatter(op),
+        Rows::CopyRows(op) => copy(op),
+        Rows::Fill(op) => fill(op),
+        Rows::Add(op) => add(op),
+        Rows::AddGroups(op) => add_groups(op),
+        Rows::DropOut(op) => dropout(op),
+    }
+}
+
+/// See [`Gather`](crate::program::ops::rows::Gather).
+fn gather(Gather { table, rows, out }: Gather<On<Cpu>>) {
     assert_eq!((rows.len(), table.cols), (out.rows, out.cols));
     par_rows(out, CHUNK, |mut out| {
         for i in 0..out.count {
@@ -16,8 +29,8 @@ pub fn gather(table: View, rows: &[u32], out: ViewMut) {
     });
 }
 
-/// See [`Backend::scatter`](crate::backend::Backend::scatter).
-pub fn scatter(from: View, rows: &[u32], out: ViewMut) {
+/// See [`Scatter`](crate::program::ops::rows::Scatter).
+fn scatter(Scatter { from, rows, out }: Scatter<On<Cpu>>) {
     assert_eq!((rows.len(), from.cols), (from.rows, out.cols));
     assert_distinct(rows, out.rows);
     let cols = from.cols;
@@ -32,7 +45,7 @@ pub fn scatter(from: View, rows: &[u32], out: ViewMut) {
 }
 
 /// `out = from`.
-pub fn copy(from: View, out: ViewMut) {
+fn copy(CopyRows { from, out }: CopyRows<On<Cpu>>) {
     assert_eq!((from.rows, from.cols), (out.rows, out.cols));
     par_rows(out, CHUNK, |mut out| {
         for i in 0..out.count {
@@ -43,7 +56,7 @@ pub fn copy(from: View, out: ViewMut) {
 }
 
 /// `out = value`.
-pub fn fill(value: f32, out: ViewMut) {
+pub fn fill(Fill { value, out }: Fill<On<Cpu>>) {
     par_rows(out, CHUNK, |mut out| {
         for i in 0..out.count {
             out.row(i).fill(value);
@@ -52,7 +65,7 @@ pub fn fill(value: f32, out: ViewMut) {
 }
 
 /// `to += from`.
-pub fn add(from: View, to: ViewMut) {
+fn add(Add { from, to }: Add<On<Cpu>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     par_rows(to, CHUNK, |mut to| {
         for i in 0..to.count {
@@ -64,8 +77,8 @@ pub fn add(from: View, to: ViewMut) {
     });
 }
 
-/// See [`Backend::add_groups`](crate::backend::Backend::add_groups).
-pub fn add_groups(groups: &DeviceGroups<Cpu>, from: View, to: ViewMut) {
+/// See [`AddGroups`](crate::program::ops::rows::AddGroups).
+fn add_groups(AddGroups { groups, from, to }: AddGroups<On<Cpu>>) {
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((from.cols, offsets.len()), (to.cols, ids.len() + 1));
     assert!(ids.is_sorted_by(|a, b| a < b), "ids of groups ascend");
@@ -85,8 +98,8 @@ pub fn add_groups(groups: &DeviceGroups<Cpu>, from: View, to: ViewMut) {
     });
 }
 
-/// See [`Backend::dropout`](crate::backend::Backend::dropout).
-pub fn dropout(dropout: Dropout, x: ViewMut) {
+/// See [`DropOut`](crate::program::ops::rows::DropOut).
+fn dropout(DropOut { dropout, x }: DropOut<On<Cpu>>) {
     let scale = dropout.scale();
     par_rows(x, CHUNK, |mut x| {
         pulp::Arch::new().dispatch(

@@ -8,18 +8,30 @@
 //! pairs in a fixed order that no other block touches. So there is nothing to reduce between threads,
 //! and no (queries x candidates x d) tensor.
 
-use super::geometry::{Box, Dot, Geometry, L1, L2, Rotation};
+use super::geometry::{Box, Columns, Dot, Geometry, L1, L2, Rotation, Sums};
 use super::linear::{Operand, par_matmul};
 use super::math::sum;
-use super::memory::{CHUNK, Rows, Shared, par_rows};
-use super::{View, ViewMut, beta};
-use crate::backend::Scoring;
+use super::memory::{CHUNK, Shared, par_rows};
+use super::{View, beta, own_score};
+use crate::backend::{Cpu, On, Scoring};
+use crate::program::ops::score::{Score, Scores, ScoresBackward};
+use crate::program::{OnPaper, Op};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Does an operation of the family.
+pub fn run(op: Score<On<Cpu>>) {
+    match op {
+        Score::Scores(op) => scores(op),
+        Score::ScoresBackward(op) => scores_backward(op),
+        Score::OwnScores(op) => own_score::own_scores(op),
+        Score::OwnScoresBackward(op) => own_score::own_scores_backward(op),
+    }
+}
+
 /// Entities whose rows stay in the first-level cache while queries pass by.
-const ENTITIES: usize = 16;
+pub(super) const ENTITIES: usize = 16;
 /// Columns that a backward task owns: a vector of AVX-512, two of AVX2.
 const COLUMNS: usize = 16;
 /// Entities of whose columns a vector stays in the first-level cache in the backward pass.
@@ -55,6 +67,7 @@ macro_rules! with_geometry {
         }
     };
 }
+pub(super) use with_geometry;
 
 /// Scores of consecutive queries against consecutive entities, written row by row.
 pub(super) struct Block<'a, G> {
@@ -89,38 +102,25 @@ impl<G: Geometry> WithSimd for Block<'_, G> {
                     let width = (last - e).min(4);
                     let rows =
                         |e: usize| std::array::from_fn::<_, 4, _>(|i| entities.row(e + i.min(width - 1)));
-                    let out = &mut out[q * stride..];
-                    if height == 4 {
-                        let queries = std::array::from_fn::<_, 4, _>(|i| queries.row(q + i));
-                        let constants = std::array::from_fn::<_, 4, _>(|i| constant(q + i));
-                        if S::F32_LANES >= 16 {
-                            tile(s, geometry, queries, constants, rows(e), width, &mut out[e..], stride);
-                        } else {
-                            let ([a, b, c, d], [c0, c1, c2, c3]) = (queries, constants);
-                            tile(s, geometry, [a, b], [c0, c1], rows(e), width, &mut out[e..], stride);
-                            tile(
-                                s,
-                                geometry,
-                                [c, d],
-                                [c2, c3],
-                                rows(e),
-                                width,
-                                &mut out[2 * stride + e..],
-                                stride,
-                            );
-                        }
-                    } else {
-                        tile(
-                            s,
-                            geometry,
-                            [queries.row(q)],
-                            [constant(q)],
-                            rows(e),
-                            width,
-                            &mut out[e..],
-                            stride,
-                        );
+                    let (out, entities) = (&mut out[q * stride..], rows(e));
+                    if height == 1 {
+                        let (queries, constants) = ([queries.row(q)], [constant(q)]);
+                        let one = Tile { queries, constants, entities, width, stride };
+                        tile(s, geometry, one, &mut out[e..]);
+                        continue;
                     }
+                    let queries = std::array::from_fn::<_, 4, _>(|i| queries.row(q + i));
+                    let constants = std::array::from_fn::<_, 4, _>(|i| constant(q + i));
+                    if S::F32_LANES >= 16 {
+                        let all = Tile { queries, constants, entities, width, stride };
+                        tile(s, geometry, all, &mut out[e..]);
+                        continue;
+                    }
+                    let ([a, b, c, d], [c0, c1, c2, c3]) = (queries, constants);
+                    let first = Tile { queries: [a, b], constants: [c0, c1], entities, width, stride };
+                    tile(s, geometry, first, &mut out[e..]);
+                    let second = Tile { queries: [c, d], constants: [c2, c3], entities, width, stride };
+                    tile(s, geometry, second, &mut out[2 * stride + e..]);
                 }
                 q += height;
             }
@@ -128,19 +128,20 @@ impl<G: Geometry> WithSimd for Block<'_, G> {
     }
 }
 
-/// `Q x width` scores (`width <= 4`), all sums in registers.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn tile<S: Simd, G: Geometry, const Q: usize>(
-    s: S,
-    geometry: G,
-    queries: [&[f32]; Q],
+/// Rows whose `Q x width` scores (`width <= 4`) are worked out with all sums in registers.
+struct Tile<'a, const Q: usize> {
+    queries: [&'a [f32]; Q],
     constants: [f32; Q],
-    entities: [&[f32]; 4],
+    entities: [&'a [f32]; 4],
     width: usize,
-    out: &mut [f32],
+    /// Distance between the scores of consecutive queries.
     stride: usize,
-) {
+}
+
+/// The scores of a tile.
+#[inline(always)]
+fn tile<S: Simd, G: Geometry, const Q: usize>(s: S, geometry: G, tile: Tile<Q>, out: &mut [f32]) {
+    let Tile { queries, constants, entities, width, stride } = tile;
     let d = G::half(entities[0].len());
     let offset = if G::OFFSETS { d } else { 0 };
     let pair = if G::PAIRS { d } else { 0 };
@@ -158,7 +159,7 @@ fn tile<S: Simd, G: Geometry, const Q: usize>(
         for i in 0..Q {
             let (q, o) = (q_full[i][k], o_full[i][k]);
             for j in 0..4 {
-                sums[i][j] = geometry.accumulate(s, sums[i][j], q, o, e[j], f[j]);
+                sums[i][j] = geometry.accumulate(s, sums[i][j], Columns { q, o, e: e[j], f: f[j] });
             }
         }
     }
@@ -169,7 +170,7 @@ fn tile<S: Simd, G: Geometry, const Q: usize>(
         for i in 0..Q {
             let (q, o) = (s.partial_load_f32s(q_rows[i].1), s.partial_load_f32s(o_rows[i].1));
             for j in 0..4 {
-                sums[i][j] = geometry.accumulate(s, sums[i][j], q, o, e[j], f[j]);
+                sums[i][j] = geometry.accumulate(s, sums[i][j], Columns { q, o, e: e[j], f: f[j] });
             }
         }
     }
@@ -180,14 +181,11 @@ fn tile<S: Simd, G: Geometry, const Q: usize>(
     }
 }
 
-fn check(kind: Scoring, queries: View, entities: View) {
-    assert_eq!(queries.cols, kind.query_width(entities.cols));
-}
-
-/// See [`Backend::scores`](crate::backend::Backend::scores).
-pub fn scores(kind: Scoring, queries: View, entities: View, out: ViewMut) {
-    check(kind, queries, entities);
-    assert_eq!((out.rows, out.cols), (queries.rows, entities.rows));
+/// See [`Scores`](crate::program::ops::score::Scores).
+fn scores(Scores { kind, exact, queries, entities, out }: Scores<On<Cpu>>) {
+    if kind == Scoring::Dot && !exact {
+        return par_matmul(Operand::new(queries), Operand::new(entities).transposed(), false, out);
+    }
     if let Scoring::Beta { gamma } = kind {
         return beta::scores(gamma, queries, entities, out);
     }
@@ -213,80 +211,38 @@ pub(super) fn pair(kind: Scoring, queries: View, query: usize, entities: View, e
     out[0]
 }
 
-/// Checks the shapes of queries with candidates of their own; the number of candidates of each is the columns of `scores`.
-fn check_own(kind: Scoring, queries: View, entities: View, roots: &[u32], scores: (usize, usize)) {
-    check(kind, queries, entities);
-    let num_queries = roots.len() - 1;
-    assert_eq!((entities.rows, queries.rows), (num_queries * scores.1, roots[num_queries] as usize));
-    assert_eq!(scores.0, queries.rows);
-    assert!(roots.is_sorted_by(|a, b| a < b), "roots of queries follow each other");
-}
-
-/// See [`Backend::own_scores`](crate::backend::Backend::own_scores).
-pub fn own_scores(kind: Scoring, queries: View, entities: View, roots: &[u32], out: ViewMut) {
-    let candidates = out.cols;
-    check_own(kind, queries, entities, roots, (out.rows, candidates));
-    if let Scoring::Beta { gamma } = kind {
-        return beta::own_scores(gamma, queries, entities, roots, out);
-    }
-    let out = Shared::new(out);
-    (0..roots.len() - 1).into_par_iter().with_min_len(CHUNK.div_ceil(candidates)).for_each(|q| {
-        let entities = entities.rows(q * candidates, candidates);
-        for root in roots[q] as usize..roots[q + 1] as usize {
-            // SAFETY: a root belongs to one query, and a query to one task.
-            let out = unsafe { out.slice(root, 0, candidates) };
-            let queries = queries.rows(root, 1);
-            with_geometry!(kind, geometry => {
-                pulp::Arch::new().dispatch(Block { geometry, queries, entities, out, stride: candidates });
-            });
+/// See [`ScoresBackward`](crate::program::ops::score::ScoresBackward).
+pub fn scores_backward(op: ScoresBackward<On<Cpu>>) {
+    match op.kind {
+        Scoring::Beta { .. } => beta::scores_backward(op),
+        Scoring::Dot => {
+            let ScoresBackward { queries, entities, weights, dqueries, dentities, .. } = op;
+            par_matmul(Operand::new(weights), Operand::new(entities), false, dqueries);
+            par_matmul(Operand::new(weights).transposed(), Operand::new(queries), false, dentities);
         }
-    });
-}
-
-/// See [`Backend::scores_backward`](crate::backend::Backend::scores_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn scores_backward(
-    kind: Scoring,
-    queries: View,
-    entities: View,
-    scores: View,
-    weights: View,
-    dqueries: ViewMut,
-    dentities: ViewMut,
-) {
-    check(kind, queries, entities);
-    let shape = (queries.rows, entities.rows);
-    assert_eq!((weights.rows, weights.cols), shape);
-    assert_eq!((scores.rows, scores.cols), shape);
-    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
-    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
-    if let Scoring::Beta { .. } = kind {
-        return beta::scores_backward(queries, entities, weights, dqueries, dentities);
+        kind => with_geometry!(kind, geometry => backward(geometry, op)),
     }
-    if kind == Scoring::Dot {
-        par_matmul(Operand::new(weights), Operand::new(entities), false, dqueries);
-        par_matmul(Operand::new(weights).transposed(), Operand::new(queries), false, dentities);
-        return;
-    }
-    with_geometry!(kind, g => backward(g, queries, entities, scores, weights, dqueries, dentities));
 }
 
 /// Numbers that the backward pass of scores of `queries` with shared `entities` allocates while it works: the weight of
 /// each pair, and on every thread a vector of columns of each entity with its gradient, twice where columns come in pairs.
-pub fn backward_numbers(queries: usize, entities: usize) -> usize {
+fn backward_numbers(queries: usize, entities: usize) -> usize {
     queries.next_multiple_of(QUERIES) * entities + rayon::current_num_threads() * 4 * 16 * entities
 }
 
-#[allow(clippy::too_many_arguments)]
-fn backward<G: Geometry>(
-    geometry: G,
-    queries: View,
-    entities: View,
-    scores: View,
-    weights: View,
-    dqueries: ViewMut,
-    dentities: ViewMut,
-) {
+/// The most numbers that an operation of a program allocates while it works.
+pub fn scratch_numbers(ops: &[Op<OnPaper>]) -> usize {
+    let of = |op: &Op<OnPaper>| match op {
+        Op::Score(Score::ScoresBackward(op)) if !matches!(op.kind, Scoring::Dot | Scoring::Beta { .. }) => {
+            backward_numbers(op.queries.rows().max(), op.entities.rows().max())
+        }
+        _ => 0,
+    };
+    ops.iter().map(of).max().unwrap_or(0)
+}
+
+fn backward<G: Geometry>(geometry: G, op: ScoresBackward<On<Cpu>>) {
+    let ScoresBackward { queries, entities, scores, weights, dqueries, dentities, .. } = op;
     let (num_queries, num_entities) = (queries.rows, entities.rows);
     let groups = num_queries.div_ceil(QUERIES);
     let mut packed = vec![[0f32; QUERIES]; groups * num_entities];
@@ -412,7 +368,8 @@ impl<S: Simd> QuerySide<S> {
             let (f, mut sum_f) = if G::PAIRS { (f_all[n], d_f_all[n]) } else { (e, sum) };
             for i in 0..Q {
                 let w = s.splat_f32s(w[row % QUERIES + i]);
-                geometry.backward(s, w, q[i], o[i], e, f, &mut dq[i], &mut d_o[i], &mut sum, &mut sum_f);
+                let to = Sums { dq: &mut dq[i], d_o: &mut d_o[i], de: &mut sum, d_f: &mut sum_f };
+                geometry.backward(s, w, Columns { q: q[i], o: o[i], e, f }, to);
             }
             *de = sum;
             if G::PAIRS {
@@ -484,118 +441,4 @@ impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
             }
         }
     }
-}
-
-/// See [`Backend::own_scores_backward`](crate::backend::Backend::own_scores_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn own_scores_backward(
-    kind: Scoring,
-    queries: View,
-    entities: View,
-    roots: &[u32],
-    scores: View,
-    weights: View,
-    dqueries: ViewMut,
-    dentities: ViewMut,
-) {
-    let candidates = weights.cols;
-    check_own(kind, queries, entities, roots, (weights.rows, candidates));
-    assert_eq!((scores.rows, scores.cols), (weights.rows, candidates));
-    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
-    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
-    if let Scoring::Beta { .. } = kind {
-        return beta::own_scores_backward(queries, entities, roots, weights, dqueries, dentities);
-    }
-    let dqueries = Shared::new(dqueries);
-    // A task has whole queries.
-    par_rows(dentities, CHUNK.div_ceil(candidates) * candidates, |mut dentities| {
-        for first in (0..dentities.count).step_by(candidates) {
-            let entities = entities.rows(dentities.first + first, candidates);
-            let q = (dentities.first + first) / candidates;
-            for root in roots[q] as usize..roots[q + 1] as usize {
-                let (query, weights, scores) = (queries.row(root), weights.row(root), scores.row(root));
-                // SAFETY: a root belongs to one query, and a query to one task.
-                let dq = unsafe { dqueries.slice(root, 0, query.len()) };
-                let replace = root == roots[q] as usize;
-                with_geometry!(kind, geometry => {
-                    pulp::Arch::new().dispatch(OwnBackward {
-                        geometry, weights, scores, query, entities, dq, dentities: &mut dentities, first, replace,
-                    });
-                });
-            }
-        }
-    });
-}
-
-/// Gradients of a root and its own candidates.
-struct OwnBackward<'a, 'b, G> {
-    geometry: G,
-    weights: &'a [f32],
-    scores: &'a [f32],
-    query: &'a [f32],
-    entities: View<'a>,
-    /// Added to.
-    dq: &'a mut [f32],
-    dentities: &'a mut Rows<'b>,
-    /// The candidates' first row there.
-    first: usize,
-    /// Whether the candidates' gradients are written, or else added to those of the roots before.
-    replace: bool,
-}
-
-impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, s: S) {
-        let OwnBackward { geometry, query, entities, dq, dentities, replace, .. } = self;
-        let d = G::half(entities.cols);
-        let second = if G::OFFSETS { d } else { 0 };
-        let pair = if G::PAIRS { d } else { 0 };
-        for block in (0..entities.rows).step_by(ENTITIES) {
-            let rows = block..entities.rows.min(block + ENTITIES);
-            let (mut w, mut total) = ([0f32; ENTITIES], 0.0);
-            for (w, n) in w.iter_mut().zip(rows.clone()) {
-                *w = geometry.weight(self.weights[n], self.scores[n]);
-                total += *w;
-            }
-            for first in (0..d).step_by(S::F32_LANES) {
-                let columns = first..d.min(first + S::F32_LANES);
-                let q = s.partial_load_f32s(&query[columns.clone()]);
-                let o = s.partial_load_f32s(&query[second + columns.start..second + columns.end]);
-                let zero = s.splat_f32s(0.0);
-                let (mut sum_q, mut sum_o) = (zero, zero);
-                for (&w, n) in w.iter().zip(rows.clone()) {
-                    let e = s.partial_load_f32s(&entities.row(n)[columns.clone()]);
-                    let f = s.partial_load_f32s(&entities.row(n)[pair + columns.start..pair + columns.end]);
-                    let (mut sum_e, mut sum_f) = (zero, zero);
-                    let weight = s.splat_f32s(w);
-                    geometry.backward(s, weight, q, o, e, f, &mut sum_q, &mut sum_o, &mut sum_e, &mut sum_f);
-                    let to = dentities.row(self.first + n);
-                    let mut write = |columns: Range<usize>, sums: &S::f32s| {
-                        for (to, &sum) in to[columns].iter_mut().zip(lanes::<S>(sums)) {
-                            let gradient = geometry.finish_entity(sum, w);
-                            *to = if replace { gradient } else { *to + gradient };
-                        }
-                    };
-                    write(columns.clone(), &sum_e);
-                    if G::PAIRS {
-                        write(d + columns.start..d + columns.end, &sum_f);
-                    }
-                }
-                for (k, (&sum_q, &sum_o)) in columns.zip(lanes::<S>(&sum_q).iter().zip(lanes::<S>(&sum_o))) {
-                    dq[k] += geometry.finish_query(sum_q, total);
-                    if G::OFFSETS {
-                        dq[d + k] += geometry.finish_offset(sum_o, query[d + k], total);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The numbers of a vector.
-#[inline(always)]
-fn lanes<S: Simd>(vector: &S::f32s) -> &[f32] {
-    bytemuck::cast_slice(std::slice::from_ref(vector))
 }

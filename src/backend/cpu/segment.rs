@@ -2,8 +2,23 @@
 
 use super::math::{exp, sigmoid};
 use super::memory::{Shared, par_rows};
-use super::{View, ViewMut};
+use crate::backend::{Cpu, On};
+use crate::program::ops::segment::{
+    Attend, AttendBackward, GatedMin, GatedMinBackward, Segment, SegmentMean, SegmentMeanBackward,
+};
 use rayon::prelude::*;
+
+/// Does an operation of the family.
+pub fn run(op: Segment<On<Cpu>>) {
+    match op {
+        Segment::Attend(op) => attend(op),
+        Segment::AttendBackward(op) => attend_backward(op),
+        Segment::SegmentMean(op) => mean(op),
+        Segment::SegmentMeanBackward(op) => mean_backward(op),
+        Segment::GatedMin(op) => gated_min(op),
+        Segment::GatedMinBackward(op) => gated_min_backward(op),
+    }
+}
 
 /// Segments per task.
 const SEGMENTS: usize = 16;
@@ -25,8 +40,8 @@ fn par_segments(offsets: &[u32], body: impl Fn(usize, usize, usize) + Sync) {
     });
 }
 
-/// See [`Backend::attend`](crate::backend::Backend::attend).
-pub fn attend(x: View, offsets: &[u32], weights: ViewMut, out: ViewMut) {
+/// See [`Attend`](crate::program::ops::segment::Attend).
+fn attend(Attend { x, offsets, weights, out }: Attend<On<Cpu>>) {
     check(offsets, x.rows);
     let cols = x.cols;
     assert_eq!((weights.rows, weights.cols, out.rows, out.cols), (x.rows, cols, offsets.len() - 1, cols));
@@ -66,8 +81,8 @@ pub fn attend(x: View, offsets: &[u32], weights: ViewMut, out: ViewMut) {
     });
 }
 
-/// See [`Backend::attend_backward`](crate::backend::Backend::attend_backward).
-pub fn attend_backward(x: View, offsets: &[u32], dout: View, weights: ViewMut, dx: ViewMut) {
+/// See [`AttendBackward`](crate::program::ops::segment::AttendBackward).
+fn attend_backward(AttendBackward { x, offsets, dout, weights, dx }: AttendBackward<On<Cpu>>) {
     check(offsets, x.rows);
     let cols = x.cols;
     assert_eq!((weights.rows, dx.rows, dout.rows), (x.rows, x.rows, offsets.len() - 1));
@@ -102,7 +117,7 @@ pub fn attend_backward(x: View, offsets: &[u32], dout: View, weights: ViewMut, d
 }
 
 /// Mean of each segment's rows.
-pub fn mean(x: View, offsets: &[u32], out: ViewMut) {
+fn mean(SegmentMean { x, offsets, out }: SegmentMean<On<Cpu>>) {
     check(offsets, x.rows);
     assert_eq!((out.rows, out.cols), (offsets.len() - 1, x.cols));
     par_rows(out, SEGMENTS, |mut out| {
@@ -122,7 +137,7 @@ pub fn mean(x: View, offsets: &[u32], out: ViewMut) {
 }
 
 /// Gradient of [`mean`].
-pub fn mean_backward(dout: View, offsets: &[u32], dx: ViewMut) {
+fn mean_backward(SegmentMeanBackward { dout, offsets, dx }: SegmentMeanBackward<On<Cpu>>) {
     check(offsets, dx.rows);
     let cols = dx.cols;
     let dx = Shared::new(dx);
@@ -144,8 +159,8 @@ fn replaces(x: f32, min: f32) -> bool {
     x < min || x.is_nan()
 }
 
-/// See [`Backend::gated_min`](crate::backend::Backend::gated_min).
-pub fn gated_min(x: View, offsets: &[u32], gate: View, out: ViewMut) {
+/// See [`GatedMin`](crate::program::ops::segment::GatedMin).
+fn gated_min(GatedMin { x, offsets, gate, out }: GatedMin<On<Cpu>>) {
     check(offsets, x.rows);
     assert_eq!((out.rows, out.cols, gate.rows), (offsets.len() - 1, x.cols, offsets.len() - 1));
     let cols = x.cols;
@@ -165,8 +180,8 @@ pub fn gated_min(x: View, offsets: &[u32], gate: View, out: ViewMut) {
     });
 }
 
-/// See [`Backend::gated_min_backward`](crate::backend::Backend::gated_min_backward).
-pub fn gated_min_backward(x: View, offsets: &[u32], dout: View, gate: ViewMut, dx: ViewMut) {
+/// See [`GatedMinBackward`](crate::program::ops::segment::GatedMinBackward).
+fn gated_min_backward(GatedMinBackward { x, offsets, dout, gate, dx }: GatedMinBackward<On<Cpu>>) {
     check(offsets, x.rows);
     let cols = x.cols;
     assert_eq!((gate.rows, dx.rows, dout.rows), (offsets.len() - 1, x.rows, offsets.len() - 1));

@@ -3,8 +3,9 @@
 //! Entities are made float64 rows in slabs of at most 32 MiB.
 
 use super::memory::{Allocation, Buffer, Index, RawMat, mat, mat_mut};
-use super::{Cuda, Mat, MatMut, View, ViewMut, score};
-use crate::backend::{BETA_MAX, BETA_MIN, Scoring};
+use super::{Cuda, Mat, MatMut, score};
+use crate::backend::{BETA_MAX, BETA_MIN, On, Scoring};
+use crate::program::ops::score::{OwnScoresBackward, ScoresBackward};
 
 /// Bytes of float64 rows of entities at a time: they fit a large second-level cache.
 const SCRATCH: usize = 32 << 20;
@@ -15,7 +16,7 @@ const BOUNDS: [f32; 2] = [BETA_MIN, BETA_MAX];
 /// Memory for an operation, or nothing where it failed. What was launched may still use it when it is dropped.
 fn scratch(cuda: &Cuda, bytes: usize) -> Option<Allocation> {
     let mut memory = None;
-    cuda.run(|| {
+    cuda.attempt(|| {
         memory = Some(Allocation::new(&cuda.driver, bytes)?);
         Ok(())
     });
@@ -62,7 +63,7 @@ fn each_slab(cuda: &Cuda, entities: RawMat, list: u64, count: u32, mut body: imp
     }
 }
 
-/// See [`Backend::scores`](crate::backend::Backend::scores).
+/// See [`Scores`](crate::program::ops::score::Scores).
 pub fn scores(cuda: &Cuda, gamma: f32, queries: RawMat, entities: RawMat, out: RawMat) {
     let Some((_memory, queries)) = queries64(cuda, queries) else { return };
     each_slab(cuda, entities, 0, entities.rows, |first, entities| {
@@ -72,7 +73,7 @@ pub fn scores(cuda: &Cuda, gamma: f32, queries: RawMat, entities: RawMat, out: R
     });
 }
 
-/// See [`Backend::own_scores`](crate::backend::Backend::own_scores).
+/// See [`OwnScores`](crate::program::ops::score::OwnScores).
 pub fn own_scores(cuda: &Cuda, gamma: f32, queries: RawMat, entities: RawMat, roots: &Index, out: RawMat) {
     let Some((_memory, queries)) = queries64(cuda, queries) else { return };
     let num_queries = roots.len() as u32 - 1;
@@ -107,7 +108,7 @@ pub fn listed_scores(
 fn features(cuda: &Cuda, entities: RawMat) -> Option<Buffer> {
     let (rows, cols) = (entities.rows as usize, entities.cols as usize);
     let mut features = None;
-    cuda.run(|| {
+    cuda.attempt(|| {
         features = Some(Buffer::new(&cuda.driver, rows * cols)?);
         Ok(())
     });
@@ -134,19 +135,21 @@ fn finish(
     cuda.cells(["beta_finish_entities"; 2], false, half, &[&BOUNDS, &entities, &row, &dentities]);
 }
 
-/// See [`Backend::scores_backward`](crate::backend::Backend::scores_backward).
-pub fn scores_backward(
-    cuda: &Cuda,
-    queries: View,
-    entities: View,
-    weights: View,
-    mut dqueries: ViewMut,
-    mut dentities: ViewMut,
-) {
+/// See [`ScoresBackward`].
+pub fn scores_backward(cuda: &Cuda, op: ScoresBackward<On<Cuda>>) {
+    let ScoresBackward { queries, entities, weights, mut dqueries, mut dentities, .. } = op;
     let Some(features) = features(cuda, mat(entities)) else { return };
     let features = Mat::new(&features, entities.rows, entities.cols);
-    let (dq, de) = (dqueries.again(), dentities.again());
-    score::scores_backward(cuda, Scoring::Dot, queries, features, weights, weights, dq, de);
+    let of_features = ScoresBackward {
+        kind: Scoring::Dot,
+        queries,
+        entities: features,
+        scores: weights,
+        weights,
+        dqueries: dqueries.again(),
+        dentities: dentities.again(),
+    };
+    score::scores_backward(cuda, of_features);
     let weights = mat(weights);
     let all = [mat(queries), mat(entities), weights, mat_mut(&mut dqueries), mat_mut(&mut dentities)];
     finish(cuda, all, |sums| {
@@ -156,20 +159,22 @@ pub fn scores_backward(
     });
 }
 
-/// See [`Backend::own_scores_backward`](crate::backend::Backend::own_scores_backward).
-pub fn own_scores_backward(
-    cuda: &Cuda,
-    queries: View,
-    entities: View,
-    roots: &Index,
-    weights: View,
-    mut dqueries: ViewMut,
-    mut dentities: ViewMut,
-) {
+/// See [`OwnScoresBackward`].
+pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
+    let OwnScoresBackward { queries, entities, roots, weights, mut dqueries, mut dentities, .. } = op;
     let Some(features) = features(cuda, mat(entities)) else { return };
     let features = Mat::new(&features, entities.rows, entities.cols);
-    let (dq, de) = (dqueries.again(), dentities.again());
-    score::own_scores_backward(cuda, Scoring::Dot, queries, features, roots, weights, weights, dq, de);
+    let of_features = OwnScoresBackward {
+        kind: Scoring::Dot,
+        queries,
+        entities: features,
+        roots,
+        scores: weights,
+        weights,
+        dqueries: dqueries.again(),
+        dentities: dentities.again(),
+    };
+    score::own_scores_backward(cuda, of_features);
     let weights = mat(weights);
     let all = [mat(queries), mat(entities), weights, mat_mut(&mut dqueries), mat_mut(&mut dentities)];
     finish(cuda, all, |sums| {

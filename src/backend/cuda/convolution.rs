@@ -1,8 +1,17 @@
 //! Windows of images, and the sums of their gradients. Kernels: `kernels/convolution.cu`.
 
+use super::Cuda;
 use super::memory::{mat, mat_mut};
-use super::{Cuda, View, ViewMut};
-use crate::backend::Window;
+use crate::backend::{On, Window};
+use crate::program::ops::convolution::{Convolution, Fold, Unfold};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Convolution<On<Cuda>>) {
+    match op {
+        Convolution::Unfold(op) => unfold(cuda, op),
+        Convolution::Fold(op) => fold(cuda, op),
+    }
+}
 
 /// A window as the kernels take it.
 #[repr(C)]
@@ -21,16 +30,16 @@ impl RawWindow {
     }
 }
 
-/// See [`Backend::unfold`](crate::backend::Backend::unfold).
-pub fn unfold(cuda: &Cuda, window: Window, images: View, mut out: ViewMut) {
+/// See [`Unfold`](crate::program::ops::convolution::Unfold).
+fn unfold(cuda: &Cuda, Unfold { window, images, mut out }: Unfold<On<Cuda>>) {
     assert_eq!((images.cols, out.cols), (window.pixels(), window.side * window.side));
     assert_eq!(out.rows, images.rows * window.positions());
     let (images, out) = (mat(images), mat_mut(&mut out));
     cuda.cells(["unfold"; 2], false, out, &[&RawWindow::new(window), &images, &out]);
 }
 
-/// See [`Backend::fold`](crate::backend::Backend::fold).
-pub fn fold(cuda: &Cuda, window: Window, windows: View, mut out: ViewMut) {
+/// See [`Fold`](crate::program::ops::convolution::Fold).
+fn fold(cuda: &Cuda, Fold { window, windows, mut out }: Fold<On<Cuda>>) {
     assert_eq!((out.cols, windows.cols), (window.pixels(), window.side * window.side));
     assert_eq!(windows.rows, out.rows * window.positions());
     let (windows, out) = (mat(windows), mat_mut(&mut out));

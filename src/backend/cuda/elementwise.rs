@@ -1,32 +1,41 @@
 //! Elementwise functions. Kernels: `kernels/elementwise.cu`.
 
+use super::Cuda;
 use super::memory::{mat, mat_mut};
-use super::{Cuda, View, ViewMut};
-use crate::backend::{BETA_MAX, BETA_MIN, Elementwise};
+use crate::backend::{BETA_MAX, BETA_MIN, Function, On};
+use crate::program::ops::elementwise::{Apply, ApplyBackward, Elementwise};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Elementwise<On<Cuda>>) {
+    match op {
+        Elementwise::Apply(op) => elementwise(cuda, op),
+        Elementwise::ApplyBackward(op) => elementwise_backward(cuda, op),
+    }
+}
 
 /// The constants of a function, and its kernels forward and backward.
-fn kernels(f: Elementwise) -> ([f32; 2], [[&'static str; 2]; 2]) {
+fn kernels(f: Function) -> ([f32; 2], [[&'static str; 2]; 2]) {
     match f {
-        Elementwise::BetaParameter => (
+        Function::BetaParameter => (
             [BETA_MIN, BETA_MAX],
             [["beta_parameter", "beta_parameter4"], ["beta_parameter_backward", "beta_parameter4_backward"]],
         ),
-        Elementwise::Reciprocal => {
+        Function::Reciprocal => {
             ([0.0; 2], [["reciprocal", "reciprocal4"], ["reciprocal_backward", "reciprocal4_backward"]])
         }
     }
 }
 
-/// See [`Backend::elementwise`](crate::backend::Backend::elementwise).
-pub fn elementwise(cuda: &Cuda, f: Elementwise, x: View, mut out: ViewMut) {
+/// See [`Apply`](crate::program::ops::elementwise::Apply).
+fn elementwise(cuda: &Cuda, Apply { f, x, mut out }: Apply<On<Cuda>>) {
     assert_eq!((x.rows, x.cols), (out.rows, out.cols));
     let (constants, [forward, _]) = kernels(f);
     let (x, out) = (mat(x), mat_mut(&mut out));
     cuda.cells(forward, x.is_wide() && out.is_wide(), out, &[&constants, &x, &out]);
 }
 
-/// See [`Backend::elementwise_backward`](crate::backend::Backend::elementwise_backward).
-pub fn elementwise_backward(cuda: &Cuda, f: Elementwise, out: View, dout: View, mut dx: ViewMut) {
+/// See [`ApplyBackward`](crate::program::ops::elementwise::ApplyBackward).
+fn elementwise_backward(cuda: &Cuda, ApplyBackward { f, out, dout, mut dx }: ApplyBackward<On<Cuda>>) {
     assert_eq!((out.rows, out.cols), (dx.rows, dx.cols));
     assert_eq!((dout.rows, dout.cols), (dx.rows, dx.cols));
     let (constants, [_, backward]) = kernels(f);

@@ -1,19 +1,23 @@
 //! The losses of rows of scores whose labels are known. Kernels: `kernels/label_loss.cu`.
 
+use super::Cuda;
 use super::memory::{mat, mat_mut};
-use super::{Cuda, View, ViewMut};
-use crate::backend::{LabelLoss, LabelRows};
+use crate::backend::{LabelLoss, On};
+use crate::program::ops::label_loss::{LabelLosses, LossOfLabels};
 
-/// See [`Backend::label_loss`](crate::backend::Backend::label_loss).
-pub fn label_loss(
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: LabelLosses<On<Cuda>>) {
+    match op {
+        LabelLosses::LossOfLabels(op) => label_loss(cuda, op),
+    }
+}
+
+/// See [`LossOfLabels`](crate::program::ops::label_loss::LossOfLabels).
+fn label_loss(
     cuda: &Cuda,
-    loss: LabelLoss,
-    rows: LabelRows<Cuda>,
-    row_weights: View,
-    mut scores: ViewMut,
-    mut losses: ViewMut,
+    LossOfLabels { loss, offsets, labels, first, row_weights, mut scores, losses }: LossOfLabels<On<Cuda>>,
 ) {
-    let LabelRows { offsets, labels, first } = rows;
+    let (row_weights, mut losses) = (row_weights.into_row(), losses.into_row());
     let count = scores.rows;
     assert!(first + count < offsets.len(), "rows {first}+{count} of {}", offsets.len() - 1);
     assert_eq!((row_weights.cols, losses.cols), (count, count));

@@ -2,8 +2,17 @@
 
 use super::driver::{Operand, Product};
 use super::memory::{RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut, activation_code};
-use crate::backend::Activation;
+use super::{Cuda, activation_code};
+use crate::backend::{Activation, On};
+use crate::program::ops::linear::{Layers, Linear, LinearBackward};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Layers<On<Cuda>>) {
+    match op {
+        Layers::Linear(op) => linear(cuda, op),
+        Layers::LinearBackward(op) => linear_backward(cuda, op),
+    }
+}
 
 /// A factor of a product as the kernel takes it.
 #[repr(C)]
@@ -39,7 +48,7 @@ pub fn matmul(cuda: &Cuda, a: Operand, b: Operand, depth: u32, accumulate: bool,
     }
     let [m, n, k] = [c.rows, c.cols, depth].map(|n| n as usize);
     let mut done = true;
-    cuda.run(|| {
+    cuda.attempt(|| {
         done = cuda.driver.matmul(&Product { m, n, k, a, b, c: Operand::new(c), accumulate })?;
         Ok(())
     });
@@ -57,44 +66,38 @@ pub fn matmul(cuda: &Cuda, a: Operand, b: Operand, depth: u32, accumulate: bool,
     }
 }
 
-/// See [`Backend::linear`](crate::backend::Backend::linear).
-pub fn linear(cuda: &Cuda, x: View, w: View, b: View, f: Activation, mut out: ViewMut) {
-    assert_eq!((x.rows, x.cols, w.rows, b.cols), (out.rows, w.cols, out.cols, out.cols));
-    let (x, w, b, out) = (mat(x), mat(w), mat(b), mat_mut(&mut out));
+/// See [`Linear`](crate::program::ops::linear::Linear).
+fn linear(cuda: &Cuda, Linear { x, w, bias, f, mut out }: Linear<On<Cuda>>) {
+    let (x, w, out) = (mat(x), mat(w), mat_mut(&mut out));
     matmul(cuda, Operand::new(x), Operand::new(w).transposed(), x.cols, false, out);
+    let Some(b) = bias.map(mat) else {
+        assert!(f == Activation::None, "an activation comes with a bias");
+        return;
+    };
     let wide = b.is_wide() && out.is_wide();
     cuda.cells(["bias_activate1", "bias_activate4"], wide, out, &[&activation_code(f), &b, &out]);
 }
 
-/// See [`Backend::linear_backward`](crate::backend::Backend::linear_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn linear_backward(
+/// See [`LinearBackward`](crate::program::ops::linear::LinearBackward).
+fn linear_backward(
     cuda: &Cuda,
-    x: View,
-    w: View,
-    out: View,
-    f: Activation,
-    mut dout: ViewMut,
-    mut dx: ViewMut,
-    mut dw: ViewMut,
-    mut db: ViewMut,
+    LinearBackward { x, w, out, f, mut dout, mut dx, mut dw, mut dbias }: LinearBackward<On<Cuda>>,
 ) {
-    assert_eq!((dout.rows, dout.cols), (out.rows, out.cols));
-    assert_eq!((x.rows, x.cols, w.rows), (out.rows, w.cols, out.cols));
-    assert_eq!((dx.rows, dx.cols), (x.rows, x.cols));
-    assert_eq!((dw.rows, dw.cols, db.cols), (w.rows, w.cols, out.cols));
-    let (x, w, out) = (mat(x), mat(w), mat(out));
+    let (x, w) = (mat(x), mat(w));
     let (dout, dx) = (mat_mut(&mut dout), mat_mut(&mut dx));
-    let (dw, db) = (mat_mut(&mut dw), mat_mut(&mut db));
+    let dw = mat_mut(&mut dw);
     match f {
         Activation::None => {}
         Activation::Relu => {
+            let out = mat(out.expect("an activation is known by its output"));
             let wide = out.is_wide() && dout.is_wide();
             cuda.cells(["relu_backward1", "relu_backward4"], wide, dout, &[&out, &dout]);
         }
         Activation::Softplus => unreachable!("linear layers have no softplus"),
     }
-    cuda.launch("add_rows", [(dout.cols as usize).div_ceil(8), 1, 1], 512, &[&dout, &db]);
+    if let Some(db) = &mut dbias {
+        cuda.launch("add_rows", [(dout.cols as usize).div_ceil(8), 1, 1], 512, &[&dout, &mat_mut(db)]);
+    }
     matmul(cuda, Operand::new(dout).transposed(), Operand::new(x), dout.rows, true, dw);
     matmul(cuda, Operand::new(dout), Operand::new(w), dout.cols, false, dx);
 }

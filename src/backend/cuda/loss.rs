@@ -1,35 +1,35 @@
 //! The loss of queries with one positive and a masked pool of negatives. Kernels: `kernels/loss.cu`.
 
-use super::memory::{Index, mat, mat_mut};
-use super::{Cuda, View, ViewMut};
-use crate::backend::{LossOptions, PoolLoss};
+use super::Cuda;
+use super::memory::{mat, mat_mut};
+use crate::backend::{On, PoolLoss};
+use crate::program::ops::loss::{Loss, Losses};
 
-/// What the loss reads.
-pub struct Input<'a> {
-    /// Roots of each query.
-    pub root_offsets: &'a Index,
-    /// Score of each root with its query's positive, one row.
-    pub positives: View<'a>,
-    /// Scores of each root with the pool.
-    pub scores: View<'a>,
-    /// Mask words of each query.
-    pub mask: &'a Index,
-    /// Number of mask words a query.
-    pub mask_words: usize,
-    /// Weight of each query, one row.
-    pub query_weights: View<'a>,
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Losses<On<Cuda>>) {
+    match op {
+        Losses::Loss(op) => loss(cuda, op),
+    }
 }
 
-/// See [`Backend::loss`](crate::backend::Backend::loss).
-pub fn loss(
+/// See [`Loss`](crate::program::ops::loss::Loss).
+fn loss(
     cuda: &Cuda,
-    options: LossOptions,
-    input: Input,
-    mut losses: ViewMut,
-    mut positive_weights: ViewMut,
-    mut weights: ViewMut,
+    Loss {
+        options,
+        roots,
+        positives,
+        scores,
+        mask,
+        mask_words,
+        query_weights,
+        losses,
+        positive_weights,
+        mut weights,
+    }: Loss<On<Cuda>>,
 ) {
-    let Input { root_offsets, positives, scores, mask, mask_words, query_weights } = input;
+    let (root_offsets, positives, query_weights) = (roots, positives.into_row(), query_weights.into_row());
+    let (mut losses, mut positive_weights) = (losses.into_row(), positive_weights.into_row());
     let (num_queries, pool) = (root_offsets.len() - 1, scores.cols);
     assert_eq!(positives.cols, scores.rows);
     assert!(mask_words * 32 >= pool && mask.len() >= num_queries * mask_words);

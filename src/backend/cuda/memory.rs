@@ -229,3 +229,15 @@ pub fn mat(view: View) -> RawMat {
 pub fn mat_mut(view: &mut ViewMut) -> RawMat {
     raw(view.buffer, view.offset, view.rows, view.cols, view.stride)
 }
+
+impl crate::backend::Length for Index {
+    fn length(&self) -> usize {
+        self.len()
+    }
+}
+
+impl crate::backend::Length for Buffer {
+    fn length(&self) -> usize {
+        self.len()
+    }
+}

@@ -22,7 +22,7 @@ pub mod loss;
 pub mod matrix;
 pub mod memory;
 pub mod normalise;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "cuda"))]
 pub mod nvidia;
 pub mod optimizer;
 pub mod penalty;
@@ -52,15 +52,17 @@ type ViewMut<'a> = MatMut<'a, Buffer>;
 
 impl Cuda {
     /// Opens GPU `ordinal`; see [`nvidia::Nvidia::open`]. `cache` is the folder of compiled kernels.
-    #[cfg(unix)]
+    #[cfg(all(unix, feature = "cuda"))]
     pub fn open(ordinal: i32, math: Math, cache: &std::path::Path) -> Result<Self> {
         Ok(Self::on(Arc::new(nvidia::Nvidia::open(nvidia::Options { ordinal, math, cache })?)))
     }
 
-    /// Errors: there is no CUDA backend for this system.
-    #[cfg(not(unix))]
+    /// Errors: this build has no GPUs.
+    #[cfg(not(all(unix, feature = "cuda")))]
     pub fn open(_: i32, _: Math, _: &std::path::Path) -> Result<Self> {
-        Err(Error::Device("GPUs are used on Linux only: use --device cpu".into()))
+        let why =
+            if cfg!(unix) { "this build is without the feature cuda" } else { "GPUs are used on Linux only" };
+        Err(Error::Device(format!("{why}: use the CPU")))
     }
 
     /// The operations on a driver.
@@ -74,7 +76,7 @@ impl Cuda {
     }
 
     /// Runs an operation unless an earlier one failed; keeps its error.
-    fn run(&self, operation: impl FnOnce() -> Result<()>) {
+    fn attempt(&self, operation: impl FnOnce() -> Result<()>) {
         let mut failure = self.failure.lock().expect("no panic while it is held");
         if failure.is_none() {
             *failure = operation().err().map(|error| error.to_string());
@@ -94,7 +96,7 @@ impl Cuda {
         }
         assert!(grid[0] < 1 << 31 && grid[1] < 1 << 16 && grid[2] < 1 << 16, "{kernel}: grid {grid:?}");
         let grid = grid.map(|n| n as u32);
-        self.run(|| self.driver.launch(&Launch { kernel, grid, threads, arguments }));
+        self.attempt(|| self.driver.launch(&Launch { kernel, grid, threads, arguments }));
     }
 
     /// Launches the kernel that has a thread per cell of `shape`, or where `wide` its twin that has one
@@ -129,6 +131,17 @@ fn activation_code(f: Activation) -> u32 {
     }
 }
 
+impl Clock for Cuda {
+    fn moment(&self) -> Result<Option<Moment>> {
+        self.check()?;
+        self.driver.moment()
+    }
+
+    fn seconds_between(&self, from: Moment, to: Moment) -> Result<f64> {
+        self.driver.seconds_between(from, to)
+    }
+}
+
 impl Backend for Cuda {
     type Scalar = f32;
     type Buffer = Buffer;
@@ -139,10 +152,6 @@ impl Backend for Cuda {
         self.driver.describe()
     }
 
-    fn on_host(&self) -> bool {
-        false
-    }
-
     fn memory(&self) -> Option<u64> {
         Some(self.driver.memory())
     }
@@ -151,21 +160,8 @@ impl Backend for Cuda {
         self.driver.counters()
     }
 
-    fn moment(&self) -> Result<Option<Moment>> {
-        self.check()?;
-        self.driver.moment()
-    }
-
-    fn seconds_between(&self, from: Moment, to: Moment) -> Result<f64> {
-        self.driver.seconds_between(from, to)
-    }
-
-    fn scalar(value: f64) -> f32 {
-        value as f32
-    }
-
-    fn value(scalar: f32) -> f64 {
-        f64::from(scalar)
+    fn clock(&self) -> Option<&dyn Clock> {
+        Some(self)
     }
 
     fn zeros(&self, len: usize) -> Result<Buffer> {
@@ -220,230 +216,24 @@ impl Backend for Cuda {
         index.set(&self.driver, data)
     }
 
-    fn gather(&self, table: View, rows: &Index, out: ViewMut) {
-        rows::gather(self, table, rows, out);
-    }
-
-    fn scatter(&self, from: View, rows: &Index, out: ViewMut) {
-        rows::scatter(self, from, rows, out);
-    }
-
-    fn copy(&self, from: View, out: ViewMut) {
-        rows::copy(self, from, out);
-    }
-
-    fn fill(&self, value: f32, out: ViewMut) {
-        rows::fill(self, value, out);
-    }
-
-    fn add(&self, from: View, to: ViewMut) {
-        rows::add(self, from, to);
-    }
-
-    fn add_groups(&self, groups: &DeviceGroups<Self>, from: View, to: ViewMut) {
-        rows::add_groups(self, groups, from, to);
-    }
-
-    fn dropout(&self, dropout: Dropout, x: ViewMut) {
-        rows::dropout(self, dropout, x);
-    }
-
-    fn project(&self, kind: Projection, step: ProjectStep<Self>, relations: View, slots: ViewMut) {
-        project::project(self, kind, step, relations, slots);
-    }
-
-    fn project_backward(
-        &self,
-        kind: Projection,
-        step: ProjectStep<Self>,
-        slots: View,
-        relations: View,
-        grads: ViewMut,
-        relation_grads: ViewMut,
-    ) {
-        project::project_backward(self, kind, step, slots, relations, grads, relation_grads);
-    }
-
-    fn linear(&self, x: View, w: View, b: View, f: Activation, out: ViewMut) {
-        linear::linear(self, x, w, b, f, out);
-    }
-
-    fn linear_backward(
-        &self,
-        x: View,
-        w: View,
-        out: View,
-        f: Activation,
-        dout: ViewMut,
-        dx: ViewMut,
-        dw: ViewMut,
-        db: ViewMut,
-    ) {
-        linear::linear_backward(self, x, w, out, f, dout, dx, dw, db);
-    }
-
-    fn unfold(&self, window: Window, images: View, out: ViewMut) {
-        convolution::unfold(self, window, images, out);
-    }
-
-    fn fold(&self, window: Window, windows: View, out: ViewMut) {
-        convolution::fold(self, window, windows, out);
-    }
-
-    fn moments(&self, x: View, out: ViewMut) {
-        normalise::moments(self, x, out);
-    }
-
-    fn normalise(&self, x: View, moments: View, affine: View, f: Activation, out: ViewMut) {
-        normalise::normalise(self, x, moments, affine, f, out);
-    }
-
-    fn normalise_backward(
-        &self,
-        x: View,
-        moments: View,
-        affine: View,
-        out: View,
-        f: Activation,
-        dx: ViewMut,
-        daffine: ViewMut,
-    ) {
-        normalise::normalise_backward(self, x, moments, affine, out, f, dx, daffine);
-    }
-
-    fn blend(&self, rate: f32, from: View, to: ViewMut) {
-        normalise::blend(self, rate, from, to);
-    }
-
-    fn elementwise(&self, f: Elementwise, x: View, out: ViewMut) {
-        elementwise::elementwise(self, f, x, out);
-    }
-
-    fn elementwise_backward(&self, f: Elementwise, out: View, dout: View, dx: ViewMut) {
-        elementwise::elementwise_backward(self, f, out, dout, dx);
-    }
-
-    fn attend(&self, x: View, offsets: &Index, weights: ViewMut, out: ViewMut) {
-        segment::attend(self, x, offsets, weights, out);
-    }
-
-    fn attend_backward(&self, x: View, offsets: &Index, dout: View, weights: ViewMut, dx: ViewMut) {
-        segment::attend_backward(self, x, offsets, dout, weights, dx);
-    }
-
-    fn segment_mean(&self, x: View, offsets: &Index, out: ViewMut) {
-        segment::mean(self, x, offsets, out);
-    }
-
-    fn segment_mean_backward(&self, dout: View, offsets: &Index, dx: ViewMut) {
-        segment::mean_backward(self, dout, offsets, dx);
-    }
-
-    fn gated_min(&self, x: View, offsets: &Index, gate: View, out: ViewMut) {
-        segment::gated_min(self, x, offsets, gate, out);
-    }
-
-    fn gated_min_backward(&self, x: View, offsets: &Index, dout: View, gate: ViewMut, dx: ViewMut) {
-        segment::gated_min_backward(self, x, offsets, dout, gate, dx);
-    }
-
-    fn scores(&self, kind: Scoring, queries: View, entities: View, out: ViewMut) {
-        score::scores(self, kind, queries, entities, out);
-    }
-
-    fn scores_backward(
-        &self,
-        kind: Scoring,
-        queries: View,
-        entities: View,
-        scores: View,
-        weights: View,
-        dqueries: ViewMut,
-        dentities: ViewMut,
-    ) {
-        score::scores_backward(self, kind, queries, entities, scores, weights, dqueries, dentities);
-    }
-
-    fn own_scores(&self, kind: Scoring, queries: View, entities: View, roots: &Index, out: ViewMut) {
-        score::own_scores(self, kind, queries, entities, roots, out);
-    }
-
-    fn own_scores_backward(
-        &self,
-        kind: Scoring,
-        queries: View,
-        entities: View,
-        roots: &Index,
-        scores: View,
-        weights: View,
-        dqueries: ViewMut,
-        dentities: ViewMut,
-    ) {
-        score::own_scores_backward(
-            self, kind, queries, entities, roots, scores, weights, dqueries, dentities,
-        );
-    }
-
-    fn loss(
-        &self,
-        options: LossOptions,
-        root_offsets: &Index,
-        positives: View,
-        scores: View,
-        mask: &Index,
-        mask_words: usize,
-        query_weights: View,
-        losses: ViewMut,
-        positive_weights: ViewMut,
-        weights: ViewMut,
-    ) {
-        let input = loss::Input { root_offsets, positives, scores, mask, mask_words, query_weights };
-        loss::loss(self, options, input, losses, positive_weights, weights);
-    }
-
-    fn label_loss(
-        &self,
-        loss: LabelLoss,
-        labels: LabelRows<Self>,
-        row_weights: View,
-        scores: ViewMut,
-        losses: ViewMut,
-    ) {
-        label_loss::label_loss(self, loss, labels, row_weights, scores, losses);
-    }
-
-    fn group_squares(&self, groups: &DeviceGroups<Self>, from: View, squares: ViewMut) {
-        clip::group_squares(self, groups, from, squares);
-    }
-
-    fn row_squares(&self, from: View, squares: ViewMut) {
-        clip::row_squares(self, from, squares);
-    }
-
-    fn clip_factor(&self, bound: f32, squares: View, factor: ViewMut) {
-        clip::clip_factor(self, bound, squares, factor);
-    }
-
-    fn scale(&self, factor: View, x: ViewMut) {
-        clip::scale(self, factor, x);
-    }
-
-    fn penalise(&self, penalty: Penalty, row_weights: View, x: View, grads: ViewMut, penalties: ViewMut) {
-        penalty::penalise(self, penalty, row_weights, x, grads, penalties);
-    }
-
-    fn optimize_rows(
-        &self,
-        step: OptimizerStep,
-        groups: &DeviceGroups<Self>,
-        grads: View,
-        table: &mut Parameters<Self>,
-    ) {
-        optimizer::optimize_rows(self, step, groups, grads, table);
-    }
-
-    fn optimize(&self, step: OptimizerStep, grads: View, table: &mut Parameters<Self>) {
-        optimizer::optimize(self, step, grads, table);
+    fn run<'a>(&'a self, op: impl Into<Op<On<'a, Self>>>) {
+        let op = op.into();
+        op.check();
+        match op {
+            Op::Rows(op) => rows::run(self, op),
+            Op::Elementwise(op) => elementwise::run(self, op),
+            Op::Projections(op) => project::run(self, op),
+            Op::Layers(op) => linear::run(self, op),
+            Op::Convolution(op) => convolution::run(self, op),
+            Op::Normalisation(op) => normalise::run(self, op),
+            Op::Segment(op) => segment::run(self, op),
+            Op::Score(op) => score::run(self, op),
+            Op::Losses(op) => loss::run(self, op),
+            Op::LabelLosses(op) => label_loss::run(self, op),
+            Op::Penalties(op) => penalty::run(self, op),
+            Op::Clip(op) => clip::run(self, op),
+            Op::Optimizers(op) => optimizer::run(self, op),
+        }
     }
 
     fn rank(&self, kind: Scoring, task: RankTask<Self>, entities: View) -> Result<Vec<RankCount>> {

@@ -1,23 +1,34 @@
 //! Batch normalisation. Kernels: `kernels/normalise.cu`.
 
 use super::memory::{RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut, activation_code};
-use crate::backend::{Activation, NORM_EPSILON};
+use super::{Cuda, activation_code};
+use crate::backend::{Activation, NORM_EPSILON, On};
+use crate::program::ops::normalise::{Blend, ColumnMoments, Normalisation, Normalise, NormaliseBackward};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Normalisation<On<Cuda>>) {
+    match op {
+        Normalisation::ColumnMoments(op) => moments(cuda, op),
+        Normalisation::Normalise(op) => normalise(cuda, op),
+        Normalisation::NormaliseBackward(op) => normalise_backward(cuda, op),
+        Normalisation::Blend(op) => blend(cuda, op),
+    }
+}
 
 /// Blocks of the kernels that add up columns.
 fn columns(m: RawMat) -> [usize; 3] {
     [(m.cols as usize).div_ceil(8), 1, 1]
 }
 
-/// See [`Backend::moments`](crate::backend::Backend::moments).
-pub fn moments(cuda: &Cuda, x: View, mut out: ViewMut) {
+/// See [`ColumnMoments`](crate::program::ops::normalise::ColumnMoments).
+fn moments(cuda: &Cuda, ColumnMoments { x, mut out }: ColumnMoments<On<Cuda>>) {
     assert_eq!((out.rows, out.cols), (2, x.cols));
     let (x, out) = (mat(x), mat_mut(&mut out));
     cuda.launch("moments", columns(x), 512, &[&x, &out]);
 }
 
-/// See [`Backend::normalise`](crate::backend::Backend::normalise).
-pub fn normalise(cuda: &Cuda, x: View, moments: View, affine: View, f: Activation, mut out: ViewMut) {
+/// See [`Normalise`](crate::program::ops::normalise::Normalise).
+fn normalise(cuda: &Cuda, Normalise { x, moments, affine, f, mut out }: Normalise<On<Cuda>>) {
     let cols = x.cols;
     assert_eq!((x.rows, cols), (out.rows, out.cols));
     assert_eq!([moments.rows, affine.rows, moments.cols, affine.cols], [2, 2, cols, cols]);
@@ -26,17 +37,10 @@ pub fn normalise(cuda: &Cuda, x: View, moments: View, affine: View, f: Activatio
     cuda.cells(["normalise_rows"; 2], false, out, &[&f, &NORM_EPSILON, &x, &moments, &affine, &out]);
 }
 
-/// See [`Backend::normalise_backward`](crate::backend::Backend::normalise_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn normalise_backward(
+/// See [`NormaliseBackward`](crate::program::ops::normalise::NormaliseBackward).
+fn normalise_backward(
     cuda: &Cuda,
-    x: View,
-    moments: View,
-    affine: View,
-    out: View,
-    f: Activation,
-    mut dx: ViewMut,
-    mut daffine: ViewMut,
+    NormaliseBackward { x, moments, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Cuda>>,
 ) {
     let (rows, cols) = (x.rows, x.cols);
     assert!(f != Activation::Softplus, "normalised rows have no softplus");
@@ -51,8 +55,8 @@ pub fn normalise_backward(
     cuda.cells(["normalise_backward"; 2], false, dx, &arguments);
 }
 
-/// See [`Backend::blend`](crate::backend::Backend::blend).
-pub fn blend(cuda: &Cuda, rate: f32, from: View, mut to: ViewMut) {
+/// See [`Blend`](crate::program::ops::normalise::Blend).
+fn blend(cuda: &Cuda, Blend { rate, from, mut to }: Blend<On<Cuda>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     let (from, to) = (mat(from), mat_mut(&mut to));
     cuda.cells(["blend"; 2], false, to, &[&rate, &from, &to]);

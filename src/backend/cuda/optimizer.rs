@@ -1,9 +1,18 @@
 //! The optimizers. Kernels: `kernels/optimizer.cu`.
 
+use super::Cuda;
 use super::driver::Argument;
 use super::memory::{RawMat, mat, mat_mut};
-use super::{Cuda, View};
-use crate::backend::{AdagradStep, DeviceGroups, MatMut, OptimizerStep, Parameters};
+use crate::backend::{AdagradStep, DeviceGroups, MatMut, On, OptimizerStep, Parameters};
+use crate::program::ops::optimizer::{Optimize, OptimizeRows, Optimizers};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Optimizers<On<Cuda>>) {
+    match op {
+        Optimizers::OptimizeRows(op) => optimize_rows(cuda, op),
+        Optimizers::Optimize(op) => optimize(cuda, op),
+    }
+}
 
 /// A step as kernels take it.
 fn raw(step: OptimizerStep) -> Box<dyn Argument> {
@@ -26,14 +35,8 @@ fn tables(step: OptimizerStep, table: &mut Parameters<Cuda>) -> [RawMat; 3] {
         .map(|(buffer, cols)| mat_mut(&mut MatMut::new(buffer, rows, cols)))
 }
 
-/// See [`Backend::optimize_rows`](crate::backend::Backend::optimize_rows).
-pub fn optimize_rows(
-    cuda: &Cuda,
-    step: OptimizerStep,
-    groups: &DeviceGroups<Cuda>,
-    grads: View,
-    table: &mut Parameters<Cuda>,
-) {
+/// See [`OptimizeRows`](crate::program::ops::optimizer::OptimizeRows).
+fn optimize_rows(cuda: &Cuda, OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Cuda>>) {
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((grads.cols, offsets.len()), (table.cols, ids.len() + 1));
     assert!(ids.len() <= table.rows);
@@ -56,8 +59,8 @@ pub fn optimize_rows(
     cuda.cells(kernels, wide, touched, &arguments);
 }
 
-/// See [`Backend::optimize`](crate::backend::Backend::optimize).
-pub fn optimize(cuda: &Cuda, step: OptimizerStep, grads: View, table: &mut Parameters<Cuda>) {
+/// See [`Optimize`](crate::program::ops::optimizer::Optimize).
+fn optimize(cuda: &Cuda, Optimize { step, grads, table }: Optimize<On<Cuda>>) {
     assert_eq!((grads.rows, grads.cols), (table.rows, table.cols));
     let (grads, [values, first, second]) = (mat(grads), tables(step, table));
     let kernels = match step {

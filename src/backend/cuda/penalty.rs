@@ -1,18 +1,20 @@
 //! What large numbers of rows cost. Kernels: `kernels/penalty.cu`.
 
+use super::Cuda;
 use super::memory::{mat, mat_mut};
-use super::{Cuda, View, ViewMut};
-use crate::backend::Penalty;
+use crate::backend::{On, Penalty};
+use crate::program::ops::penalty::{Penalise, Penalties};
 
-/// See [`Backend::penalise`](crate::backend::Backend::penalise).
-pub fn penalise(
-    cuda: &Cuda,
-    penalty: Penalty,
-    row_weights: View,
-    x: View,
-    mut grads: ViewMut,
-    mut penalties: ViewMut,
-) {
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Penalties<On<Cuda>>) {
+    match op {
+        Penalties::Penalise(op) => penalise(cuda, op),
+    }
+}
+
+/// See [`Penalise`](crate::program::ops::penalty::Penalise).
+fn penalise(cuda: &Cuda, Penalise { penalty, row_weights, x, mut grads, penalties }: Penalise<On<Cuda>>) {
+    let (row_weights, mut penalties) = (row_weights.into_row(), penalties.into_row());
     assert_eq!((x.rows, x.cols), (grads.rows, grads.cols));
     assert_eq!((row_weights.cols, penalties.cols), (x.rows, x.rows));
     let kernel = match penalty {

@@ -1,8 +1,17 @@
 //! Projections of a whole level. Kernels: `kernels/project.cu`.
 
 use super::memory::{RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut, activation_code};
-use crate::backend::{Activation, ProjectStep, Projection};
+use super::{Cuda, activation_code};
+use crate::backend::{Activation, On, Projection};
+use crate::program::ops::project::{Project, ProjectBackward, Projections};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Projections<On<Cuda>>) {
+    match op {
+        Projections::Project(op) => project(cuda, op),
+        Projections::ProjectBackward(op) => project_backward(cuda, op),
+    }
+}
 
 /// How a kind is launched.
 struct Kernels {
@@ -70,48 +79,34 @@ impl Kernels {
     }
 }
 
-/// See [`Backend::project`](crate::backend::Backend::project).
-pub fn project(cuda: &Cuda, kind: Projection, step: ProjectStep<Cuda>, relations: View, mut slots: ViewMut) {
-    if kind == Projection::Matrix {
-        return super::matrix::project(cuda, step, relations, slots);
+/// See [`Project`](crate::program::ops::project::Project).
+fn project(cuda: &Cuda, op: Project<On<Cuda>>) {
+    if op.kind == Projection::Matrix {
+        return super::matrix::project(cuda, op);
     }
-    assert!(step.groups.is_none(), "only matrices are shared");
-    assert_eq!((step.inputs.len(), relations.rows), (step.count, step.count));
-    assert_eq!(relations.cols, kind.relation_width(slots.cols));
+    let Project { kind, inputs, output, count, relations, mut slots, .. } = op;
     let kernels = Kernels::of(kind);
-    let outs = mat_mut(&mut slots.again().rows(step.output, step.count));
+    let outs = mat_mut(&mut slots.again().rows(output, count));
     let (relations, slots) = (mat(relations), mat_mut(&mut slots));
-    let (f, inputs) = (kernels.parameter, step.inputs.address());
+    let (f, inputs) = (kernels.parameter, inputs.address());
     let wide = kernels.is_wide(&[slots, outs], &[relations]);
     cuda.cells(kernels.forward, wide, kernels.part(outs), &[&f, &inputs, &relations, &slots, &outs]);
 }
 
-/// See [`Backend::project_backward`](crate::backend::Backend::project_backward).
-pub fn project_backward(
-    cuda: &Cuda,
-    kind: Projection,
-    step: ProjectStep<Cuda>,
-    slots: View,
-    relations: View,
-    mut grads: ViewMut,
-    mut relation_grads: ViewMut,
-) {
-    if kind == Projection::Matrix {
-        return super::matrix::project_backward(cuda, step, slots, relations, grads, relation_grads);
+/// See [`ProjectBackward`](crate::program::ops::project::ProjectBackward).
+fn project_backward(cuda: &Cuda, op: ProjectBackward<On<Cuda>>) {
+    if op.kind == Projection::Matrix {
+        return super::matrix::project_backward(cuda, op);
     }
-    assert!(step.groups.is_none(), "only matrices are shared");
-    assert_eq!(
-        (step.inputs.len(), relations.rows, relation_grads.rows),
-        (step.count, step.count, step.count)
-    );
-    assert_eq!((slots.rows, slots.cols), (grads.rows, grads.cols));
-    let relation_width = kind.relation_width(grads.cols);
-    assert_eq!((relations.cols, relation_grads.cols), (relation_width, relation_width));
+    let ProjectBackward {
+        kind, inputs, output, count, slots, relations, mut grads, mut relation_grads, ..
+    } = op;
+    assert_eq!(slots.rows, grads.rows);
     let kernels = Kernels::of(kind);
-    let douts = mat_mut(&mut grads.again().rows(step.output, step.count));
+    let douts = mat_mut(&mut grads.again().rows(output, count));
     let (relations, slots) = (mat(relations), mat(slots));
     let (grads, relation_grads) = (mat_mut(&mut grads), mat_mut(&mut relation_grads));
-    let (f, inputs) = (kernels.parameter, step.inputs.address());
+    let (f, inputs) = (kernels.parameter, inputs.address());
     let wide = kernels.is_wide(&[slots, douts, grads], &[relations, relation_grads]);
     cuda.cells(
         kernels.backward,

@@ -4,9 +4,11 @@
 //! counted there and overwritten by those of the next chunk.
 
 use super::memory::{Allocation, Buffer, Index, mat, mat_mut};
-use super::{Cuda, Mat, MatMut, View, rows, score};
-use crate::backend::{RankCount, RankTask, Scoring};
+use super::{Cuda, Mat, MatMut, View, score};
+use crate::backend::{Backend, RankCount, RankTask, Scoring};
 use crate::error::Result;
+use crate::program::ops::rows::Gather;
+use crate::program::ops::score::Scores;
 
 /// Scores in the scratch matrix (32 MiB), unless a single query has more roots than that.
 const SCRATCH: usize = 8 << 20;
@@ -93,7 +95,8 @@ pub fn rank(cuda: &Cuda, kind: Scoring, task: RankTask<Cuda>, entities: View) ->
 
     let width = task.queries.cols;
     let mut queries = Buffer::new(&cuda.driver, num_roots * width)?;
-    rows::gather(cuda, task.queries, &index(&lists.rows)?, MatMut::new(&mut queries, num_roots, width));
+    let (rows, out) = (index(&lists.rows)?, MatMut::new(&mut queries, num_roots, width));
+    cuda.run(Gather { table: task.queries, rows: &rows, out });
     let queries = Mat::new(&queries, num_roots, width);
 
     let num_pairs = lists.pairs[0].len();
@@ -122,19 +125,16 @@ pub fn rank(cuda: &Cuda, kind: Scoring, task: RankTask<Cuda>, entities: View) ->
         for begin in (0..entities.rows).step_by(span) {
             let some = entities.rows(begin, span.min(entities.rows - begin));
             let mut scores = MatMut { buffer: &mut scratch, offset: 0, rows, cols: some.rows, stride: span };
-            score::scores(cuda, kind, queries.rows(first_root, rows), some, scores.again());
+            let queries = queries.rows(first_root, rows);
+            cuda.run(Scores { kind, exact: true, queries, entities: some, out: scores.again() });
             let (scores, begin) = (mat_mut(&mut scores), begin as u32);
+            let at = chunk.start as u64;
+            let (roots_here, filters_here) = (roots.address() + 4 * at, filters.address() + 8 * at);
             cuda.launch(
                 "rank_settle",
                 [chunk.len(), 1, 1],
                 256,
-                &[
-                    &scores,
-                    &(roots.address() + 4 * chunk.start as u64),
-                    &(filters.address() + 8 * chunk.start as u64),
-                    &filter.address(),
-                    &begin,
-                ],
+                &[&scores, &roots_here, &filters_here, &filter.address(), &begin],
             );
             cuda.launch(
                 "rank_count",

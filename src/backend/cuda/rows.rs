@@ -1,47 +1,61 @@
 //! Moving and adding rows; dropout. Kernels: `kernels/rows.cu`.
 
-use super::memory::{Index, RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut};
-use crate::backend::{DeviceGroups, Dropout};
+use super::Cuda;
+use super::memory::{RawMat, mat, mat_mut};
+use crate::backend::{DeviceGroups, On};
+use crate::program::ops::rows::{Add, AddGroups, CopyRows, DropOut, Fill, Gather, Rows, Scatter};
 
-/// See [`Backend::gather`](crate::backend::Backend::gather).
-pub fn gather(cuda: &Cuda, table: View, rows: &Index, mut out: ViewMut) {
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Rows<On<Cuda>>) {
+    match op {
+        Rows::Gather(op) => gather(cuda, op),
+        Rows::Scatter(op) => scatter(cuda, op),
+        Rows::CopyRows(op) => copy(cuda, op),
+        Rows::Fill(op) => fill(cuda, op),
+        Rows::Add(op) => add(cuda, op),
+        Rows::AddGroups(op) => add_groups(cuda, op),
+        Rows::DropOut(op) => dropout(cuda, op),
+    }
+}
+
+/// See [`Gather`](crate::program::ops::rows::Gather).
+fn gather(cuda: &Cuda, Gather { table, rows, mut out }: Gather<On<Cuda>>) {
     assert_eq!((rows.len(), table.cols), (out.rows, out.cols));
     let (table, out) = (mat(table), mat_mut(&mut out));
     let wide = table.is_wide() && out.is_wide();
     cuda.cells(["gather", "gather4"], wide, out, &[&table, &rows.address(), &out]);
 }
 
-/// See [`Backend::scatter`](crate::backend::Backend::scatter).
-pub fn scatter(cuda: &Cuda, from: View, rows: &Index, mut out: ViewMut) {
+/// See [`Scatter`](crate::program::ops::rows::Scatter).
+fn scatter(cuda: &Cuda, Scatter { from, rows, mut out }: Scatter<On<Cuda>>) {
     assert_eq!((rows.len(), from.cols), (from.rows, out.cols));
     let (from, out) = (mat(from), mat_mut(&mut out));
     let wide = from.is_wide() && out.is_wide();
     cuda.cells(["scatter", "scatter4"], wide, from, &[&from, &rows.address(), &out]);
 }
 
-/// See [`Backend::copy`](crate::backend::Backend::copy).
-pub fn copy(cuda: &Cuda, from: View, mut out: ViewMut) {
+/// See [`CopyRows`](crate::program::ops::rows::CopyRows).
+fn copy(cuda: &Cuda, CopyRows { from, mut out }: CopyRows<On<Cuda>>) {
     assert_eq!((from.rows, from.cols), (out.rows, out.cols));
     let (from, out) = (mat(from), mat_mut(&mut out));
     cuda.cells(["copy", "copy4"], from.is_wide() && out.is_wide(), out, &[&from, &out]);
 }
 
-/// See [`Backend::fill`](crate::backend::Backend::fill).
-pub fn fill(cuda: &Cuda, value: f32, mut out: ViewMut) {
+/// See [`Fill`](crate::program::ops::rows::Fill).
+fn fill(cuda: &Cuda, Fill { value, mut out }: Fill<On<Cuda>>) {
     let out = mat_mut(&mut out);
     cuda.cells(["fill", "fill4"], out.is_wide(), out, &[&value, &out]);
 }
 
-/// See [`Backend::add`](crate::backend::Backend::add).
-pub fn add(cuda: &Cuda, from: View, mut to: ViewMut) {
+/// See [`Add`](crate::program::ops::rows::Add).
+fn add(cuda: &Cuda, Add { from, mut to }: Add<On<Cuda>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     let (from, to) = (mat(from), mat_mut(&mut to));
     cuda.cells(["add", "add4"], from.is_wide() && to.is_wide(), to, &[&from, &to]);
 }
 
-/// See [`Backend::add_groups`](crate::backend::Backend::add_groups).
-pub fn add_groups(cuda: &Cuda, groups: &DeviceGroups<Cuda>, from: View, mut to: ViewMut) {
+/// See [`AddGroups`](crate::program::ops::rows::AddGroups).
+fn add_groups(cuda: &Cuda, AddGroups { groups, from, mut to }: AddGroups<On<Cuda>>) {
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((from.cols, offsets.len()), (to.cols, ids.len() + 1));
     assert!(ids.len() <= to.rows);
@@ -55,8 +69,8 @@ pub fn add_groups(cuda: &Cuda, groups: &DeviceGroups<Cuda>, from: View, mut to: 
     );
 }
 
-/// See [`Backend::dropout`](crate::backend::Backend::dropout).
-pub fn dropout(cuda: &Cuda, dropout: Dropout, mut x: ViewMut) {
+/// See [`DropOut`](crate::program::ops::rows::DropOut).
+fn dropout(cuda: &Cuda, DropOut { dropout, mut x }: DropOut<On<Cuda>>) {
     let x = mat_mut(&mut x);
     cuda.cells(["dropout", "dropout"], false, x, &[&dropout.raw(), &x]);
 }

@@ -1,8 +1,20 @@
 //! Scores of queries with entities. Kernels: `kernels/score.cu`, geometries: `kernels/geometry.cuh`.
 
+use super::driver::Operand;
 use super::memory::{Index, RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut, beta};
-use crate::backend::Scoring;
+use super::{Cuda, View, ViewMut, beta, linear};
+use crate::backend::{On, Scoring};
+use crate::program::ops::score::{OwnScores, OwnScoresBackward, Score, Scores, ScoresBackward};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Score<On<Cuda>>) {
+    match op {
+        Score::Scores(op) => scores(cuda, op),
+        Score::ScoresBackward(op) => scores_backward(cuda, op),
+        Score::OwnScores(op) => own_scores(cuda, op),
+        Score::OwnScoresBackward(op) => own_scores_backward(cuda, op),
+    }
+}
 
 /// The kernel of a geometry.
 macro_rules! kernel {
@@ -45,12 +57,14 @@ fn tiles(shape: [u32; 2], [rows, cols]: [u32; 2]) -> usize {
 /// Large tiles that keep every multiprocessor of a large GPU busy: with fewer, small ones spread better.
 const MANY: usize = 512;
 
-/// See [`Backend::scores`](crate::backend::Backend::scores).
-pub fn scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, mut out: ViewMut) {
+/// See [`Scores`](crate::program::ops::score::Scores).
+pub fn scores(cuda: &Cuda, Scores { kind, exact, queries, entities, mut out }: Scores<On<Cuda>>) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
-    check(kind, queries, entities);
+    if kind == Scoring::Dot && !exact {
+        let entities = Operand::new(entities).transposed();
+        return linear::matmul(cuda, Operand::new(queries), entities, queries.cols, false, out);
+    }
     let pairs = [queries.rows, entities.rows];
-    assert_eq!([out.rows, out.cols], pairs);
     if let Scoring::Beta { gamma } = kind {
         return beta::scores(cuda, gamma, queries, entities, out);
     }
@@ -64,30 +78,14 @@ pub fn scores(cuda: &Cuda, kind: Scoring, queries: View, entities: View, mut out
     cuda.launch(kernel, [blocks, 1, 1], 128, &[&geometry(kind), &queries, &entities, &out]);
 }
 
-/// See [`Backend::scores_backward`](crate::backend::Backend::scores_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn scores_backward(
-    cuda: &Cuda,
-    kind: Scoring,
-    queries: View,
-    entities: View,
-    scores: View,
-    weights: View,
-    mut dqueries: ViewMut,
-    mut dentities: ViewMut,
-) {
-    if let Scoring::Beta { .. } = kind {
-        check(kind, mat(queries), mat(entities));
-        return beta::scores_backward(cuda, queries, entities, weights, dqueries, dentities);
+/// See [`ScoresBackward`](crate::program::ops::score::ScoresBackward).
+pub fn scores_backward(cuda: &Cuda, op: ScoresBackward<On<Cuda>>) {
+    if let Scoring::Beta { .. } = op.kind {
+        return beta::scores_backward(cuda, op);
     }
+    let ScoresBackward { kind, queries, entities, scores, weights, mut dqueries, mut dentities } = op;
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
-    check(kind, queries, entities);
-    for pairs in [scores, weights] {
-        assert_eq!((pairs.rows, pairs.cols), (queries.rows, entities.rows));
-    }
-    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
-    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
     // Threads, and the tile of a block.
     let (threads, tile) = if kind == Scoring::Dot { (128, [64, 64]) } else { (64, [32, 32]) };
     let d = half(kind, entities);
@@ -104,25 +102,17 @@ pub fn scores_backward(
 const PAIRS: usize = 16;
 
 /// Checks the shapes of queries with candidates of their own: as many as `scores` has columns.
-fn check_own(kind: Scoring, queries: RawMat, entities: RawMat, roots: &Index, scores: RawMat) {
-    check(kind, queries, entities);
+fn check_own(queries: RawMat, entities: RawMat, roots: &Index, scores: RawMat) {
     assert_eq!(scores.rows, queries.rows);
     assert_eq!((roots.len() - 1) * scores.cols as usize, entities.rows as usize);
     // The kernels number pairs by 32 bits.
     assert!(u32::try_from(scores.rows as usize * scores.cols as usize).is_ok());
 }
 
-/// See [`Backend::own_scores`](crate::backend::Backend::own_scores).
-pub fn own_scores(
-    cuda: &Cuda,
-    kind: Scoring,
-    queries: View,
-    entities: View,
-    roots: &Index,
-    mut out: ViewMut,
-) {
+/// See [`OwnScores`](crate::program::ops::score::OwnScores).
+fn own_scores(cuda: &Cuda, OwnScores { kind, queries, entities, roots, mut out }: OwnScores<On<Cuda>>) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
-    check_own(kind, queries, entities, roots, out);
+    check_own(queries, entities, roots, out);
     if let Scoring::Beta { gamma } = kind {
         return beta::own_scores(cuda, gamma, queries, entities, roots, out);
     }
@@ -157,29 +147,16 @@ pub(super) fn listed_scores(
     );
 }
 
-/// See [`Backend::own_scores_backward`](crate::backend::Backend::own_scores_backward).
-#[allow(clippy::too_many_arguments)]
-pub fn own_scores_backward(
-    cuda: &Cuda,
-    kind: Scoring,
-    queries: View,
-    entities: View,
-    roots: &Index,
-    scores: View,
-    weights: View,
-    mut dqueries: ViewMut,
-    mut dentities: ViewMut,
-) {
-    if let Scoring::Beta { .. } = kind {
-        check_own(kind, mat(queries), mat(entities), roots, mat(weights));
-        return beta::own_scores_backward(cuda, queries, entities, roots, weights, dqueries, dentities);
+/// See [`OwnScoresBackward`](crate::program::ops::score::OwnScoresBackward).
+pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
+    check_own(mat(op.queries), mat(op.entities), op.roots, mat(op.weights));
+    if let Scoring::Beta { .. } = op.kind {
+        return beta::own_scores_backward(cuda, op);
     }
+    let OwnScoresBackward { kind, queries, entities, roots, scores, weights, mut dqueries, mut dentities } =
+        op;
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
-    check_own(kind, queries, entities, roots, weights);
-    assert_eq!((scores.rows, scores.cols), (weights.rows, weights.cols));
-    assert_eq!((dqueries.rows, dqueries.cols), (queries.rows, queries.cols));
-    assert_eq!((dentities.rows, dentities.cols), (entities.rows, entities.cols));
     cuda.cells(
         [kernel!("own_scores_backward", kind); 2],
         false,

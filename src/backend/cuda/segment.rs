@@ -1,8 +1,24 @@
 //! Set operations on segments of rows. Kernels: `kernels/segment.cu`.
 
+use super::Cuda;
 use super::driver::Argument;
 use super::memory::{Index, RawMat, mat, mat_mut};
-use super::{Cuda, View, ViewMut};
+use crate::backend::On;
+use crate::program::ops::segment::{
+    Attend, AttendBackward, GatedMin, GatedMinBackward, Segment, SegmentMean, SegmentMeanBackward,
+};
+
+/// Does an operation of the family.
+pub fn run(cuda: &Cuda, op: Segment<On<Cuda>>) {
+    match op {
+        Segment::Attend(op) => attend(cuda, op),
+        Segment::AttendBackward(op) => attend_backward(cuda, op),
+        Segment::SegmentMean(op) => mean(cuda, op),
+        Segment::SegmentMeanBackward(op) => mean_backward(cuda, op),
+        Segment::GatedMin(op) => gated_min(cuda, op),
+        Segment::GatedMinBackward(op) => gated_min_backward(cuda, op),
+    }
+}
 
 /// Launches a kernel that has a thread per column of each segment; `shape` has a row per segment.
 fn launch(cuda: &Cuda, kernel: &'static str, offsets: &Index, shape: RawMat, arguments: &[&dyn Argument]) {
@@ -10,21 +26,17 @@ fn launch(cuda: &Cuda, kernel: &'static str, offsets: &Index, shape: RawMat, arg
     cuda.cells([kernel; 2], false, shape, arguments);
 }
 
-/// See [`Backend::attend`](crate::backend::Backend::attend).
-pub fn attend(cuda: &Cuda, x: View, offsets: &Index, mut weights: ViewMut, mut out: ViewMut) {
+/// See [`Attend`](crate::program::ops::segment::Attend).
+fn attend(cuda: &Cuda, Attend { x, offsets, mut weights, mut out }: Attend<On<Cuda>>) {
     assert_eq!((weights.rows, weights.cols, out.cols), (x.rows, x.cols, x.cols));
     let (x, weights, out) = (mat(x), mat_mut(&mut weights), mat_mut(&mut out));
     launch(cuda, "attend", offsets, out, &[&x, &offsets.address(), &weights, &out]);
 }
 
-/// See [`Backend::attend_backward`](crate::backend::Backend::attend_backward).
-pub fn attend_backward(
+/// See [`AttendBackward`](crate::program::ops::segment::AttendBackward).
+fn attend_backward(
     cuda: &Cuda,
-    x: View,
-    offsets: &Index,
-    dout: View,
-    mut weights: ViewMut,
-    mut dx: ViewMut,
+    AttendBackward { x, offsets, dout, mut weights, mut dx }: AttendBackward<On<Cuda>>,
 ) {
     assert_eq!((weights.rows, weights.cols, dx.rows, dx.cols), (x.rows, x.cols, x.rows, x.cols));
     assert_eq!(dout.cols, x.cols);
@@ -33,35 +45,31 @@ pub fn attend_backward(
     launch(cuda, "attend_backward", offsets, dout, &[&x, &offsets.address(), &dout, &weights, &dx]);
 }
 
-/// See [`Backend::segment_mean`](crate::backend::Backend::segment_mean).
-pub fn mean(cuda: &Cuda, x: View, offsets: &Index, mut out: ViewMut) {
+/// See [`SegmentMean`](crate::program::ops::segment::SegmentMean).
+fn mean(cuda: &Cuda, SegmentMean { x, offsets, mut out }: SegmentMean<On<Cuda>>) {
     assert_eq!(out.cols, x.cols);
     let (x, out) = (mat(x), mat_mut(&mut out));
     launch(cuda, "segment_mean", offsets, out, &[&x, &offsets.address(), &out]);
 }
 
-/// See [`Backend::segment_mean_backward`](crate::backend::Backend::segment_mean_backward).
-pub fn mean_backward(cuda: &Cuda, dout: View, offsets: &Index, mut dx: ViewMut) {
+/// See [`SegmentMeanBackward`](crate::program::ops::segment::SegmentMeanBackward).
+fn mean_backward(cuda: &Cuda, SegmentMeanBackward { dout, offsets, mut dx }: SegmentMeanBackward<On<Cuda>>) {
     assert_eq!(dout.cols, dx.cols);
     let (dout, dx) = (mat(dout), mat_mut(&mut dx));
     launch(cuda, "segment_mean_backward", offsets, dout, &[&dout, &offsets.address(), &dx]);
 }
 
-/// See [`Backend::gated_min`](crate::backend::Backend::gated_min).
-pub fn gated_min(cuda: &Cuda, x: View, offsets: &Index, gate: View, mut out: ViewMut) {
+/// See [`GatedMin`](crate::program::ops::segment::GatedMin).
+fn gated_min(cuda: &Cuda, GatedMin { x, offsets, gate, mut out }: GatedMin<On<Cuda>>) {
     assert_eq!((out.rows, out.cols, gate.cols), (gate.rows, x.cols, x.cols));
     let (x, gate, out) = (mat(x), mat(gate), mat_mut(&mut out));
     launch(cuda, "gated_min", offsets, out, &[&x, &offsets.address(), &gate, &out]);
 }
 
-/// See [`Backend::gated_min_backward`](crate::backend::Backend::gated_min_backward).
-pub fn gated_min_backward(
+/// See [`GatedMinBackward`](crate::program::ops::segment::GatedMinBackward).
+fn gated_min_backward(
     cuda: &Cuda,
-    x: View,
-    offsets: &Index,
-    dout: View,
-    mut gate: ViewMut,
-    mut dx: ViewMut,
+    GatedMinBackward { x, offsets, dout, mut gate, mut dx }: GatedMinBackward<On<Cuda>>,
 ) {
     assert_eq!((dx.rows, dx.cols, gate.rows, gate.cols), (x.rows, x.cols, dout.rows, x.cols));
     assert_eq!(dout.cols, x.cols);

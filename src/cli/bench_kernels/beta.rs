@@ -2,6 +2,8 @@
 
 use super::{Bench, Cost};
 use crate::backend::*;
+use crate::program::ops::elementwise::{Apply, ApplyBackward};
+use crate::program::ops::score::{Scores, ScoresBackward};
 use crate::table::count;
 
 /// Scores, gradients and ranks of `queries` with `pool` entities, and elementwise functions on as many rows.
@@ -21,13 +23,13 @@ pub fn bench<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: u
     let x = Mat::new(&raw, queries, width);
     let numbers = (queries * width) as f64;
     let size = format!("{} x {width}", count(queries as u64));
-    let f = Elementwise::BetaParameter;
+    let f = Function::BetaParameter;
     bench.time("elementwise", size.clone(), Cost { bytes: 8.0 * numbers, ..Cost::default() }, |b| {
-        b.elementwise(f, x, MatMut::new(&mut rows, queries, width));
+        b.run(Apply { f, x, out: MatMut::new(&mut rows, queries, width) });
     })?;
     let q = Mat::new(&rows, queries, width);
     bench.time("elementwise backward", size, Cost { bytes: 12.0 * numbers, ..Cost::default() }, |b| {
-        b.elementwise_backward(f, q, x, MatMut::new(&mut dqueries, queries, width));
+        b.run(ApplyBackward { f, out: q, dout: x, dx: MatMut::new(&mut dqueries, queries, width) });
     })?;
 
     let e = Mat::new(&entities, pool, width);
@@ -36,18 +38,24 @@ pub fn bench<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: u
     let bytes = 4.0 * ((queries + pool) * width + queries * pool) as f64;
     let cost = Cost { bytes, operations: 2.0 * products, products: 2.0 * products, ..Cost::default() };
     bench.time("scores beta", size.clone(), cost, |b| {
-        b.scores(kind, q, e, MatMut::new(&mut out, queries, pool));
+        b.run(Scores {
+            kind,
+            exact: true,
+            queries: q,
+            entities: e,
+            out: MatMut::new(&mut out, queries, pool),
+        });
     })?;
     bench.time("scores backward beta", size, Cost { bytes: 2.0 * bytes, ..cost }, |b| {
-        b.scores_backward(
+        b.run(ScoresBackward {
             kind,
-            q,
-            e,
-            Mat::new(&out, queries, pool),
-            Mat::new(&weights, queries, pool),
-            MatMut::new(&mut dqueries, queries, width),
-            MatMut::new(&mut dentities, pool, width),
-        );
+            queries: q,
+            entities: e,
+            scores: Mat::new(&out, queries, pool),
+            weights: Mat::new(&weights, queries, pool),
+            dqueries: MatMut::new(&mut dqueries, queries, width),
+            dentities: MatMut::new(&mut dentities, pool, width),
+        });
     })?;
 
     let entities = 8 * pool;

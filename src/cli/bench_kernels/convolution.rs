@@ -2,6 +2,7 @@
 
 use super::{Bench, Cost};
 use crate::backend::*;
+use crate::program::ops::convolution::{Fold, Unfold};
 use crate::table::count;
 
 /// 3 x 3 windows of images of 20 x 20, ConvE's of d = 200.
@@ -15,9 +16,17 @@ pub fn bench<B: Backend>(bench: &mut Bench<B>, images: usize) -> anyhow::Result<
     let size = format!("{} of 20 x 20", count(images as u64));
     let cost = Cost { bytes: 4.0 * (images * pixels + places * 9) as f64, ..Cost::default() };
     bench.time("unfold", size.clone(), cost, |b| {
-        b.unfold(window, Mat::new(&from, images, pixels), MatMut::new(&mut windows, places, 9));
+        b.run(Unfold {
+            window,
+            images: Mat::new(&from, images, pixels),
+            out: MatMut::new(&mut windows, places, 9),
+        });
     })?;
     bench.time("fold", size, cost, |b| {
-        b.fold(window, Mat::new(&windows, places, 9), MatMut::new(&mut from, images, pixels));
+        b.run(Fold {
+            window,
+            windows: Mat::new(&windows, places, 9),
+            out: MatMut::new(&mut from, images, pixels),
+        });
     })
 }

@@ -2,6 +2,7 @@
 
 use super::{Bench, Cost};
 use crate::backend::*;
+use crate::program::ops::project::{Project, ProjectBackward};
 use crate::rng::below;
 use crate::sampler::Groups;
 use crate::table::count;
@@ -27,8 +28,6 @@ pub fn bench<B: Backend>(
     let matrices = bench.random(relations * d * d, 0.1)?;
     let mut dmatrices = bench.backend.zeros(relations * d * d)?;
     let [mut slots, mut grads] = [bench.random(2 * uses * d, 1.0)?, bench.random(2 * uses * d, 1.0)?];
-    let step =
-        || ProjectStep { inputs: &inputs, output: uses, count: uses, groups: Some(&groups), key: None };
     let kind = Projection::Matrix;
     let size = format!("{} of {} x {d} x {d}", count(uses as u64), count(lists.ids.len() as u64));
     let (numbers, rows) = ((lists.ids.len() * d * d) as f64, (2 * uses * d) as f64);
@@ -36,7 +35,15 @@ pub fn bench<B: Backend>(
     let cost = Cost { bytes: 4.0 * (numbers + rows), operations: products, products, ..Cost::default() };
     let from = Mat::new(&matrices, relations, d * d);
     bench.time("project matrix", size.clone(), cost, |b| {
-        b.project(kind, step(), from, MatMut::new(&mut slots, 2 * uses, d));
+        b.run(Project {
+            kind,
+            inputs: &inputs,
+            output: uses,
+            count: uses,
+            groups: Some(&groups),
+            relations: from,
+            slots: MatMut::new(&mut slots, 2 * uses, d),
+        });
     })?;
     let cost = Cost {
         bytes: 4.0 * (2.0 * numbers + 1.5 * rows),
@@ -47,6 +54,16 @@ pub fn bench<B: Backend>(
     bench.time("project matrix backward", size, cost, |b| {
         let slots = Mat::new(&slots, 2 * uses, d);
         let (dq, dr) = (MatMut::new(&mut grads, 2 * uses, d), MatMut::new(&mut dmatrices, relations, d * d));
-        b.project_backward(kind, step(), slots, from, dq, dr);
+        b.run(ProjectBackward {
+            kind,
+            inputs: &inputs,
+            output: uses,
+            count: uses,
+            groups: Some(&groups),
+            slots,
+            relations: from,
+            grads: dq,
+            relation_grads: dr,
+        });
     })
 }

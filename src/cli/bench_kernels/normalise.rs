@@ -2,6 +2,7 @@
 
 use super::{Bench, Cost};
 use crate::backend::*;
+use crate::program::ops::normalise::{ColumnMoments, Normalise, NormaliseBackward};
 use crate::table::count;
 
 /// Rows of 32 features, as 3 x 3 filters make them of `images` of 20 x 20.
@@ -16,14 +17,16 @@ pub fn bench<B: Backend>(bench: &mut Bench<B>, images: usize) -> anyhow::Result<
     let size = format!("{} x {cols}", count(rows as u64));
     let cost = |passes: f64| Cost { bytes: 4.0 * passes * (rows * cols) as f64, ..Cost::default() };
     let x = Mat::new(&x, rows, cols);
-    bench.time("moments", size.clone(), cost(2.0), |b| b.moments(x, MatMut::new(&mut moments, 2, cols)))?;
+    bench.time("moments", size.clone(), cost(2.0), |b| {
+        b.run(ColumnMoments { x, out: MatMut::new(&mut moments, 2, cols) })
+    })?;
     let (moments, affine) = (Mat::new(&moments, 2, cols), Mat::new(&affine, 2, cols));
     bench.time("normalise", size.clone(), cost(2.0), |b| {
-        b.normalise(x, moments, affine, Activation::Relu, MatMut::new(&mut y, rows, cols));
+        b.run(Normalise { x, moments, affine, f: Activation::Relu, out: MatMut::new(&mut y, rows, cols) });
     })?;
     let y = Mat::new(&y, rows, cols);
     bench.time("normalise backward", size, cost(7.0), |b| {
         let (dx, daffine) = (MatMut::new(&mut dx, rows, cols), MatMut::new(&mut daffine, 2, cols));
-        b.normalise_backward(x, moments, affine, y, Activation::Relu, dx, daffine);
+        b.run(NormaliseBackward { x, moments, affine, out: y, f: Activation::Relu, dx, daffine });
     })
 }

@@ -1,39 +1,4 @@
-//! What the operations of single-hop training are told: labels of rows of scores, dropout.
-
-use super::Backend;
-
-/// A loss of a row of scores of all entities whose labels, the true ones, are known.
-///
-/// `x` are the scores, `y` the labels, `n` their number, `E` all entities, `s` the smoothing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum LabelLoss {
-    /// `n log(sum exp x) - (1 - s) sum_y x_y - s n mean(x)`: n times the cross-entropy of softmax(x) with the labels'
-    /// uniform distribution, mixed with that of all entities.
-    CrossEntropy {
-        /// s, from 0 to 1.
-        smoothing: f32,
-    },
-    /// `m sum_e softplus(x_e) - (1 - s) sum_y x_y - s m mean(x)`: a binary cross-entropy for each entity, whose target is
-    /// `(1 - s) [e is a label] + s / E`. `m` is 1; where `per_label` it is n: the loss of n rows, each with one of the
-    /// labels.
-    Logistic {
-        /// s, from 0 to 1.
-        smoothing: f32,
-        /// Whether each label has a row of its own.
-        per_label: bool,
-    },
-}
-
-/// The labels of consecutive rows: row `i` has `labels[offsets[first + i]..offsets[first + i + 1]]`, distinct.
-#[derive(Debug)]
-pub struct LabelRows<'a, B: Backend> {
-    /// Bounds of each row in `labels`.
-    pub offsets: &'a B::Index,
-    /// Columns of the scores.
-    pub labels: &'a B::Index,
-    /// The row of `offsets` that the first row of the scores has.
-    pub first: usize,
-}
+//! Which numbers are dropped.
 
 /// Which numbers of a matrix are dropped: each with the same probability, by a hash of the key and its place, so that the
 /// same key drops the same numbers on every device and in the backward pass.
@@ -60,18 +25,18 @@ impl Dropout {
 
     /// The hash of a row.
     #[inline(always)]
-    pub(super) fn row(self, row: u32) -> u32 {
+    pub(crate) fn row(self, row: u32) -> u32 {
         mix(self.key[0] ^ mix(row.wrapping_add(self.key[1])))
     }
 
     /// Whether a column of a row with this hash stays.
     #[inline(always)]
-    pub(super) fn keeps(self, row: u32, column: u32) -> bool {
+    pub(crate) fn keeps(self, row: u32, column: u32) -> bool {
         mix(row.wrapping_add(column.wrapping_mul(0x9e37_79b9))) >= self.threshold
     }
 
     /// Threshold, key and scale, as kernels take them.
-    pub(super) fn raw(self) -> [u32; 4] {
+    pub(crate) fn raw(self) -> [u32; 4] {
         [self.threshold, self.key[0], self.key[1], self.scale().to_bits()]
     }
 }

@@ -1,4 +1,4 @@
-//! What the optimizers are told, and what they keep beside a table.
+//! Optimizers: what they are told, and what they keep beside a table.
 
 /// How values follow their gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,8 +16,8 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Columns of [`Parameters::first`](super::Parameters::first) and
-    /// [`Parameters::second`](super::Parameters::second) for a table of so many columns.
+    /// Columns of [`Parameters::first`](crate::backend::Parameters::first) and
+    /// [`Parameters::second`](crate::backend::Parameters::second) for a table of so many columns.
     pub fn state(self, cols: usize) -> [usize; 2] {
         match self {
             Optimizer::Adam => [cols, cols],
@@ -108,5 +108,57 @@ impl AdamStep {
             second_correction: (1.0 / (1.0 - beta2.powf(t))) as f32,
             epsilon: 1e-8,
         }
+    }
+}
+
+/// Whose step a program means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// Of rows of entities and relations.
+    Rows,
+    /// Of networks, which learn at a share of the rate.
+    Networks,
+}
+
+operations! {
+    /// Steps of optimizers.
+    Optimizers:
+
+    /// A step on the rows `groups.ids` of a table, whose state is the step's; a row's gradient is the sum of the rows
+    /// `groups.members` of `grads`, added in that order. Other rows and their state stay.
+    OptimizeRows { step: Step, groups: Groups, grads: In, table: Table }
+    /// The same on all rows.
+    Optimize { step: Step, grads: In, table: Table }
+}
+
+impl<O: Operands> OptimizeRows<O> {
+    fn check(&self) {
+        same!(O::shape(&self.grads).1 => O::shape_of_table(&self.table).1);
+    }
+}
+
+impl Described for OptimizeRows<OnPaper> {
+    fn kind(&self) -> String {
+        format!("{:?}", self.step).to_lowercase()
+    }
+
+    fn work(&self) -> f64 {
+        10.0 * self.grads.numbers()
+    }
+}
+
+impl<O: Operands> Optimize<O> {
+    fn check(&self) {
+        same!(O::shape(&self.grads) => O::shape_of_table(&self.table));
+    }
+}
+
+impl Described for Optimize<OnPaper> {
+    fn kind(&self) -> String {
+        format!("{:?}", self.step).to_lowercase()
+    }
+
+    fn work(&self) -> f64 {
+        10.0 * self.grads.numbers()
     }
 }

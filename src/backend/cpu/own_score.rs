@@ -1,0 +1,144 @@
+//! Scores of queries with candidates of their own, forward and backward.
+
+use super::View;
+use super::beta;
+use super::geometry::{Box, Columns, Dot, Geometry, L1, L2, Rotation, Sums};
+use super::memory::{CHUNK, Rows, Shared, par_rows};
+use super::score::{Block, ENTITIES, with_geometry};
+use crate::backend::{Cpu, On, Scoring};
+use crate::program::ops::score::{OwnScores, OwnScoresBackward};
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Checks the shapes of queries with candidates of their own; the number of candidates of each is the columns of `scores`.
+fn check_own(queries: View, entities: View, roots: &[u32], scores: (usize, usize)) {
+    let num_queries = roots.len() - 1;
+    assert_eq!((entities.rows, queries.rows), (num_queries * scores.1, roots[num_queries] as usize));
+    assert_eq!(scores.0, queries.rows);
+    assert!(roots.is_sorted_by(|a, b| a < b), "roots of queries follow each other");
+}
+
+/// See [`OwnScores`](crate::program::ops::score::OwnScores).
+pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<On<Cpu>>) {
+    let candidates = out.cols;
+    check_own(queries, entities, roots, (out.rows, candidates));
+    if let Scoring::Beta { gamma } = kind {
+        return beta::own_scores(gamma, queries, entities, roots, out);
+    }
+    let out = Shared::new(out);
+    (0..roots.len() - 1).into_par_iter().with_min_len(CHUNK.div_ceil(candidates)).for_each(|q| {
+        let entities = entities.rows(q * candidates, candidates);
+        for root in roots[q] as usize..roots[q + 1] as usize {
+            // SAFETY: a root belongs to one query, and a query to one task.
+            let out = unsafe { out.slice(root, 0, candidates) };
+            let queries = queries.rows(root, 1);
+            with_geometry!(kind, geometry => {
+                pulp::Arch::new().dispatch(Block { geometry, queries, entities, out, stride: candidates });
+            });
+        }
+    });
+}
+
+/// See [`OwnScoresBackward`](crate::program::ops::score::OwnScoresBackward).
+pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
+    check_own(op.queries, op.entities, op.roots, (op.weights.rows, op.weights.cols));
+    if let Scoring::Beta { .. } = op.kind {
+        return beta::own_scores_backward(op);
+    }
+    let OwnScoresBackward { kind, queries, entities, roots, scores, weights, dqueries, dentities } = op;
+    let candidates = weights.cols;
+    let dqueries = Shared::new(dqueries);
+    // A task has whole queries.
+    par_rows(dentities, CHUNK.div_ceil(candidates) * candidates, |mut dentities| {
+        for first in (0..dentities.count).step_by(candidates) {
+            let entities = entities.rows(dentities.first + first, candidates);
+            let q = (dentities.first + first) / candidates;
+            for root in roots[q] as usize..roots[q + 1] as usize {
+                let (query, weights, scores) = (queries.row(root), weights.row(root), scores.row(root));
+                // SAFETY: a root belongs to one query, and a query to one task.
+                let dq = unsafe { dqueries.slice(root, 0, query.len()) };
+                let replace = root == roots[q] as usize;
+                with_geometry!(kind, geometry => {
+                    pulp::Arch::new().dispatch(OwnBackward {
+                        geometry, weights, scores, query, entities, dq, dentities: &mut dentities, first, replace,
+                    });
+                });
+            }
+        }
+    });
+}
+
+/// Gradients of a root and its own candidates.
+struct OwnBackward<'a, 'b, G> {
+    geometry: G,
+    weights: &'a [f32],
+    scores: &'a [f32],
+    query: &'a [f32],
+    entities: View<'a>,
+    /// Added to.
+    dq: &'a mut [f32],
+    dentities: &'a mut Rows<'b>,
+    /// The candidates' first row there.
+    first: usize,
+    /// Whether the candidates' gradients are written, or else added to those of the roots before.
+    replace: bool,
+}
+
+impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, s: S) {
+        let OwnBackward { geometry, query, entities, dq, dentities, replace, .. } = self;
+        let d = G::half(entities.cols);
+        let second = if G::OFFSETS { d } else { 0 };
+        let pair = if G::PAIRS { d } else { 0 };
+        for block in (0..entities.rows).step_by(ENTITIES) {
+            let rows = block..entities.rows.min(block + ENTITIES);
+            let (mut w, mut total) = ([0f32; ENTITIES], 0.0);
+            for (w, n) in w.iter_mut().zip(rows.clone()) {
+                *w = geometry.weight(self.weights[n], self.scores[n]);
+                total += *w;
+            }
+            for first in (0..d).step_by(S::F32_LANES) {
+                let columns = first..d.min(first + S::F32_LANES);
+                let q = s.partial_load_f32s(&query[columns.clone()]);
+                let o = s.partial_load_f32s(&query[second + columns.start..second + columns.end]);
+                let zero = s.splat_f32s(0.0);
+                let (mut sum_q, mut sum_o) = (zero, zero);
+                for (&w, n) in w.iter().zip(rows.clone()) {
+                    let e = s.partial_load_f32s(&entities.row(n)[columns.clone()]);
+                    let f = s.partial_load_f32s(&entities.row(n)[pair + columns.start..pair + columns.end]);
+                    let (mut sum_e, mut sum_f) = (zero, zero);
+                    let weight = s.splat_f32s(w);
+                    let to = Sums { dq: &mut sum_q, d_o: &mut sum_o, de: &mut sum_e, d_f: &mut sum_f };
+                    geometry.backward(s, weight, Columns { q, o, e, f }, to);
+                    let to = dentities.row(self.first + n);
+                    let mut write = |columns: Range<usize>, sums: &S::f32s| {
+                        for (to, &sum) in to[columns].iter_mut().zip(lanes::<S>(sums)) {
+                            let gradient = geometry.finish_entity(sum, w);
+                            *to = if replace { gradient } else { *to + gradient };
+                        }
+                    };
+                    write(columns.clone(), &sum_e);
+                    if G::PAIRS {
+                        write(d + columns.start..d + columns.end, &sum_f);
+                    }
+                }
+                for (k, (&sum_q, &sum_o)) in columns.zip(lanes::<S>(&sum_q).iter().zip(lanes::<S>(&sum_o))) {
+                    dq[k] += geometry.finish_query(sum_q, total);
+                    if G::OFFSETS {
+                        dq[d + k] += geometry.finish_offset(sum_o, query[d + k], total);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The numbers of a vector.
+#[inline(always)]
+fn lanes<S: Simd>(vector: &S::f32s) -> &[f32] {
+    bytemuck::cast_slice(std::slice::from_ref(vector))
+}

@@ -1,0 +1,169 @@
+//! Scores and losses.
+
+use super::*;
+
+pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usize) -> anyhow::Result<()> {
+    let entities = bench.random(pool * d, 0.2)?;
+    let weights = bench.random(queries * pool, 1e-3)?;
+    let mut out = bench.backend.zeros(queries * pool)?;
+    let mut dentities = bench.backend.zeros(pool * d)?;
+    let size = format!("{} x {} x {d}", count(queries as u64), count(pool as u64));
+    let elements = (queries * pool * d) as f64;
+    for g in GEOMETRIES {
+        let width = g.kind.query_width(d);
+        let rows = bench.random(queries * width, 0.2)?;
+        let mut dqueries = bench.backend.zeros(queries * width)?;
+        let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, pool, d));
+        let touched = (queries * width + pool * d) as f64;
+        let pairs = (queries * pool) as f64;
+        let cost = Cost {
+            bytes: 4.0 * (touched + pairs),
+            operations: g.operations[0] * elements,
+            instructions: g.forward.map(|i| i * elements),
+            ..Cost::default()
+        };
+        bench.time(&format!("scores {}", g.name), size.clone(), cost, |b| {
+            b.run(Scores {
+                kind: g.kind,
+                exact: true,
+                queries: q,
+                entities: e,
+                out: MatMut::new(&mut out, queries, pool),
+            });
+        })?;
+        let cost = Cost {
+            bytes: 4.0 * (2.0 * touched + pairs),
+            operations: g.operations[1] * elements,
+            instructions: g.backward.map(|i| i * elements),
+            ..Cost::default()
+        };
+        bench.time(&format!("scores backward {}", g.name), size.clone(), cost, |b| {
+            b.run(ScoresBackward {
+                kind: g.kind,
+                queries: q,
+                entities: e,
+                scores: Mat::new(&out, queries, pool),
+                weights: Mat::new(&weights, queries, pool),
+                dqueries: MatMut::new(&mut dqueries, queries, width),
+                dentities: MatMut::new(&mut dentities, pool, d),
+            });
+        })?;
+    }
+    own_scores(bench, queries, pool, d)?;
+    losses(bench, queries, pool)
+}
+
+/// Candidates of their own are read once for one query: fewer of them.
+fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usize) -> anyhow::Result<()> {
+    let own = (pool / 16).max(1);
+    let weights = bench.random(queries * own, 1e-3)?;
+    let mut out = bench.backend.zeros(queries * own)?;
+    let roots = bench.backend.index(&(0..=queries as u32).collect::<Vec<_>>())?;
+    let entities = bench.random(queries * own * d, 0.2)?;
+    let mut dentities = bench.backend.zeros(queries * own * d)?;
+    let size = format!("{} x {} x {d}", count(queries as u64), count(own as u64));
+    let (elements, pairs) = ((queries * own * d) as f64, (queries * own) as f64);
+    for g in GEOMETRIES {
+        let width = g.kind.query_width(d);
+        let rows = bench.random(queries * width, 0.2)?;
+        let mut dqueries = bench.backend.zeros(queries * width)?;
+        let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, queries * own, d));
+        let touched = (queries * width) as f64 + elements;
+        let cost = Cost {
+            bytes: 4.0 * (touched + pairs),
+            operations: g.operations[0] * elements,
+            instructions: g.forward.map(|i| i * elements),
+            ..Cost::default()
+        };
+        bench.time(&format!("own scores {}", g.name), size.clone(), cost, |b| {
+            b.run(OwnScores {
+                kind: g.kind,
+                queries: q,
+                entities: e,
+                roots: &roots,
+                out: MatMut::new(&mut out, queries, own),
+            });
+        })?;
+        let cost = Cost {
+            // Gradients of queries are read and written, those of entities written.
+            bytes: 4.0 * (2.0 * touched + (queries * width) as f64 + pairs),
+            operations: g.operations[1] * elements,
+            instructions: g.backward.map(|i| i * elements),
+            ..Cost::default()
+        };
+        bench.time(&format!("own scores backward {}", g.name), size.clone(), cost, |b| {
+            b.run(OwnScoresBackward {
+                kind: g.kind,
+                queries: q,
+                entities: e,
+                roots: &roots,
+                scores: Mat::new(&out, queries, own),
+                weights: Mat::new(&weights, queries, own),
+                dqueries: MatMut::new(&mut dqueries, queries, width),
+                dentities: MatMut::new(&mut dentities, queries * own, d),
+            });
+        })?;
+    }
+    Ok(())
+}
+
+/// Losses of queries, and of rows of scores.
+fn losses<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize) -> anyhow::Result<()> {
+    let scores = bench.random(queries * pool, 20.0)?;
+    let (positives, query_weights) = (bench.random(queries, 20.0)?, bench.random(queries, 1.0)?);
+    let roots = bench.backend.index(&(0..=queries as u32).collect::<Vec<_>>())?;
+    let mut out = bench.backend.zeros(queries * pool)?;
+    let words = pool.div_ceil(32);
+    let mask = bench.backend.index(&vec![0; queries * words])?;
+    let (mut losses, mut dpositives) = (bench.backend.zeros(queries)?, bench.backend.zeros(queries)?);
+    for (name, loss, adversarial_temperature) in [
+        ("loss uniform", PoolLoss::Logistic, None),
+        ("loss adversarial", PoolLoss::Logistic, Some(1.0)),
+        ("loss cross-entropy", PoolLoss::CrossEntropy, None),
+        ("loss margin", PoolLoss::Margin { margin: 1.0 }, None),
+    ] {
+        let bytes = 8.0 * (queries * pool) as f64;
+        let size = format!("{} x {}", count(queries as u64), count(pool as u64));
+        bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
+            b.run(Loss {
+                options: LossOptions { loss, adversarial_temperature },
+                roots: &roots,
+                positives: Mat::new(&positives, queries, 1),
+                scores: Mat::new(&scores, queries, pool),
+                mask: &mask,
+                mask_words: words,
+                query_weights: Mat::new(&query_weights, queries, 1),
+                losses: MatMut::new(&mut losses, queries, 1),
+                positive_weights: MatMut::new(&mut dpositives, queries, 1),
+                weights: MatMut::new(&mut out, queries, pool),
+            });
+        })?;
+    }
+
+    // Rows of scores with three labels each, as of single-hop training.
+    let offsets: Vec<u32> = (0..=queries as u32).map(|q| 3 * q).collect();
+    let labels: Vec<u32> = (0..3 * queries as u32).map(|l| l % pool.max(3) as u32).collect();
+    let (offsets, labels) = (bench.backend.index(&offsets)?, bench.backend.index(&labels)?);
+    let mut rows = bench.random(queries * pool.max(3), 20.0)?;
+    let losses_of = [
+        ("label loss cross-entropy", LabelLoss::CrossEntropy { smoothing: 0.0 }),
+        ("label loss logistic", LabelLoss::Logistic { smoothing: 0.1, per_label: false }),
+    ];
+    for (name, kind) in losses_of {
+        let pool = pool.max(3);
+        let bytes = 8.0 * (queries * pool) as f64;
+        let size = format!("{} x {}", count(queries as u64), count(pool as u64));
+        bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
+            b.run(LossOfLabels {
+                loss: kind,
+                offsets: &offsets,
+                labels: &labels,
+                first: 0,
+                row_weights: Mat::new(&query_weights, queries, 1),
+                scores: MatMut::new(&mut rows, queries, pool),
+                losses: MatMut::new(&mut losses, queries, 1),
+            });
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! What ARCHITECTURE.md says of the sources: which parts may know which, and that files and functions stay readable.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a folder of the repository, with their text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let (mut open, mut all) = (vec![root().join(folder)], Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let name = path.strip_prefix(root()).unwrap_or(Path::new("")).display().to_string();
+            all.push((name, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn parts_know_only_what_is_below_them() {
+    let forbidden = [
+        ("src/sampler/", &["config", "pipeline", "backend", "model", "train", "cli", "api"][..]),
+        ("src/program/", &["backend", "model", "train", "config", "query", "graph", "cli", "api"]),
+        ("src/backend/", &["model", "sampler", "query", "graph", "train", "eval", "config", "cli", "api"]),
+        ("src/model/", &["train", "eval", "pipeline", "cli", "api"]),
+        ("src/train/objective/", &["cli", "api", "pipeline", "eval"]),
+        ("src/train/", &["cli", "api"]),
+        ("src/eval/", &["cli", "api"]),
+        ("src/", &["cli"]),
+    ];
+    for (folder, parts) in forbidden {
+        for (name, text) in sources("src").iter().filter(|(name, _)| name.starts_with(folder)) {
+            // The program itself.
+            if name.starts_with("src/cli") || name == "src/main.rs" || name == "src/lib.rs" {
+                continue;
+            }
+            // Tests may build what they need, and documentation may point anywhere.
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for (number, line) in code.lines().enumerate() {
+                let line = line.split("//").next().unwrap();
+                let used = parts.iter().find(|part| line.contains(&format!("crate::{part}::")));
+                assert!(used.is_none(), "{name}:{}: {folder} does not know {}", number + 1, used.unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn models_and_objectives_are_written_down_without_a_backend() {
+    for (name, text) in sources("src/model") {
+        // Tables are on a device.
+        if name != "src/model/weights.rs" {
+            assert!(!text.contains("crate::backend"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn files_have_at_most_five_hundred_lines_and_functions_a_hundred() {
+    for (name, text) in sources("src").into_iter().chain(sources("kernels")) {
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines.len() <= 500, "{name} has {} lines", lines.len());
+        for (first, line) in lines.iter().enumerate().filter(|_| name.ends_with(".rs")) {
+            let indent = line.len() - line.trim_start().len();
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some(at) = words.iter().position(|word| *word == "fn").filter(|at| *at < 4) else { continue };
+            let is_head =
+                |word: &&str| word.starts_with("pub") || ["const", "unsafe", "async"].contains(word);
+            // A head without a body ends where it begins.
+            let has_body = lines[first..].iter().find(|line| line.ends_with('{') || line.ends_with(';'));
+            if !words[..at].iter().all(is_head) || has_body.is_none_or(|line| line.ends_with(';')) {
+                continue;
+            }
+            let end = format!("{}}}", " ".repeat(indent));
+            let length = lines[first..].iter().position(|line| *line == end).map_or(1, |last| last + 1);
+            assert!(length <= 100, "{name}:{}: {} has {length} lines", first + 1, words[at + 1]);
+        }
+    }
+}
+
+#[test]
+fn no_function_takes_more_arguments_than_a_reader_can_tell_apart() {
+    for (name, text) in sources("src") {
+        assert!(!text.contains("too_many_arguments"), "{name}");
+    }
+}
+
+/// The name of an operation stands where it is described, where each backend does it, in its kernel, and where it is used.
+#[test]
+fn an_operation_stands_in_few_files() {
+    let all: Vec<(String, String)> = sources("src").into_iter().chain(sources("kernels")).collect();
+    let vocabulary = all.iter().filter(|(name, _)| name.starts_with("src/program/ops/"));
+    let mut operations = Vec::new();
+    for (_, text) in vocabulary {
+        for line in text.lines().filter(|line| line.starts_with("    ") && line.contains(" { ")) {
+            let name = line.trim().split(' ').next().unwrap();
+            if name.starts_with(char::is_uppercase) && line.contains(": In") | line.contains(": Out") {
+                operations.push(name.to_string());
+            }
+        }
+    }
+    assert!(operations.len() >= 20, "{operations:?}");
+    // Those that every model and objective is made of.
+    let common = [
+        "Gather",
+        "Scatter",
+        "CopyRows",
+        "Fill",
+        "Add",
+        "AddGroups",
+        "DropOut",
+        "Scores",
+        "OwnScores",
+        "Linear",
+    ];
+    for operation in operations.iter().filter(|name| !common.contains(&name.as_str())) {
+        let stands_in = |(_, text): &&(String, String)| {
+            let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap()).collect();
+            code.join("\n").split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == operation)
+        };
+        let files: Vec<&str> = all
+            .iter()
+            .filter(stands_in)
+            .map(|(name, _)| name.as_str())
+            // A table of benchmarks, and the list of the vocabulary.
+            .filter(|name| !name.starts_with("src/cli/bench_kernels") && !name.ends_with("tests.rs"))
+            .collect();
+        assert!(files.len() <= 6, "{operation}: {files:?}");
+    }
+}
+
+#[test]
+fn a_backend_has_at_most_fifteen_methods() {
+    let text = std::fs::read_to_string(root().join("src/backend/mod.rs")).unwrap();
+    let (_, rest) =
+        text.split_once("pub trait Backend: Sized + Send + Sync + std::fmt::Debug + 'static {").unwrap();
+    let methods =
+        rest.lines().take_while(|line| *line != "}").filter(|line| line.starts_with("    fn ")).count();
+    assert!((10..=15).contains(&methods), "{methods}");
+}
+
+/// Files of `train/` know each other in one direction; a folder and a file of the same name count as one.
+#[test]
+fn there_is_no_circle_between_the_files_of_training() {
+    let mut knows: std::collections::BTreeMap<String, std::collections::BTreeSet<String>> =
+        Default::default();
+    for (name, text) in sources("src/train") {
+        let path = name.trim_start_matches("src/train/").trim_end_matches(".rs");
+        let part = path.split('/').next().unwrap().to_string();
+        if part == "mod" {
+            continue;
+        }
+        let code: Vec<&str> = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap()
+            .lines()
+            .map(|line| line.split("//").next().unwrap())
+            .collect();
+        let code = code.join("\n");
+        let ways =
+            if path.contains('/') { vec!["crate::train::"] } else { vec!["super::", "crate::train::"] };
+        let known = knows.entry(part.clone()).or_default();
+        for way in ways {
+            for rest in code.split(way).skip(1) {
+                // `super::{a, b::C}` and `super::a::B`.
+                let list = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap());
+                let items = if rest.starts_with('{') { list.split(", ").collect() } else { vec![list] };
+                for item in items {
+                    let word = item.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                    if root().join(format!("src/train/{word}.rs")).exists() || word == "objective" {
+                        known.insert(word.to_string());
+                    }
+                }
+            }
+        }
+        known.remove(&part);
+    }
+    assert!(knows.values().map(|known| known.len()).sum::<usize>() > 30, "{knows:?}");
+    // Whoever knows nothing that is left can be taken away, until nobody is.
+    while !knows.is_empty() {
+        let free: Vec<String> =
+            knows.iter().filter(|(_, known)| known.is_empty()).map(|(part, _)| part.clone()).collect();
+        assert!(!free.is_empty(), "a circle among {knows:?}");
+        for part in free {
+            knows.remove(&part);
+            for known in knows.values_mut() {
+                known.remove(&part);
+            }
+        }
+    }
+}
