@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// # What is drawn
 ///
 /// For each query: an answer uniformly among the entities that have edges, then the query by
-/// [`instantiate`], over relations of the [`Direction`] in the options; the pool, of the batch or of each query (see
+/// [`instantiate`], over relations of the [`Direction`](super::Direction) in the options; the pool, of the batch or of each query (see
 /// [`Pooling`]): entities uniformly among all, with repetition. With an exponent in the options, an answer or a
 /// negative is drawn by its degree to that power, among the entities that have edges. The query is drawn again,
 /// **with a new answer**, when any [`Rejection`] applies, so that

@@ -26,7 +26,7 @@ pub fn sum_of_squares(values: &[f32]) -> f32 {
     lanes.iter().sum()
 }
 
-/// See [`GroupSquares`](crate::program::ops::clip::GroupSquares).
+/// See [`GroupSquares`].
 fn group_squares(GroupSquares { groups, from, squares }: GroupSquares<On<Cpu>>) {
     let squares = squares.into_row();
     let (offsets, members) = (&groups.offsets, &groups.members);
@@ -55,7 +55,7 @@ fn group_squares(GroupSquares { groups, from, squares }: GroupSquares<On<Cpu>>) 
     );
 }
 
-/// See [`RowSquares`](crate::program::ops::clip::RowSquares).
+/// See [`RowSquares`].
 fn row_squares(RowSquares { from, squares }: RowSquares<On<Cpu>>) {
     let squares = squares.into_row();
     assert_eq!(squares.cols, from.rows);
@@ -75,7 +75,7 @@ fn row_squares(RowSquares { from, squares }: RowSquares<On<Cpu>>) {
     });
 }
 
-/// See [`ClipFactor`](crate::program::ops::clip::ClipFactor).
+/// See [`ClipFactor`].
 fn clip_factor(ClipFactor { bound, squares, mut factor }: ClipFactor<On<Cpu>>) {
     let squares = squares.into_row();
     let mut lanes = [0f64; 8];
@@ -86,7 +86,7 @@ fn clip_factor(ClipFactor { bound, squares, mut factor }: ClipFactor<On<Cpu>>) {
     factor.row(0)[0] = if norm > f64::from(bound) { (f64::from(bound) / norm) as f32 } else { 1.0 };
 }
 
-/// See [`Scale`](crate::program::ops::clip::Scale).
+/// See [`Scale`].
 fn scale(Scale { factor, x }: Scale<On<Cpu>>) {
     let factor = factor.row(0)[0];
     // Then nothing changes, and nothing needs to be read.

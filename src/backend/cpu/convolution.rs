@@ -12,7 +12,7 @@ pub fn run(op: Convolution<On<Cpu>>) {
     }
 }
 
-/// See [`Unfold`](crate::program::ops::convolution::Unfold).
+/// See [`Unfold`].
 fn unfold(Unfold { window, images, out }: Unfold<On<Cpu>>) {
     let Window { width, side, .. } = window;
     let (positions, across) = (window.positions(), window.across());
@@ -31,7 +31,7 @@ fn unfold(Unfold { window, images, out }: Unfold<On<Cpu>>) {
     });
 }
 
-/// See [`Fold`](crate::program::ops::convolution::Fold).
+/// See [`Fold`].
 fn fold(Fold { window, windows, out }: Fold<On<Cpu>>) {
     let Window { width, side, .. } = window;
     let (positions, across) = (window.positions(), window.across());

@@ -12,7 +12,7 @@ pub fn run(op: Elementwise<On<Cpu>>) {
     }
 }
 
-/// See [`Apply`](crate::program::ops::elementwise::Apply).
+/// See [`Apply`].
 fn elementwise(Apply { f, x, out }: Apply<On<Cpu>>) {
     assert_eq!((x.rows, x.cols), (out.rows, out.cols));
     par_rows(out, CHUNK, |mut out| {
@@ -27,7 +27,7 @@ fn elementwise(Apply { f, x, out }: Apply<On<Cpu>>) {
     });
 }
 
-/// See [`ApplyBackward`](crate::program::ops::elementwise::ApplyBackward).
+/// See [`ApplyBackward`].
 fn elementwise_backward(ApplyBackward { f, out, dout, dx }: ApplyBackward<On<Cpu>>) {
     assert_eq!((out.rows, out.cols), (dx.rows, dx.cols));
     assert_eq!((dout.rows, dout.cols), (dx.rows, dx.cols));

@@ -18,7 +18,7 @@ const ROWS: usize = 8;
 /// Scores that are worked on while the first-level cache holds them.
 const BLOCK: usize = 2048;
 
-/// See [`LossOfLabels`](crate::program::ops::label_loss::LossOfLabels).
+/// See [`LossOfLabels`].
 fn label_loss(
     LossOfLabels { loss, offsets, labels, first, row_weights, scores, losses }: LossOfLabels<On<Cpu>>,
 ) {

@@ -146,7 +146,7 @@ pub fn matmul_into(a: Operand, b: Operand, out: &mut [f32]) {
     }
 }
 
-/// See [`Linear`](crate::program::ops::linear::Linear).
+/// See [`Linear`].
 fn linear(Linear { x, w, bias, f, mut out }: Linear<On<Cpu>>) {
     par_matmul(Operand::new(x), Operand::new(w).transposed(), false, out.again());
     let Some(b) = bias else {
@@ -179,7 +179,7 @@ fn apply(f: Activation, x: ViewMut) {
     });
 }
 
-/// See [`LinearBackward`](crate::program::ops::linear::LinearBackward).
+/// See [`LinearBackward`].
 fn linear_backward(LinearBackward { x, w, out, f, dout, dx, dw, dbias }: LinearBackward<On<Cpu>>) {
     let (rows, cols, offset, stride) = (dout.rows, dout.cols, dout.offset, dout.stride);
     let buffer = dout.buffer;

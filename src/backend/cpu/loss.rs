@@ -31,7 +31,7 @@ fn best(scores: impl Iterator<Item = f32>) -> usize {
     best.0
 }
 
-/// See [`Loss`](crate::program::ops::loss::Loss).
+/// See [`Loss`].
 fn loss(
     Loss {
         options,

@@ -40,7 +40,7 @@ fn over_rows(rows: usize, sums: usize, add: impl Fn(usize, &mut [f32]) + Sync) -
     total
 }
 
-/// See [`ColumnMoments`](crate::program::ops::normalise::ColumnMoments).
+/// See [`ColumnMoments`].
 fn moments(ColumnMoments { x, mut out }: ColumnMoments<On<Cpu>>) {
     assert_eq!((out.rows, out.cols), (2, x.cols));
     let n = x.rows as f64;
@@ -62,7 +62,7 @@ fn inverse_deviations(moments: View) -> Vec<f32> {
     moments.row(1).iter().map(|variance| 1.0 / (variance + NORM_EPSILON).sqrt()).collect()
 }
 
-/// See [`Normalise`](crate::program::ops::normalise::Normalise).
+/// See [`Normalise`].
 fn normalise(Normalise { x, moments, affine, f, out }: Normalise<On<Cpu>>) {
     let cols = x.cols;
     assert_eq!((x.rows, cols), (out.rows, out.cols));
@@ -87,7 +87,7 @@ fn normalise(Normalise { x, moments, affine, f, out }: Normalise<On<Cpu>>) {
     });
 }
 
-/// See [`NormaliseBackward`](crate::program::ops::normalise::NormaliseBackward).
+/// See [`NormaliseBackward`].
 fn normalise_backward(
     NormaliseBackward { x, moments, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Cpu>>,
 ) {
@@ -144,7 +144,7 @@ fn normalise_backward(
     });
 }
 
-/// See [`Blend`](crate::program::ops::normalise::Blend).
+/// See [`Blend`].
 fn blend(Blend { rate, from, to }: Blend<On<Cpu>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     par_rows(to, CHUNK, |mut to| {

@@ -88,7 +88,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// See [`OptimizeRows`](crate::program::ops::optimizer::OptimizeRows).
+/// See [`OptimizeRows`].
 fn optimize_rows(OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Cpu>>) {
     let cols = table.cols;
     assert_eq!((grads.cols, groups.offsets.len()), (cols, groups.ids.len() + 1));
@@ -126,7 +126,7 @@ fn optimize_rows(OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Cp
     );
 }
 
-/// See [`Optimize`](crate::program::ops::optimizer::Optimize).
+/// See [`Optimize`].
 fn optimize(Optimize { step, grads, table }: Optimize<On<Cpu>>) {
     let (rows, cols) = (table.rows, table.cols);
     assert_eq!((grads.rows, grads.cols), (rows, cols));

@@ -19,7 +19,7 @@ fn check_own(queries: View, entities: View, roots: &[u32], scores: (usize, usize
     assert!(roots.is_sorted_by(|a, b| a < b), "roots of queries follow each other");
 }
 
-/// See [`OwnScores`](crate::program::ops::score::OwnScores).
+/// See [`OwnScores`].
 pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<On<Cpu>>) {
     let candidates = out.cols;
     check_own(queries, entities, roots, (out.rows, candidates));
@@ -40,7 +40,7 @@ pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<O
     });
 }
 
-/// See [`OwnScoresBackward`](crate::program::ops::score::OwnScoresBackward).
+/// See [`OwnScoresBackward`].
 pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
     check_own(op.queries, op.entities, op.roots, (op.weights.rows, op.weights.cols));
     if let Scoring::Beta { .. } = op.kind {

@@ -12,7 +12,7 @@ pub fn run(op: Penalties<On<Cpu>>) {
     }
 }
 
-/// See [`Penalise`](crate::program::ops::penalty::Penalise).
+/// See [`Penalise`].
 fn penalise(Penalise { penalty, row_weights, x, grads, penalties }: Penalise<On<Cpu>>) {
     let (row_weights, penalties) = (row_weights.into_row(), penalties.into_row());
     assert_eq!((x.rows, x.cols), (grads.rows, grads.cols));

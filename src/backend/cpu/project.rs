@@ -40,7 +40,7 @@ fn activate_derivative(f: Activation, x: f32) -> f32 {
     }
 }
 
-/// See [`Project`](crate::program::ops::project::Project).
+/// See [`Project`].
 fn project(op: Project<On<Cpu>>) {
     if op.kind == Projection::Matrix {
         return super::matrix::project(op);
@@ -113,7 +113,7 @@ fn project_row(kind: Projection, q: &[f32], r: &[f32], out: &mut [f32]) {
     }
 }
 
-/// See [`ProjectBackward`](crate::program::ops::project::ProjectBackward).
+/// See [`ProjectBackward`].
 fn project_backward(op: ProjectBackward<On<Cpu>>) {
     if op.kind == Projection::Matrix {
         return super::matrix::project_backward(op);

@@ -18,7 +18,7 @@ pub fn run(op: Rows<On<Cpu>>) {
     }
 }
 
-/// See [`Gather`](crate::program::ops::rows::Gather).
+/// See [`Gather`].
 fn gather(Gather { table, rows, out }: Gather<On<Cpu>>) {
     assert_eq!((rows.len(), table.cols), (out.rows, out.cols));
     par_rows(out, CHUNK, |mut out| {
@@ -29,7 +29,7 @@ fn gather(Gather { table, rows, out }: Gather<On<Cpu>>) {
     });
 }
 
-/// See [`Scatter`](crate::program::ops::rows::Scatter).
+/// See [`Scatter`].
 fn scatter(Scatter { from, rows, out }: Scatter<On<Cpu>>) {
     assert_eq!((rows.len(), from.cols), (from.rows, out.cols));
     assert_distinct(rows, out.rows);
@@ -77,7 +77,7 @@ fn add(Add { from, to }: Add<On<Cpu>>) {
     });
 }
 
-/// See [`AddGroups`](crate::program::ops::rows::AddGroups).
+/// See [`AddGroups`].
 fn add_groups(AddGroups { groups, from, to }: AddGroups<On<Cpu>>) {
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((from.cols, offsets.len()), (to.cols, ids.len() + 1));
@@ -98,7 +98,7 @@ fn add_groups(AddGroups { groups, from, to }: AddGroups<On<Cpu>>) {
     });
 }
 
-/// See [`DropOut`](crate::program::ops::rows::DropOut).
+/// See [`DropOut`].
 fn dropout(DropOut { dropout, x }: DropOut<On<Cpu>>) {
     let scale = dropout.scale();
     par_rows(x, CHUNK, |mut x| {

@@ -181,7 +181,7 @@ fn tile<S: Simd, G: Geometry, const Q: usize>(s: S, geometry: G, tile: Tile<Q>, 
     }
 }
 
-/// See [`Scores`](crate::program::ops::score::Scores).
+/// See [`Scores`].
 fn scores(Scores { kind, exact, queries, entities, out }: Scores<On<Cpu>>) {
     if kind == Scoring::Dot && !exact {
         return par_matmul(Operand::new(queries), Operand::new(entities).transposed(), false, out);
@@ -211,7 +211,7 @@ pub(super) fn pair(kind: Scoring, queries: View, query: usize, entities: View, e
     out[0]
 }
 
-/// See [`ScoresBackward`](crate::program::ops::score::ScoresBackward).
+/// See [`ScoresBackward`].
 pub fn scores_backward(op: ScoresBackward<On<Cpu>>) {
     match op.kind {
         Scoring::Beta { .. } => beta::scores_backward(op),

@@ -40,7 +40,7 @@ fn par_segments(offsets: &[u32], body: impl Fn(usize, usize, usize) + Sync) {
     });
 }
 
-/// See [`Attend`](crate::program::ops::segment::Attend).
+/// See [`Attend`].
 fn attend(Attend { x, offsets, weights, out }: Attend<On<Cpu>>) {
     check(offsets, x.rows);
     let cols = x.cols;
@@ -81,7 +81,7 @@ fn attend(Attend { x, offsets, weights, out }: Attend<On<Cpu>>) {
     });
 }
 
-/// See [`AttendBackward`](crate::program::ops::segment::AttendBackward).
+/// See [`AttendBackward`].
 fn attend_backward(AttendBackward { x, offsets, dout, weights, dx }: AttendBackward<On<Cpu>>) {
     check(offsets, x.rows);
     let cols = x.cols;
@@ -159,7 +159,7 @@ fn replaces(x: f32, min: f32) -> bool {
     x < min || x.is_nan()
 }
 
-/// See [`GatedMin`](crate::program::ops::segment::GatedMin).
+/// See [`GatedMin`].
 fn gated_min(GatedMin { x, offsets, gate, out }: GatedMin<On<Cpu>>) {
     check(offsets, x.rows);
     assert_eq!((out.rows, out.cols, gate.rows), (offsets.len() - 1, x.cols, offsets.len() - 1));
@@ -180,7 +180,7 @@ fn gated_min(GatedMin { x, offsets, gate, out }: GatedMin<On<Cpu>>) {
     });
 }
 
-/// See [`GatedMinBackward`](crate::program::ops::segment::GatedMinBackward).
+/// See [`GatedMinBackward`].
 fn gated_min_backward(GatedMinBackward { x, offsets, dout, gate, dx }: GatedMinBackward<On<Cpu>>) {
     check(offsets, x.rows);
     let cols = x.cols;

@@ -15,7 +15,7 @@ pub fn run(cuda: &Cuda, op: Clip<On<Cuda>>) {
     }
 }
 
-/// See [`GroupSquares`](crate::program::ops::clip::GroupSquares).
+/// See [`GroupSquares`].
 fn group_squares(cuda: &Cuda, GroupSquares { groups, from, squares }: GroupSquares<On<Cuda>>) {
     let mut squares = squares.into_row();
     let DeviceGroups { ids, offsets, members } = groups;
@@ -27,7 +27,7 @@ fn group_squares(cuda: &Cuda, GroupSquares { groups, from, squares }: GroupSquar
     cuda.launch("group_squares", [blocks, 1, 1], 256, &arguments);
 }
 
-/// See [`RowSquares`](crate::program::ops::clip::RowSquares).
+/// See [`RowSquares`].
 fn row_squares(cuda: &Cuda, RowSquares { from, squares }: RowSquares<On<Cuda>>) {
     let mut squares = squares.into_row();
     assert_eq!(squares.cols, from.rows);
@@ -35,13 +35,13 @@ fn row_squares(cuda: &Cuda, RowSquares { from, squares }: RowSquares<On<Cuda>>) 
     cuda.launch("row_squares", [blocks, 1, 1], 256, &[&mat(from), &mat_mut(&mut squares)]);
 }
 
-/// See [`ClipFactor`](crate::program::ops::clip::ClipFactor).
+/// See [`ClipFactor`].
 fn clip_factor(cuda: &Cuda, ClipFactor { bound, squares, mut factor }: ClipFactor<On<Cuda>>) {
     let squares = squares.into_row();
     cuda.launch("clip_factor", [1, 1, 1], 256, &[&bound, &mat(squares), &mat_mut(&mut factor)]);
 }
 
-/// See [`Scale`](crate::program::ops::clip::Scale).
+/// See [`Scale`].
 fn scale(cuda: &Cuda, Scale { factor, mut x }: Scale<On<Cuda>>) {
     let (factor, x) = (mat(factor), mat_mut(&mut x));
     cuda.cells(["scale1", "scale4"], x.is_wide(), x, &[&factor, &x]);

@@ -30,7 +30,7 @@ impl RawWindow {
     }
 }
 
-/// See [`Unfold`](crate::program::ops::convolution::Unfold).
+/// See [`Unfold`].
 fn unfold(cuda: &Cuda, Unfold { window, images, mut out }: Unfold<On<Cuda>>) {
     assert_eq!((images.cols, out.cols), (window.pixels(), window.side * window.side));
     assert_eq!(out.rows, images.rows * window.positions());
@@ -38,7 +38,7 @@ fn unfold(cuda: &Cuda, Unfold { window, images, mut out }: Unfold<On<Cuda>>) {
     cuda.cells(["unfold"; 2], false, out, &[&RawWindow::new(window), &images, &out]);
 }
 
-/// See [`Fold`](crate::program::ops::convolution::Fold).
+/// See [`Fold`].
 fn fold(cuda: &Cuda, Fold { window, windows, mut out }: Fold<On<Cuda>>) {
     assert_eq!((out.cols, windows.cols), (window.pixels(), window.side * window.side));
     assert_eq!(windows.rows, out.rows * window.positions());

@@ -26,7 +26,7 @@ fn kernels(f: Function) -> ([f32; 2], [[&'static str; 2]; 2]) {
     }
 }
 
-/// See [`Apply`](crate::program::ops::elementwise::Apply).
+/// See [`Apply`].
 fn elementwise(cuda: &Cuda, Apply { f, x, mut out }: Apply<On<Cuda>>) {
     assert_eq!((x.rows, x.cols), (out.rows, out.cols));
     let (constants, [forward, _]) = kernels(f);
@@ -34,7 +34,7 @@ fn elementwise(cuda: &Cuda, Apply { f, x, mut out }: Apply<On<Cuda>>) {
     cuda.cells(forward, x.is_wide() && out.is_wide(), out, &[&constants, &x, &out]);
 }
 
-/// See [`ApplyBackward`](crate::program::ops::elementwise::ApplyBackward).
+/// See [`ApplyBackward`].
 fn elementwise_backward(cuda: &Cuda, ApplyBackward { f, out, dout, mut dx }: ApplyBackward<On<Cuda>>) {
     assert_eq!((out.rows, out.cols), (dx.rows, dx.cols));
     assert_eq!((dout.rows, dout.cols), (dx.rows, dx.cols));

@@ -12,7 +12,7 @@ pub fn run(cuda: &Cuda, op: LabelLosses<On<Cuda>>) {
     }
 }
 
-/// See [`LossOfLabels`](crate::program::ops::label_loss::LossOfLabels).
+/// See [`LossOfLabels`].
 fn label_loss(
     cuda: &Cuda,
     LossOfLabels { loss, offsets, labels, first, row_weights, mut scores, losses }: LossOfLabels<On<Cuda>>,

@@ -66,7 +66,7 @@ pub fn matmul(cuda: &Cuda, a: Operand, b: Operand, depth: u32, accumulate: bool,
     }
 }
 
-/// See [`Linear`](crate::program::ops::linear::Linear).
+/// See [`Linear`].
 fn linear(cuda: &Cuda, Linear { x, w, bias, f, mut out }: Linear<On<Cuda>>) {
     let (x, w, out) = (mat(x), mat(w), mat_mut(&mut out));
     matmul(cuda, Operand::new(x), Operand::new(w).transposed(), x.cols, false, out);
@@ -78,7 +78,7 @@ fn linear(cuda: &Cuda, Linear { x, w, bias, f, mut out }: Linear<On<Cuda>>) {
     cuda.cells(["bias_activate1", "bias_activate4"], wide, out, &[&activation_code(f), &b, &out]);
 }
 
-/// See [`LinearBackward`](crate::program::ops::linear::LinearBackward).
+/// See [`LinearBackward`].
 fn linear_backward(
     cuda: &Cuda,
     LinearBackward { x, w, out, f, mut dout, mut dx, mut dw, mut dbias }: LinearBackward<On<Cuda>>,

@@ -12,7 +12,7 @@ pub fn run(cuda: &Cuda, op: Losses<On<Cuda>>) {
     }
 }
 
-/// See [`Loss`](crate::program::ops::loss::Loss).
+/// See [`Loss`].
 fn loss(
     cuda: &Cuda,
     Loss {

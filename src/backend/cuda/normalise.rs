@@ -20,14 +20,14 @@ fn columns(m: RawMat) -> [usize; 3] {
     [(m.cols as usize).div_ceil(8), 1, 1]
 }
 
-/// See [`ColumnMoments`](crate::program::ops::normalise::ColumnMoments).
+/// See [`ColumnMoments`].
 fn moments(cuda: &Cuda, ColumnMoments { x, mut out }: ColumnMoments<On<Cuda>>) {
     assert_eq!((out.rows, out.cols), (2, x.cols));
     let (x, out) = (mat(x), mat_mut(&mut out));
     cuda.launch("moments", columns(x), 512, &[&x, &out]);
 }
 
-/// See [`Normalise`](crate::program::ops::normalise::Normalise).
+/// See [`Normalise`].
 fn normalise(cuda: &Cuda, Normalise { x, moments, affine, f, mut out }: Normalise<On<Cuda>>) {
     let cols = x.cols;
     assert_eq!((x.rows, cols), (out.rows, out.cols));
@@ -37,7 +37,7 @@ fn normalise(cuda: &Cuda, Normalise { x, moments, affine, f, mut out }: Normalis
     cuda.cells(["normalise_rows"; 2], false, out, &[&f, &NORM_EPSILON, &x, &moments, &affine, &out]);
 }
 
-/// See [`NormaliseBackward`](crate::program::ops::normalise::NormaliseBackward).
+/// See [`NormaliseBackward`].
 fn normalise_backward(
     cuda: &Cuda,
     NormaliseBackward { x, moments, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Cuda>>,
@@ -55,7 +55,7 @@ fn normalise_backward(
     cuda.cells(["normalise_backward"; 2], false, dx, &arguments);
 }
 
-/// See [`Blend`](crate::program::ops::normalise::Blend).
+/// See [`Blend`].
 fn blend(cuda: &Cuda, Blend { rate, from, mut to }: Blend<On<Cuda>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     let (from, to) = (mat(from), mat_mut(&mut to));

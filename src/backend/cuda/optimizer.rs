@@ -35,7 +35,7 @@ fn tables(step: OptimizerStep, table: &mut Parameters<Cuda>) -> [RawMat; 3] {
         .map(|(buffer, cols)| mat_mut(&mut MatMut::new(buffer, rows, cols)))
 }
 
-/// See [`OptimizeRows`](crate::program::ops::optimizer::OptimizeRows).
+/// See [`OptimizeRows`].
 fn optimize_rows(cuda: &Cuda, OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Cuda>>) {
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((grads.cols, offsets.len()), (table.cols, ids.len() + 1));
@@ -59,7 +59,7 @@ fn optimize_rows(cuda: &Cuda, OptimizeRows { step, groups, grads, table }: Optim
     cuda.cells(kernels, wide, touched, &arguments);
 }
 
-/// See [`Optimize`](crate::program::ops::optimizer::Optimize).
+/// See [`Optimize`].
 fn optimize(cuda: &Cuda, Optimize { step, grads, table }: Optimize<On<Cuda>>) {
     assert_eq!((grads.rows, grads.cols), (table.rows, table.cols));
     let (grads, [values, first, second]) = (mat(grads), tables(step, table));

@@ -12,7 +12,7 @@ pub fn run(cuda: &Cuda, op: Penalties<On<Cuda>>) {
     }
 }
 
-/// See [`Penalise`](crate::program::ops::penalty::Penalise).
+/// See [`Penalise`].
 fn penalise(cuda: &Cuda, Penalise { penalty, row_weights, x, mut grads, penalties }: Penalise<On<Cuda>>) {
     let (row_weights, mut penalties) = (row_weights.into_row(), penalties.into_row());
     assert_eq!((x.rows, x.cols), (grads.rows, grads.cols));

@@ -79,7 +79,7 @@ impl Kernels {
     }
 }
 
-/// See [`Project`](crate::program::ops::project::Project).
+/// See [`Project`].
 fn project(cuda: &Cuda, op: Project<On<Cuda>>) {
     if op.kind == Projection::Matrix {
         return super::matrix::project(cuda, op);
@@ -93,7 +93,7 @@ fn project(cuda: &Cuda, op: Project<On<Cuda>>) {
     cuda.cells(kernels.forward, wide, kernels.part(outs), &[&f, &inputs, &relations, &slots, &outs]);
 }
 
-/// See [`ProjectBackward`](crate::program::ops::project::ProjectBackward).
+/// See [`ProjectBackward`].
 fn project_backward(cuda: &Cuda, op: ProjectBackward<On<Cuda>>) {
     if op.kind == Projection::Matrix {
         return super::matrix::project_backward(cuda, op);

@@ -77,7 +77,7 @@ impl Lists {
     }
 }
 
-/// See [`Backend::rank`](crate::backend::Backend::rank).
+/// See [`Backend::rank`].
 pub fn rank(cuda: &Cuda, kind: Scoring, task: RankTask<Cuda>, entities: View) -> Result<Vec<RankCount>> {
     assert_eq!(task.queries.cols, kind.query_width(entities.cols));
     assert!(task.targets.iter().chain(task.filter).all(|&e| (e as usize) < entities.rows));

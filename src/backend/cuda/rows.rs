@@ -18,7 +18,7 @@ pub fn run(cuda: &Cuda, op: Rows<On<Cuda>>) {
     }
 }
 
-/// See [`Gather`](crate::program::ops::rows::Gather).
+/// See [`Gather`].
 fn gather(cuda: &Cuda, Gather { table, rows, mut out }: Gather<On<Cuda>>) {
     assert_eq!((rows.len(), table.cols), (out.rows, out.cols));
     let (table, out) = (mat(table), mat_mut(&mut out));
@@ -26,7 +26,7 @@ fn gather(cuda: &Cuda, Gather { table, rows, mut out }: Gather<On<Cuda>>) {
     cuda.cells(["gather", "gather4"], wide, out, &[&table, &rows.address(), &out]);
 }
 
-/// See [`Scatter`](crate::program::ops::rows::Scatter).
+/// See [`Scatter`].
 fn scatter(cuda: &Cuda, Scatter { from, rows, mut out }: Scatter<On<Cuda>>) {
     assert_eq!((rows.len(), from.cols), (from.rows, out.cols));
     let (from, out) = (mat(from), mat_mut(&mut out));
@@ -34,27 +34,27 @@ fn scatter(cuda: &Cuda, Scatter { from, rows, mut out }: Scatter<On<Cuda>>) {
     cuda.cells(["scatter", "scatter4"], wide, from, &[&from, &rows.address(), &out]);
 }
 
-/// See [`CopyRows`](crate::program::ops::rows::CopyRows).
+/// See [`CopyRows`].
 fn copy(cuda: &Cuda, CopyRows { from, mut out }: CopyRows<On<Cuda>>) {
     assert_eq!((from.rows, from.cols), (out.rows, out.cols));
     let (from, out) = (mat(from), mat_mut(&mut out));
     cuda.cells(["copy", "copy4"], from.is_wide() && out.is_wide(), out, &[&from, &out]);
 }
 
-/// See [`Fill`](crate::program::ops::rows::Fill).
+/// See [`Fill`].
 fn fill(cuda: &Cuda, Fill { value, mut out }: Fill<On<Cuda>>) {
     let out = mat_mut(&mut out);
     cuda.cells(["fill", "fill4"], out.is_wide(), out, &[&value, &out]);
 }
 
-/// See [`Add`](crate::program::ops::rows::Add).
+/// See [`Add`].
 fn add(cuda: &Cuda, Add { from, mut to }: Add<On<Cuda>>) {
     assert_eq!((from.rows, from.cols), (to.rows, to.cols));
     let (from, to) = (mat(from), mat_mut(&mut to));
     cuda.cells(["add", "add4"], from.is_wide() && to.is_wide(), to, &[&from, &to]);
 }
 
-/// See [`AddGroups`](crate::program::ops::rows::AddGroups).
+/// See [`AddGroups`].
 fn add_groups(cuda: &Cuda, AddGroups { groups, from, mut to }: AddGroups<On<Cuda>>) {
     let DeviceGroups { ids, offsets, members } = groups;
     assert_eq!((from.cols, offsets.len()), (to.cols, ids.len() + 1));
@@ -69,7 +69,7 @@ fn add_groups(cuda: &Cuda, AddGroups { groups, from, mut to }: AddGroups<On<Cuda
     );
 }
 
-/// See [`DropOut`](crate::program::ops::rows::DropOut).
+/// See [`DropOut`].
 fn dropout(cuda: &Cuda, DropOut { dropout, mut x }: DropOut<On<Cuda>>) {
     let x = mat_mut(&mut x);
     cuda.cells(["dropout", "dropout"], false, x, &[&dropout.raw(), &x]);

@@ -57,7 +57,7 @@ fn tiles(shape: [u32; 2], [rows, cols]: [u32; 2]) -> usize {
 /// Large tiles that keep every multiprocessor of a large GPU busy: with fewer, small ones spread better.
 const MANY: usize = 512;
 
-/// See [`Scores`](crate::program::ops::score::Scores).
+/// See [`Scores`].
 pub fn scores(cuda: &Cuda, Scores { kind, exact, queries, entities, mut out }: Scores<On<Cuda>>) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
     if kind == Scoring::Dot && !exact {
@@ -78,7 +78,7 @@ pub fn scores(cuda: &Cuda, Scores { kind, exact, queries, entities, mut out }: S
     cuda.launch(kernel, [blocks, 1, 1], 128, &[&geometry(kind), &queries, &entities, &out]);
 }
 
-/// See [`ScoresBackward`](crate::program::ops::score::ScoresBackward).
+/// See [`ScoresBackward`].
 pub fn scores_backward(cuda: &Cuda, op: ScoresBackward<On<Cuda>>) {
     if let Scoring::Beta { .. } = op.kind {
         return beta::scores_backward(cuda, op);
@@ -109,7 +109,7 @@ fn check_own(queries: RawMat, entities: RawMat, roots: &Index, scores: RawMat) {
     assert!(u32::try_from(scores.rows as usize * scores.cols as usize).is_ok());
 }
 
-/// See [`OwnScores`](crate::program::ops::score::OwnScores).
+/// See [`OwnScores`].
 fn own_scores(cuda: &Cuda, OwnScores { kind, queries, entities, roots, mut out }: OwnScores<On<Cuda>>) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
     check_own(queries, entities, roots, out);
@@ -147,7 +147,7 @@ pub(super) fn listed_scores(
     );
 }
 
-/// See [`OwnScoresBackward`](crate::program::ops::score::OwnScoresBackward).
+/// See [`OwnScoresBackward`].
 pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
     check_own(mat(op.queries), mat(op.entities), op.roots, mat(op.weights));
     if let Scoring::Beta { .. } = op.kind {

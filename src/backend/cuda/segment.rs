@@ -26,14 +26,14 @@ fn launch(cuda: &Cuda, kernel: &'static str, offsets: &Index, shape: RawMat, arg
     cuda.cells([kernel; 2], false, shape, arguments);
 }
 
-/// See [`Attend`](crate::program::ops::segment::Attend).
+/// See [`Attend`].
 fn attend(cuda: &Cuda, Attend { x, offsets, mut weights, mut out }: Attend<On<Cuda>>) {
     assert_eq!((weights.rows, weights.cols, out.cols), (x.rows, x.cols, x.cols));
     let (x, weights, out) = (mat(x), mat_mut(&mut weights), mat_mut(&mut out));
     launch(cuda, "attend", offsets, out, &[&x, &offsets.address(), &weights, &out]);
 }
 
-/// See [`AttendBackward`](crate::program::ops::segment::AttendBackward).
+/// See [`AttendBackward`].
 fn attend_backward(
     cuda: &Cuda,
     AttendBackward { x, offsets, dout, mut weights, mut dx }: AttendBackward<On<Cuda>>,
@@ -45,28 +45,28 @@ fn attend_backward(
     launch(cuda, "attend_backward", offsets, dout, &[&x, &offsets.address(), &dout, &weights, &dx]);
 }
 
-/// See [`SegmentMean`](crate::program::ops::segment::SegmentMean).
+/// See [`SegmentMean`].
 fn mean(cuda: &Cuda, SegmentMean { x, offsets, mut out }: SegmentMean<On<Cuda>>) {
     assert_eq!(out.cols, x.cols);
     let (x, out) = (mat(x), mat_mut(&mut out));
     launch(cuda, "segment_mean", offsets, out, &[&x, &offsets.address(), &out]);
 }
 
-/// See [`SegmentMeanBackward`](crate::program::ops::segment::SegmentMeanBackward).
+/// See [`SegmentMeanBackward`].
 fn mean_backward(cuda: &Cuda, SegmentMeanBackward { dout, offsets, mut dx }: SegmentMeanBackward<On<Cuda>>) {
     assert_eq!(dout.cols, dx.cols);
     let (dout, dx) = (mat(dout), mat_mut(&mut dx));
     launch(cuda, "segment_mean_backward", offsets, dout, &[&dout, &offsets.address(), &dx]);
 }
 
-/// See [`GatedMin`](crate::program::ops::segment::GatedMin).
+/// See [`GatedMin`].
 fn gated_min(cuda: &Cuda, GatedMin { x, offsets, gate, mut out }: GatedMin<On<Cuda>>) {
     assert_eq!((out.rows, out.cols, gate.cols), (gate.rows, x.cols, x.cols));
     let (x, gate, out) = (mat(x), mat(gate), mat_mut(&mut out));
     launch(cuda, "gated_min", offsets, out, &[&x, &offsets.address(), &gate, &out]);
 }
 
-/// See [`GatedMinBackward`](crate::program::ops::segment::GatedMinBackward).
+/// See [`GatedMinBackward`].
 fn gated_min_backward(
     cuda: &Cuda,
     GatedMinBackward { x, offsets, dout, mut gate, mut dx }: GatedMinBackward<On<Cuda>>,

@@ -25,7 +25,7 @@ fn places(window: Window, images: usize) -> Vec<(usize, usize, Vec<usize>)> {
     all
 }
 
-/// See [`Unfold`](crate::program::ops::convolution::Unfold).
+/// See [`Unfold`].
 fn unfold(Unfold { window, images, mut out }: Unfold<On<Reference>>) {
     for (row, image, pixels) in places(window, images.rows) {
         for (k, pixel) in pixels.into_iter().enumerate() {
@@ -34,7 +34,7 @@ fn unfold(Unfold { window, images, mut out }: Unfold<On<Reference>>) {
     }
 }
 
-/// See [`Fold`](crate::program::ops::convolution::Fold).
+/// See [`Fold`].
 fn fold(Fold { window, windows, mut out }: Fold<On<Reference>>) {
     (0..out.rows).for_each(|i| out.row(i).fill(0.0));
     for (row, image, pixels) in places(window, out.rows) {

@@ -28,14 +28,14 @@ pub fn elementwise_slope(f: Function, y: f64) -> f64 {
     }
 }
 
-/// See [`Apply`](crate::program::ops::elementwise::Apply).
+/// See [`Apply`].
 fn apply(Apply { f, x, mut out }: Apply<On<Reference>>) {
     for i in 0..x.rows {
         out.row(i).iter_mut().zip(x.row(i)).for_each(|(y, &x)| *y = elementwise(f, x));
     }
 }
 
-/// See [`ApplyBackward`](crate::program::ops::elementwise::ApplyBackward).
+/// See [`ApplyBackward`].
 fn elementwise_backward(ApplyBackward { f, out, dout, mut dx }: ApplyBackward<On<Reference>>) {
     for i in 0..out.rows {
         for k in 0..out.cols {

@@ -13,7 +13,7 @@ pub fn run(op: LabelLosses<On<Reference>>) {
     }
 }
 
-/// See [`LossOfLabels`](crate::program::ops::label_loss::LossOfLabels).
+/// See [`LossOfLabels`].
 fn label_loss(
     LossOfLabels { loss, offsets, labels, first, row_weights, mut scores, mut losses }: LossOfLabels<
         On<Reference>,

@@ -26,7 +26,7 @@ pub fn relu(x: f64) -> f64 {
     if x < 0.0 { 0.0 } else { x }
 }
 
-/// See [`Linear`](crate::program::ops::linear::Linear).
+/// See [`Linear`].
 fn linear(Linear { x, w, bias, f, mut out }: Linear<On<Reference>>) {
     for i in 0..x.rows {
         for j in 0..w.rows {
@@ -36,7 +36,7 @@ fn linear(Linear { x, w, bias, f, mut out }: Linear<On<Reference>>) {
     }
 }
 
-/// See [`LinearBackward`](crate::program::ops::linear::LinearBackward).
+/// See [`LinearBackward`].
 fn linear_backward(
     LinearBackward { x, w, out, f, mut dout, mut dx, mut dw, mut dbias }: LinearBackward<On<Reference>>,
 ) {

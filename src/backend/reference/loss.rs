@@ -20,7 +20,7 @@ pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// See [`Loss`](crate::program::ops::loss::Loss).
+/// See [`Loss`].
 fn loss(
     Loss {
         options,

@@ -15,7 +15,7 @@ pub fn run(op: Normalisation<On<Reference>>) {
     }
 }
 
-/// See [`ColumnMoments`](crate::program::ops::normalise::ColumnMoments).
+/// See [`ColumnMoments`].
 fn moments(ColumnMoments { x, mut out }: ColumnMoments<On<Reference>>) {
     let n = x.rows as f64;
     for k in 0..x.cols {
@@ -25,7 +25,7 @@ fn moments(ColumnMoments { x, mut out }: ColumnMoments<On<Reference>>) {
     }
 }
 
-/// See [`Normalise`](crate::program::ops::normalise::Normalise).
+/// See [`Normalise`].
 fn normalise(Normalise { x, moments, affine, f, mut out }: Normalise<On<Reference>>) {
     for (i, k) in (0..x.rows).flat_map(|i| (0..x.cols).map(move |k| (i, k))) {
         let deviation = (moments.row(1)[k] + f64::from(NORM_EPSILON)).sqrt();
@@ -34,7 +34,7 @@ fn normalise(Normalise { x, moments, affine, f, mut out }: Normalise<On<Referenc
     }
 }
 
-/// See [`NormaliseBackward`](crate::program::ops::normalise::NormaliseBackward).
+/// See [`NormaliseBackward`].
 fn normalise_backward(
     NormaliseBackward { x, moments, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Reference>>,
 ) {
@@ -59,7 +59,7 @@ fn normalise_backward(
     }
 }
 
-/// See [`Blend`](crate::program::ops::normalise::Blend).
+/// See [`Blend`].
 fn blend(Blend { rate, from, mut to }: Blend<On<Reference>>) {
     for i in 0..from.rows {
         to.row(i).iter_mut().zip(from.row(i)).for_each(|(to, from)| *to += f64::from(rate) * (from - *to));

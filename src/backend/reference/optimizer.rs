@@ -44,7 +44,7 @@ fn update(step: OptimizerStep, gradient: &[f64], i: usize, table: &mut Parameter
     }
 }
 
-/// See [`OptimizeRows`](crate::program::ops::optimizer::OptimizeRows).
+/// See [`OptimizeRows`].
 fn optimize_rows(OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Reference>>) {
     for (g, &id) in groups.ids.iter().enumerate() {
         let members = &groups.members[range_of(&groups.offsets, g)];
@@ -54,7 +54,7 @@ fn optimize_rows(OptimizeRows { step, groups, grads, table }: OptimizeRows<On<Re
     }
 }
 
-/// See [`Optimize`](crate::program::ops::optimizer::Optimize).
+/// See [`Optimize`].
 fn optimize(Optimize { step, grads, table }: Optimize<On<Reference>>) {
     for i in 0..table.rows {
         update(step, grads.row(i), i, table);

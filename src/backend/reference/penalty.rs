@@ -11,7 +11,7 @@ pub fn run(op: Penalties<On<Reference>>) {
     }
 }
 
-/// See [`Penalise`](crate::program::ops::penalty::Penalise).
+/// See [`Penalise`].
 fn penalise(Penalise { penalty, row_weights, x, mut grads, mut penalties }: Penalise<On<Reference>>) {
     for i in 0..x.rows {
         let (weight, x, grads) = (row_weights.row(i)[0], x.row(i), grads.row(i));

@@ -35,7 +35,7 @@ fn derivative(f: Activation, x: f64) -> f64 {
     }
 }
 
-/// See [`Project`](crate::program::ops::project::Project).
+/// See [`Project`].
 fn project(Project { kind, inputs, output, count, groups, relations, mut slots }: Project<On<Reference>>) {
     for (i, relation) in relation_of_uses(count, groups).into_iter().enumerate() {
         let q = slots.row(inputs[i] as usize).to_vec();
@@ -59,7 +59,7 @@ fn project(Project { kind, inputs, output, count, groups, relations, mut slots }
     }
 }
 
-/// See [`ProjectBackward`](crate::program::ops::project::ProjectBackward).
+/// See [`ProjectBackward`].
 fn project_backward(
     ProjectBackward { kind, inputs, output, count, groups, slots, relations, mut grads, mut relation_grads }: ProjectBackward<On<Reference>>,
 ) {

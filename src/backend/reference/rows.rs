@@ -17,42 +17,42 @@ pub fn run(op: Rows<On<Reference>>) {
     }
 }
 
-/// See [`Gather`](crate::program::ops::rows::Gather).
+/// See [`Gather`].
 fn gather(Gather { table, rows, mut out }: Gather<On<Reference>>) {
     for (i, &row) in rows.iter().enumerate() {
         out.row(i).copy_from_slice(table.row(row as usize));
     }
 }
 
-/// See [`Scatter`](crate::program::ops::rows::Scatter).
+/// See [`Scatter`].
 fn scatter(Scatter { from, rows, mut out }: Scatter<On<Reference>>) {
     for (i, &row) in rows.iter().enumerate() {
         out.row(row as usize).copy_from_slice(from.row(i));
     }
 }
 
-/// See [`CopyRows`](crate::program::ops::rows::CopyRows).
+/// See [`CopyRows`].
 fn copy(CopyRows { from, mut out }: CopyRows<On<Reference>>) {
     for i in 0..from.rows {
         out.row(i).copy_from_slice(from.row(i));
     }
 }
 
-/// See [`Fill`](crate::program::ops::rows::Fill).
+/// See [`Fill`].
 fn fill(Fill { value, mut out }: Fill<On<Reference>>) {
     for i in 0..out.rows {
         out.row(i).fill(f64::from(value));
     }
 }
 
-/// See [`Add`](crate::program::ops::rows::Add).
+/// See [`Add`].
 fn add(Add { from, mut to }: Add<On<Reference>>) {
     for i in 0..from.rows {
         to.row(i).iter_mut().zip(from.row(i)).for_each(|(a, b)| *a += b);
     }
 }
 
-/// See [`AddGroups`](crate::program::ops::rows::AddGroups).
+/// See [`AddGroups`].
 fn add_groups(AddGroups { groups, from, mut to }: AddGroups<On<Reference>>) {
     for (g, &id) in groups.ids.iter().enumerate() {
         for &member in &groups.members[range_of(&groups.offsets, g)] {
@@ -61,7 +61,7 @@ fn add_groups(AddGroups { groups, from, mut to }: AddGroups<On<Reference>>) {
     }
 }
 
-/// See [`DropOut`](crate::program::ops::rows::DropOut).
+/// See [`DropOut`].
 fn dropout(DropOut { dropout, mut x }: DropOut<On<Reference>>) {
     for i in 0..x.rows {
         for (k, x) in x.row(i).iter_mut().enumerate() {

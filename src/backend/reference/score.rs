@@ -98,7 +98,7 @@ pub fn score_gradient(kind: Scoring, w: f64, q: &[f64], e: &[f64], dq: &mut [f64
     }
 }
 
-/// See [`Scores`](crate::program::ops::score::Scores).
+/// See [`Scores`].
 fn scores(Scores { kind, exact: _, queries, entities, mut out }: Scores<On<Reference>>) {
     for q in 0..queries.rows {
         for e in 0..entities.rows {
@@ -107,7 +107,7 @@ fn scores(Scores { kind, exact: _, queries, entities, mut out }: Scores<On<Refer
     }
 }
 
-/// See [`ScoresBackward`](crate::program::ops::score::ScoresBackward).
+/// See [`ScoresBackward`].
 fn scores_backward(
     ScoresBackward { kind, queries, entities, scores: _, weights, mut dqueries, mut dentities }: ScoresBackward<On<Reference>>,
 ) {
@@ -121,7 +121,7 @@ fn scores_backward(
     }
 }
 
-/// See [`OwnScores`](crate::program::ops::score::OwnScores).
+/// See [`OwnScores`].
 fn own_scores(OwnScores { kind, queries, entities, roots, mut out }: OwnScores<On<Reference>>) {
     let k = out.cols;
     for q in 0..roots.len() - 1 {
@@ -133,7 +133,7 @@ fn own_scores(OwnScores { kind, queries, entities, roots, mut out }: OwnScores<O
     }
 }
 
-/// See [`OwnScoresBackward`](crate::program::ops::score::OwnScoresBackward).
+/// See [`OwnScoresBackward`].
 fn own_scores_backward(
     OwnScoresBackward { kind, queries, entities, roots, scores: _, weights, mut dqueries, mut dentities }: OwnScoresBackward<On<Reference>>,
 ) {

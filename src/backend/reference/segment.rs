@@ -24,7 +24,7 @@ fn minimum(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(f64::INFINITY, |min, x| if x < min || x.is_nan() { x } else { min })
 }
 
-/// See [`Attend`](crate::program::ops::segment::Attend).
+/// See [`Attend`].
 fn attend(Attend { x, offsets, mut weights, mut out }: Attend<On<Reference>>) {
     for s in 0..offsets.len() - 1 {
         for k in 0..x.cols {
@@ -40,7 +40,7 @@ fn attend(Attend { x, offsets, mut weights, mut out }: Attend<On<Reference>>) {
     }
 }
 
-/// See [`AttendBackward`](crate::program::ops::segment::AttendBackward).
+/// See [`AttendBackward`].
 fn attend_backward(AttendBackward { x, offsets, dout, mut weights, mut dx }: AttendBackward<On<Reference>>) {
     for s in 0..offsets.len() - 1 {
         for k in 0..x.cols {
@@ -54,7 +54,7 @@ fn attend_backward(AttendBackward { x, offsets, dout, mut weights, mut dx }: Att
     }
 }
 
-/// See [`SegmentMean`](crate::program::ops::segment::SegmentMean).
+/// See [`SegmentMean`].
 fn segment_mean(SegmentMean { x, offsets, mut out }: SegmentMean<On<Reference>>) {
     for s in 0..offsets.len() - 1 {
         for k in 0..x.cols {
@@ -64,7 +64,7 @@ fn segment_mean(SegmentMean { x, offsets, mut out }: SegmentMean<On<Reference>>)
     }
 }
 
-/// See [`SegmentMeanBackward`](crate::program::ops::segment::SegmentMeanBackward).
+/// See [`SegmentMeanBackward`].
 fn segment_mean_backward(SegmentMeanBackward { dout, offsets, mut dx }: SegmentMeanBackward<On<Reference>>) {
     for s in 0..offsets.len() - 1 {
         for i in range_of(offsets, s) {
@@ -75,7 +75,7 @@ fn segment_mean_backward(SegmentMeanBackward { dout, offsets, mut dx }: SegmentM
     }
 }
 
-/// See [`GatedMin`](crate::program::ops::segment::GatedMin).
+/// See [`GatedMin`].
 fn gated_min(GatedMin { x, offsets, gate, mut out }: GatedMin<On<Reference>>) {
     for s in 0..offsets.len() - 1 {
         for k in 0..x.cols {
@@ -85,7 +85,7 @@ fn gated_min(GatedMin { x, offsets, gate, mut out }: GatedMin<On<Reference>>) {
     }
 }
 
-/// See [`GatedMinBackward`](crate::program::ops::segment::GatedMinBackward).
+/// See [`GatedMinBackward`].
 fn gated_min_backward(
     GatedMinBackward { x, offsets, dout, mut gate, mut dx }: GatedMinBackward<On<Reference>>,
 ) {

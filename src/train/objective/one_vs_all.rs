@@ -160,7 +160,7 @@ struct Queried {
     embedding: Range<usize>,
 }
 
-/// As [`write`], with the scores of at most `tile` rows in memory at once.
+/// As [`fn@write`], with the scores of at most `tile` rows in memory at once.
 pub fn write_tiled<B: Backend>(
     model: &dyn Model,
     tables: [usize; 2],
