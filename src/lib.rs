@@ -1,5 +1,31 @@
 //! Multi-hop reasoning over knowledge graphs, from triple files to ranked answers.
 //!
+//! # For programs that use it
+//!
+//! [`Dataset`] opens a [`Graph`], [`Run`] trains on it, [`SavedRun`] is asked, scored and evaluated from many threads, [`Sampler`] draws
+//! training queries. [`Error`] says of what kind a failure is. Nothing prints; progress and cancellation go through callbacks.
+//!
+//! ```
+//! use smore::{Dataset, Device, Run};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let (cache, folder) = (folder.path().join("cache"), folder.path().join("run"));
+//! let run = Run::new(Dataset::new("umls").cache_folder(&cache).graph()?)
+//!     .cache_folder(&cache)
+//!     .device(Device::Cpu)
+//!     .set("model.name=gqe")
+//!     .set("model.dim=16")
+//!     .set("training.steps=20")
+//!     .train(&folder)?;
+//! let answers = run.answers("('steroid',('affects',))", 3)?;
+//! assert_eq!(answers.len(), 3);
+//! # Ok::<(), smore::Error>(())
+//! ```
+//!
+//! The modules below are the engine itself: they may change with any version.
+//!
+//! # For those who work on it
+//!
 //! Data flows through the modules in this order; each one's own page is a map of its files.
 //!
 //! | module | step |
@@ -11,12 +37,13 @@
 //! | [`sampler`] | training queries and verified negatives, by bidirectional rejection sampling |
 //! | [`pipeline`] | worker threads that keep a bounded queue of ready batches |
 //! | [`program`] | a step as a list of operations, with gradients and memory derived from it |
-//! | [`backend`] | the numeric operations, one trait with a twin per device |
-//! | [`model`] | embedding geometries, composed from backend operations |
+//! | [`backend`] | does operations: one trait, a twin per device |
+//! | [`model`] | embedding geometries, as formulas of operations |
 //! | [`train`] | the loop, losses, optimizers, the run folder |
 //! | [`eval`] | filtered ranks, metrics, query sets, link prediction |
 //! | [`report`] | runs as an HTML page |
-//! | [`cli`] | arguments -> one library call -> printing |
+//! | [`api`] | what other programs call |
+//! | `cli` | arguments -> one library call -> printing |
 //!
 //! [`ids`], [`error`], [`rng`], [`config`], [`process`], [`progress`] and [`table`] are used throughout.
 

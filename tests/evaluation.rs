@@ -1,5 +1,7 @@
 //! Query sets, the baseline, metrics and reports, on random graphs and on CoDEx-S.
 
+#![cfg(feature = "cli")]
+
 use proptest::prelude::*;
 use smore::eval::group::QueryGroup;
 use smore::eval::link_prediction::{self, LinkPrediction};

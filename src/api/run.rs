@@ -124,7 +124,7 @@ impl Run {
         let config = Config::resolve(self.config_file.as_deref(), &self.assignments)?;
         let cache = Cache::new(self.cache.as_deref())?;
         let (device, _) = self.device.open(config.training.math, &cache)?;
-        let opened = self.device;
+        let (opened, cache_folder) = (self.device, self.cache.clone());
         on!(device, backend => {
             let model = crate::model::create(&config.model)?;
             RunPlan::new(&backend, &*model, &self.graph, &config)?;
@@ -135,7 +135,7 @@ impl Run {
             }
             outcome?;
         });
-        SavedRun::open(folder, opened)
+        SavedRun::open_in(folder.as_ref(), opened, cache_folder.as_deref())
     }
 
     /// Goes on with a run that was stopped, whose options it has; with [`Run::set`] of `training.steps` or
@@ -146,13 +146,13 @@ impl Run {
     /// As [`Run::train`]; [`Error::File`] where files of the folder were changed.
     pub fn resume(self, folder: impl AsRef<Path>) -> Result<SavedRun> {
         let cache = Cache::new(self.cache.as_deref())?;
-        let opened = self.device;
+        let (opened, cache_folder) = (self.device, self.cache.clone());
         let run_folder =
             RunFolder::open_with(folder.as_ref(), train::Changes::Refuse)?.remembering(cache.verified());
         let config = run_folder.config()?.with(&self.assignments)?;
         let (device, _) = self.device.open(config.training.math, &cache)?;
         on!(device, backend => self.go_on(backend, config, &run_folder, &cache, true)?);
-        SavedRun::open(folder, opened)
+        SavedRun::open_in(folder.as_ref(), opened, cache_folder.as_deref())
     }
 
     fn go_on<B: Backend>(

@@ -114,8 +114,26 @@ impl SavedRun {
     ///
     /// [`Error::File`](crate::Error::File) where the folder is none of a run, or files were changed since; of the device.
     pub fn open(folder: impl AsRef<Path>, device: Device) -> Result<Self> {
-        let path = folder.as_ref().to_path_buf();
-        let cache = Cache::new(None)?;
+        Self::open_in(folder.as_ref(), device, None)
+    }
+
+    /// The same, with a folder for compiled kernels and for what is remembered of verified files; else it is the user's
+    /// cache folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`SavedRun::open`].
+    pub fn open_with_cache(
+        folder: impl AsRef<Path>,
+        device: Device,
+        cache: impl AsRef<Path>,
+    ) -> Result<Self> {
+        Self::open_in(folder.as_ref(), device, Some(cache.as_ref()))
+    }
+
+    pub(super) fn open_in(folder: &Path, device: Device, cache: Option<&Path>) -> Result<Self> {
+        let path = folder.to_path_buf();
+        let cache = Cache::new(cache)?;
         let folder = RunFolder::open_with(&path, Changes::Refuse)?.remembering(cache.verified());
         let (config, graph) = (folder.config()?, folder.graph()?);
         let (device, _) = device.open(config.training.math, &cache)?;

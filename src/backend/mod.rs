@@ -1,13 +1,13 @@
-//! The numeric operations behind every model: one trait, a twin per device.
+//! Who does the operations of a program: one trait, a twin per device.
 //!
-//! Reading order: this file (what the operations mean), [`cpu`] (the fast one, every operation in the
-//! file of its name), [`reference`](mod@reference) (the same operations as plain loops in float64: the oracle of the
-//! parity tests, and what the finite differences are run on).
+//! Reading order: this file (memory and matrices), `operands` (matrices as operands), [`workspace`] (the arrays of a program, and how it
+//! is run), [`cpu`] (the fast one, every operation in the file of its family), [`reference`](mod@reference) (the same operations as plain
+//! loops in float64: the oracle of the parity tests, and what the finite differences are run on), [`cuda`].
 //!
-//! All operations work on row-major matrices inside device buffers ([`Mat`], [`MatMut`]). A backend
-//! knows nothing of queries or graphs. Lengths and ranges are checked where a view is made and where
-//! an operation starts; a violation is a bug of the caller and panics. Operations return nothing: an
-//! asynchronous device reports its errors at the next call that returns a `Result`.
+//! What an operation means stands in [`ops`](crate::program::ops). All work on row-major matrices inside device buffers ([`Mat`],
+//! [`MatMut`]). A backend knows nothing of queries or graphs. Shapes are checked when a program is written down and where an operation
+//! starts; a violation is a bug of the caller and panics. Operations return nothing: an asynchronous device reports its errors at the next
+//! call that returns a `Result`.
 
 pub mod cpu;
 pub mod cuda;
@@ -32,9 +32,8 @@ pub use operands::On;
 pub use reference::Reference;
 pub use workspace::{Tables, Workspace};
 
-use crate::program::Op;
-
 use crate::error::{Error, Result};
+use crate::program::Op;
 use crate::storage::mmap::Numbers;
 
 /// A read-only view of `rows x cols` scalars, row `i` at `offset + i * stride` of a buffer.

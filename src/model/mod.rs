@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (what a model is, and the registry), one file per model ([`gqe`], [`query2box`],
 //! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`conve`], [`betae`]), [`network`] (the
-//! networks they share), [`mod@embed`] (a batch plan as a program), [`weights`] (tables and their start).
+//! networks they share), [`embed`](mod@embed) (a batch plan as a program), [`weights`] (tables and their start).
 //!
 //! A model is its formulas forward, written down as operations of a [`Program`]; gradients and memory follow from them. To
 //! add one: a file with its [`Model`] and its [`Entry`], a line in [`REGISTRY`], a row in the gradient test.

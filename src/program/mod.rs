@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`ops`] (the vocabulary, an operation with all that is known of it in one place), [`var`] (handles of
 //! matrices, indices and tables), this file (a program is written down), [`gradient`] (its gradients, derived),
-//! [`memory`] (which arrays share memory, derived), [`mod@print`] (for readers). Nothing here knows a backend:
+//! [`memory`] (which arrays share memory, derived), [`print`](mod@print) (for readers). Nothing here knows a backend:
 //! [`Workspace`](crate::backend::Workspace) runs a program on one.
 
 #[macro_use]
