@@ -421,6 +421,7 @@ fn check_training<B: Backend + Clone>(backend: &B) {
 
 on_every_backend!(check_training);
 
+#[cfg(feature = "cuda")]
 #[test]
 fn whole_models_train_on_the_driver_that_is_not_real() {
     common::gpu::tests_on_fake_driver("the_gpu_", "early");

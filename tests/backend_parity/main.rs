@@ -22,6 +22,7 @@ mod common;
 mod convolution;
 mod determinism;
 mod elementwise;
+#[cfg(feature = "cuda")]
 mod fake_driver;
 mod full_size;
 mod gradients;
@@ -33,6 +34,7 @@ mod optimizer;
 mod penalty;
 mod project;
 mod rank;
+#[cfg(feature = "cuda")]
 mod require_gpu;
 mod rows;
 mod score;
