@@ -25,7 +25,6 @@ fn label_loss(
     let (row_weights, losses) = (row_weights.into_row(), losses.into_row());
     let count = scores.rows;
     assert!(first + count < offsets.len(), "rows {first}+{count} of {}", offsets.len() - 1);
-    assert_eq!((row_weights.cols, losses.cols), (count, count));
     let losses = Shared::new(losses);
     par_rows(scores, ROWS, |mut scores| {
         for i in 0..scores.count {

@@ -11,18 +11,17 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Checks the shapes of queries with candidates of their own; the number of candidates of each is the columns of `scores`.
-fn check_own(queries: View, entities: View, roots: &[u32], scores: (usize, usize)) {
+/// Checks the offsets of queries with so many candidates of their own.
+fn check_own(queries: View, entities: View, roots: &[u32], candidates: usize) {
     let num_queries = roots.len() - 1;
-    assert_eq!((entities.rows, queries.rows), (num_queries * scores.1, roots[num_queries] as usize));
-    assert_eq!(scores.0, queries.rows);
+    assert_eq!((entities.rows, queries.rows), (num_queries * candidates, roots[num_queries] as usize));
     assert!(roots.is_sorted_by(|a, b| a < b), "roots of queries follow each other");
 }
 
 /// See [`OwnScores`].
 pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<On<Cpu>>) {
     let candidates = out.cols;
-    check_own(queries, entities, roots, (out.rows, candidates));
+    check_own(queries, entities, roots, candidates);
     if let Scoring::Beta { gamma } = kind {
         return beta::own_scores(gamma, queries, entities, roots, out);
     }
@@ -42,7 +41,7 @@ pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<O
 
 /// See [`OwnScoresBackward`].
 pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
-    check_own(op.queries, op.entities, op.roots, (op.weights.rows, op.weights.cols));
+    check_own(op.queries, op.entities, op.roots, op.weights.cols);
     if let Scoring::Beta { .. } = op.kind {
         return beta::own_scores_backward(op);
     }

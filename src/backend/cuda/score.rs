@@ -101,9 +101,8 @@ pub fn scores_backward(cuda: &Cuda, op: ScoresBackward<On<Cuda>>) {
 /// Pairs of a block of the kernels for given pairs.
 const PAIRS: usize = 16;
 
-/// Checks the shapes of queries with candidates of their own: as many as `scores` has columns.
-fn check_own(queries: RawMat, entities: RawMat, roots: &Index, scores: RawMat) {
-    assert_eq!(scores.rows, queries.rows);
+/// Checks the number of queries with candidates of their own: as many as `scores` has columns.
+fn check_own(entities: RawMat, roots: &Index, scores: RawMat) {
     assert_eq!((roots.len() - 1) * scores.cols as usize, entities.rows as usize);
     // The kernels number pairs by 32 bits.
     assert!(u32::try_from(scores.rows as usize * scores.cols as usize).is_ok());
@@ -112,7 +111,7 @@ fn check_own(queries: RawMat, entities: RawMat, roots: &Index, scores: RawMat) {
 /// See [`OwnScores`].
 fn own_scores(cuda: &Cuda, OwnScores { kind, queries, entities, roots, mut out }: OwnScores<On<Cuda>>) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
-    check_own(queries, entities, roots, out);
+    check_own(entities, roots, out);
     if let Scoring::Beta { gamma } = kind {
         return beta::own_scores(cuda, gamma, queries, entities, roots, out);
     }
@@ -149,7 +148,7 @@ pub(super) fn listed_scores(
 
 /// See [`OwnScoresBackward`].
 pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
-    check_own(mat(op.queries), mat(op.entities), op.roots, mat(op.weights));
+    check_own(mat(op.entities), op.roots, mat(op.weights));
     if let Scoring::Beta { .. } = op.kind {
         return beta::own_scores_backward(cuda, op);
     }
