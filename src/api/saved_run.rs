@@ -14,9 +14,9 @@ use crate::ids::Triple;
 use crate::model;
 use crate::query::trained::Trained;
 use crate::query::{Query, parse_query, resolve};
-use crate::train::evaluate::{Evaluation, Loaded, Queries, evaluate_saved, load_model};
+use crate::train::evaluate::{Evaluation, Loaded, Queries, evaluate_loaded, load_model};
 use crate::train::{Changes, Observer, RunFolder};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 /// A trained model with its graph, from the folder of a run. It can be asked from many threads at once.
@@ -30,7 +30,6 @@ use std::sync::atomic::AtomicBool;
 /// # Ok::<(), smore::Error>(())
 /// ```
 pub struct SavedRun {
-    path: PathBuf,
     graph: KnowledgeGraph,
     config: Config,
     cache: Cache,
@@ -98,12 +97,11 @@ impl<B: Backend> Served for OnBackend<B> {
         stop: &AtomicBool,
         observer: &mut dyn Observer,
     ) -> Result<Report> {
-        let folder = RunFolder::open_with(&run.path, Changes::Refuse)?.remembering(run.cache.verified());
         let cached = run.cache.derived(run.graph.fingerprint());
         let SavedRun { graph, config, .. } = run;
         let queries = Queries::Drawn(&cached);
-        let evaluation = Evaluation { folder: &folder, graph, config, queries, split, stop };
-        evaluate_saved(&self.backend, evaluation, observer).map(|(report, _)| report)
+        let evaluation = Evaluation { graph, config, queries, split, stop };
+        evaluate_loaded(&self.scorer(), evaluation, observer)
     }
 }
 
@@ -132,16 +130,15 @@ impl SavedRun {
     }
 
     pub(super) fn open_in(folder: &Path, device: Device, cache: Option<&Path>) -> Result<Self> {
-        let path = folder.to_path_buf();
         let cache = Cache::new(cache)?;
-        let folder = RunFolder::open_with(&path, Changes::Refuse)?.remembering(cache.verified());
+        let folder = RunFolder::open_with(folder, Changes::Refuse)?.remembering(cache.verified());
         let (config, graph) = (folder.config()?, folder.graph()?);
         let (device, _) = device.open(config.training.math, &cache)?;
         let model: Box<dyn Served> = on!(device, backend => {
             let loaded = load_model(&backend, &graph, &config, &folder)?;
             Box::new(OnBackend { backend, loaded, kept: Kept::default() })
         });
-        Ok(SavedRun { path, graph, config, cache, model })
+        Ok(SavedRun { graph, config, cache, model })
     }
 
     /// Its graph.
@@ -208,7 +205,7 @@ impl SavedRun {
     ///
     /// # Errors
     ///
-    /// Of the files and the device.
+    /// Of the files of drawn queries, and of the device.
     pub fn evaluate(&self, split: Split, stop: &AtomicBool) -> Result<Report> {
         struct Nobody;
         impl Observer for Nobody {}

@@ -66,10 +66,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     // Nothing is lost by Ctrl-C here: it ends the process.
     static NEVER: AtomicBool = AtomicBool::new(false);
-    let (folder, graph, config, split) = (&folder, &graph, &config, args.split);
-    let evaluation = Evaluation { folder, graph, config, queries, split, stop: &NEVER };
+    let (graph, config, split) = (&graph, &config, args.split);
+    let evaluation = Evaluation { graph, config, queries, split, stop: &NEVER };
     let (report, meta) = on!(args.device.open(config.training.math, global)?, backend =>
-        evaluate_saved(&backend, evaluation, &mut Notes)
+        evaluate_saved(&backend, &folder, evaluation, &mut Notes)
     )?;
     if global.json {
         return print_json(&report);

@@ -112,6 +112,11 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         ModelScorer { backend, model, weights, kept: Shared::Others(kept) }
     }
 
+    /// The model.
+    pub fn model(&self) -> &'a dyn Model {
+        self.model
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Embedding<B>>> {
         let kept = match &self.kept {
             Shared::Own(kept) => kept,

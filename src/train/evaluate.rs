@@ -33,11 +33,9 @@ pub enum Queries<'a> {
 
 /// What of a saved run is evaluated.
 pub struct Evaluation<'a> {
-    /// The run.
-    pub folder: &'a RunFolder,
-    /// Its graph.
+    /// The run's graph.
     pub graph: &'a KnowledgeGraph,
-    /// Its configuration.
+    /// The run's configuration.
     pub config: &'a Config,
     /// The queries.
     pub queries: Queries<'a>,
@@ -50,32 +48,45 @@ pub struct Evaluation<'a> {
 /// Evaluates a run's best model, beside the frequency baseline.
 pub fn evaluate_saved<B: Backend>(
     backend: &B,
+    folder: &RunFolder,
     evaluation: Evaluation,
     observer: &mut dyn Observer,
 ) -> Result<(Report, Meta)> {
-    let Evaluation { folder, graph, config, queries, split, stop } = evaluation;
-    let Loaded { model, weights, meta, note } = load_model(backend, graph, config, folder)?;
+    let Loaded { model, weights, meta, note } =
+        load_model(backend, evaluation.graph, evaluation.config, folder)?;
     if let Some(note) = note {
         observer.note(&note);
     }
+    let report = evaluate_loaded(&ModelScorer::new(backend, &*model, &weights), evaluation, observer)?;
+    Ok((report, meta))
+}
+
+/// Evaluates a model, beside the frequency baseline.
+pub fn evaluate_loaded<B: Backend>(
+    scorer: &ModelScorer<B>,
+    evaluation: Evaluation,
+    observer: &mut dyn Observer,
+) -> Result<Report> {
+    let Evaluation { graph, config, queries, split, stop } = evaluation;
+    let model = scorer.model();
     let watch = Watch { progress: observer.work(), stop };
     let evaluation = &config.evaluation;
     let set = match queries {
         Queries::Drawn(cache) => {
-            let structures = super::plan::evaluated(&*model, config)?;
+            let structures = super::plan::evaluated(model, config)?;
             let max_queries =
                 if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
             let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
             let options = QueryOptions { structures, max_queries, max_answers, seed };
             let mut set = query_set(graph, split, &options, cache, &watch, observer)?;
-            set.notes.extend(left_out(&*model, config));
+            set.notes.extend(left_out(model, config));
             set
         }
         Queries::Given(mut set) => {
             let mut left_out = Vec::new();
             set.groups.retain(|group| {
                 let name = group.structure.to_string();
-                let fits = model::check_expressible(&*model, &name, &group.structure);
+                let fits = model::check_expressible(model, &name, &group.structure);
                 left_out.extend(fits.as_ref().err().map(|e| format!("{name} is left out: {e}")));
                 fits.is_ok()
             });
@@ -84,12 +95,10 @@ pub fn evaluate_saved<B: Backend>(
         }
     };
     let mut set = set;
-    set.notes.extend(untrained_networks(&*model, config, &set));
-    let scorer = ModelScorer::new(backend, &*model, &weights);
+    set.notes.extend(untrained_networks(model, config, &set));
     observer.stage(&format!("evaluating on {}", split.name()));
-    let scorer = Interruptible { scorer: &scorer, watch: &watch };
-    let report = evaluate(&scorer, graph, split, &set, evaluation.link_prediction)?;
-    Ok((report, meta))
+    let scorer = Interruptible { scorer, watch: &watch };
+    evaluate(&scorer, graph, split, &set, evaluation.link_prediction)
 }
 
 /// Tells of named structures that are left out by default because their networks were never trained.
