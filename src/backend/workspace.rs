@@ -1,6 +1,6 @@
 //! Runs programs: their arrays and indices on a device.
 
-use super::{Backend, DeviceGroups, GroupLists, Length, Mat, MatMut, On, Parameters, Weights};
+use super::{Backend, DeviceGroups, GroupLists, Length, Mat, MatMut, Number, On, Parameters, Weights};
 use crate::error::Result;
 use crate::program::ops::dropout::Dropout;
 use crate::program::ops::normalise::Average;
@@ -75,7 +75,7 @@ impl<B: Backend> Workspace<B> {
 
     /// Gives a symbol its value, for what runs next.
     pub fn set(&mut self, symbol: Symbol, value: usize) {
-        assert!(value <= self.program.greatest()[symbol.number()]);
+        assert!(value <= symbol.max(), "{value} of at most {}", symbol.max());
         self.symbols[symbol.number()] = value;
     }
 
@@ -101,8 +101,9 @@ impl<B: Backend> Workspace<B> {
     }
 
     /// Replaces the first numbers of an array; a device may copy them while it works on the old ones.
-    pub fn replace(&mut self, backend: &B, array: Var, data: &[B::Scalar]) -> Result<()> {
-        backend.replace(data, self.buffer_mut(array))
+    pub fn replace(&mut self, backend: &B, array: Var, numbers: impl IntoIterator<Item = f64>) -> Result<()> {
+        let data: Vec<B::Scalar> = numbers.into_iter().map(B::Scalar::of).collect();
+        backend.replace(&data, self.buffer_mut(array))
     }
 
     /// Decides what the next step drops.

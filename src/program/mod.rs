@@ -354,4 +354,9 @@ impl Symbol {
     pub fn number(self) -> usize {
         self.number
     }
+
+    /// The greatest value that it takes.
+    pub fn max(self) -> usize {
+        self.max
+    }
 }

@@ -155,7 +155,7 @@ mod tests {
         let mut read = Vec::new();
         for step in 0..40 {
             losses.begin(&mut space);
-            space.replace(&Reference, number, &[step as f64; 3]).unwrap();
+            space.replace(&Reference, number, [step as f64; 3]).unwrap();
             space.run(&Reference, Tables::Change(&mut tables), section);
             if losses.is_full() {
                 read.extend(losses.read_late(&Reference, &mut space).unwrap());

@@ -9,7 +9,7 @@
 use super::regularise::OfTables;
 use super::relations::{Predicted, RelationPrediction};
 use super::{At, Objective, TrainingBatch, Written, lists};
-use crate::backend::{Backend, GroupLists, Number, Workspace};
+use crate::backend::{Backend, GroupLists, Workspace};
 use crate::config::{Config, Loss, Objective as Kind};
 use crate::error::{Error, Result};
 use crate::model::{Hop, Model, ModelSpec};
@@ -348,19 +348,17 @@ impl OneVsAll {
         space.set_index(backend, self.inputs.labels, &batch.labels)?;
         let weight = |bounds: &[u32]| {
             let labels = f64::from(bounds[1] - bounds[0]);
-            B::Scalar::of(match self.weigh {
+            match self.weigh {
                 Weigh::RowsAndLabels => 1.0 / (labels * rows as f64),
                 Weigh::Rows => 1.0 / rows as f64,
                 Weigh::Labels => 1.0 / batch.labels.len() as f64,
-            })
+            }
         };
-        let weights: Vec<B::Scalar> = batch.label_offsets.windows(2).map(weight).collect();
-        space.replace(backend, self.inputs.row_weights, &weights)?;
+        space.replace(backend, self.inputs.row_weights, batch.label_offsets.windows(2).map(weight))?;
         if let Some((regulariser, weights)) =
             self.regulariser.as_ref().and_then(|r| Some((r, r.of_batch(batch)?)))
         {
-            let weights: Vec<B::Scalar> = weights.into_iter().map(B::Scalar::of).collect();
-            space.replace(backend, regulariser.row_weights, &weights)?;
+            space.replace(backend, regulariser.row_weights, weights)?;
         }
         Ok(())
     }
@@ -369,8 +367,7 @@ impl OneVsAll {
 impl<B: Backend> Objective<B> for OneVsAll {
     fn start(&mut self, backend: &B, space: &mut Workspace<B>) -> Result<()> {
         if let Some((regulariser, weights)) = self.regulariser.as_ref().and_then(|r| Some((r, r.of_all()?))) {
-            let weights: Vec<B::Scalar> = weights.into_iter().map(B::Scalar::of).collect();
-            space.replace(backend, regulariser.row_weights, &weights)?;
+            space.replace(backend, regulariser.row_weights, weights)?;
         }
         Ok(())
     }

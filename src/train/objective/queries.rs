@@ -5,7 +5,7 @@
 //! sum of its gradients.
 
 use super::{At, Objective, TrainingBatch, Written, lists, regularise};
-use crate::backend::{Backend, Number, Workspace};
+use crate::backend::{Backend, Workspace};
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
 use crate::model::{Model, embed};
@@ -148,8 +148,7 @@ pub fn write<B: Backend>(
 impl<B: Backend> Objective<B> for Queries {
     fn start(&mut self, backend: &B, space: &mut Workspace<B>) -> Result<()> {
         if let Some((var, weights)) = &self.regulariser {
-            let weights: Vec<B::Scalar> = weights.iter().map(|&weight| B::Scalar::of(weight)).collect();
-            space.replace(backend, *var, &weights)?;
+            space.replace(backend, *var, weights.iter().copied())?;
         }
         Ok(())
     }
@@ -171,8 +170,7 @@ impl<B: Backend> Objective<B> for Queries {
         }
         // Little-endian words of 64 bits are pairs of words of 32.
         space.set_index(backend, self.mask, bytemuck::cast_slice(&batch.mask))?;
-        let weights: Vec<B::Scalar> = query_weights(batch, self.weighting).map(B::Scalar::of).collect();
-        space.replace(backend, self.query_weights, &weights)?;
+        space.replace(backend, self.query_weights, query_weights(batch, self.weighting))?;
         at.run(self.section);
         Ok(())
     }

@@ -11,7 +11,7 @@
 //!   gradients of that projection.
 
 use super::{At, lists};
-use crate::backend::{Backend, Number};
+use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::{Hop, Model};
@@ -194,8 +194,8 @@ impl RelationPrediction {
     pub fn run<B: Backend>(&self, at: &mut At<B>, batch: &SingleBatch) -> Result<()> {
         let edges = Edges::of(batch);
         let total = edges.tails.len();
-        let row_weight = B::Scalar::of(self.weight / total as f64);
-        at.space.replace(at.backend, self.row_weights, &vec![row_weight; self.edges.min(total)])?;
+        let row_weights = std::iter::repeat_n(self.weight / total as f64, self.edges.min(total));
+        at.space.replace(at.backend, self.row_weights, row_weights)?;
         at.run(self.sections[0]);
         for first in (0..total).step_by(self.edges) {
             let range = first..total.min(first + self.edges);
