@@ -1,8 +1,9 @@
 //! Scores by the divergence of Beta distributions.
 
 use crate::array::*;
+use crate::score::backward;
 use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
-use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::program::ops::score::{OwnScores, OwnScoresBackward};
 use smore::rng::{Rng, below, stream};
 
 pub const KIND: Scoring = Scoring::Beta { gamma: 60.0 };
@@ -32,15 +33,7 @@ pub fn entities(rng: &mut Rng, queries: &Array, rows: usize, d: usize, range: [f
 }
 
 fn scores<B: Backend>(backend: &B, q: &Array, e: &Array) -> Array {
-    let mut out = Array::junk(q.rows, e.rows).on(backend);
-    backend.run(Scores {
-        kind: KIND,
-        exact: true,
-        queries: q.on(backend).mat(),
-        entities: e.on(backend).mat(),
-        out: out.mat_mut(),
-    });
-    out.read()
+    crate::score::scores(backend, KIND, q, e)
 }
 
 /// Queries, entities, dimensions.
@@ -106,22 +99,6 @@ pub fn sensitivity(q: &[f64], e: &[f64], k: usize) -> [f64; 2] {
     [f(x, y) + f(alpha, beta), (alpha + x) * slope(x) + (alpha + x + beta + y) * slope(x + y)]
 }
 
-fn backward<B: Backend>(backend: &B, [q, e, s, w]: [&Array; 4]) -> (Array, Array) {
-    let mut dq = Array::junk(q.rows, q.cols).on(backend);
-    let mut de = Array::junk(e.rows, e.cols).on(backend);
-    let [q, e, s, w] = [q, e, s, w].map(|a| a.on(backend));
-    backend.run(ScoresBackward {
-        kind: KIND,
-        queries: q.mat(),
-        entities: e.mat(),
-        scores: s.mat(),
-        weights: w.mat(),
-        dqueries: dq.mat_mut(),
-        dentities: de.mat_mut(),
-    });
-    (dq.read(), de.read())
-}
-
 pub fn check_scores_backward<B: Backend>(backend: &B) {
     let mut rng = stream(6, "beta gradients", 0);
     for range in [USUAL, WIDE] {
@@ -130,8 +107,8 @@ pub fn check_scores_backward<B: Backend>(backend: &B) {
             let e = entities(&mut rng, &q, num_entities, d, range);
             let s = scores(&Reference, &q, &e).rounded();
             let w = weights(&mut rng, num_queries, num_entities);
-            let (dq, de) = backward(backend, [&q, &e, &s, &w]);
-            let (want_dq, want_de) = backward(&Reference, [&q, &e, &s, &w]);
+            let (dq, de) = backward(backend, KIND, [&q, &e, &s, &w]);
+            let (want_dq, want_de) = backward(&Reference, KIND, [&q, &e, &s, &w]);
             let by = |i: usize, j: usize, k: usize, side: usize| {
                 w.at(i, j).abs() * sensitivity(q.row(i), e.row(j), k)[side]
             };

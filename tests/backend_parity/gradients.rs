@@ -6,10 +6,10 @@
 
 use crate::array::*;
 use crate::loss::Case;
+use crate::{linear, score};
 use smore::backend::*;
-use smore::program::ops::linear::{Linear, LinearBackward};
 use smore::program::ops::project::{Project, ProjectBackward};
-use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::program::ops::score::{OwnScores, OwnScoresBackward};
 use smore::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
 };
@@ -146,31 +146,20 @@ fn linear_backward_is_the_derivative_of_linear() {
         let w = Array::new(3, 4, |_, _| even(&mut rng));
         let b = Array::new(1, 3, |_, _| even(&mut rng) + 0.005);
         let coefficients = Array::random(&mut rng, 5, 3, 1.0);
-        let output = |x: &[Array]| {
-            let mut out = Array::junk(5, 3).on(&Reference);
-            let [x, w, b] = [0, 1, 2].map(|i| x[i].on(&Reference));
-            Reference.run(Linear { x: x.mat(), w: w.mat(), bias: Some(b.mat()), f, out: out.mat_mut() });
-            out.read()
-        };
+        let output = |x: &[Array]| linear::run(&Reference, &x[0], &x[1], &x[2], f);
         let inputs = [x, w, b];
-        let out = output(&inputs).on(&Reference);
-        let [x, w] = [0, 1].map(|i| inputs[i].on(&Reference));
-        let mut dout = coefficients.on(&Reference);
-        let [mut dx, mut dw, mut db] =
-            [Array::junk(5, 4), Array::zeros(3, 4), Array::zeros(1, 3)].map(|a| a.on(&Reference));
-        Reference.run(LinearBackward {
-            x: x.mat(),
-            w: w.mat(),
-            out: (f != Activation::None).then_some(out.mat()),
-            f,
-            dout: dout.mat_mut(),
-            dx: dx.mat_mut(),
-            dw: dw.mat_mut(),
-            dbias: Some(db.mat_mut()),
-        });
-        for (which, analytic) in [dx, dw, db].into_iter().enumerate() {
+        let case = linear::Backward {
+            x: inputs[0].clone(),
+            w: inputs[1].clone(),
+            out: output(&inputs),
+            dout: coefficients.clone(),
+            dw: Array::zeros(3, 4),
+            db: Array::zeros(1, 3),
+        };
+        let [_, dx, dw, db] = linear::run_backward(&Reference, &case, f);
+        for (which, analytic) in [dx, dw, db].iter().enumerate() {
             let forward = |x: &[Array]| output(x).dot(&coefficients);
-            check(&format!("{f:?}"), &inputs, which, &analytic.read(), &forward);
+            check(&format!("{f:?}"), &inputs, which, analytic, &forward);
         }
     }
 }
@@ -294,39 +283,23 @@ fn embeddings(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize) -> 
     [queries, Array::new(entities, d, |_, _| even(rng))]
 }
 
+/// Holds the gradients of scores to their differences by queries and entities.
+fn check_scores(what: &str, kind: Scoring, inputs: [Array; 2], coefficients: &Array) {
+    let scores = |x: &[Array]| score::scores(&Reference, kind, &x[0], &x[1]);
+    let (dq, de) =
+        score::backward(&Reference, kind, [&inputs[0], &inputs[1], &scores(&inputs), coefficients]);
+    for (which, analytic) in [dq, de].iter().enumerate() {
+        check(what, &inputs, which, analytic, &|x: &[Array]| scores(x).dot(coefficients));
+    }
+}
+
 #[test]
 fn scores_backward_is_the_derivative_of_scores() {
     let mut rng = stream(20, "scores", 0);
     for kind in crate::score::KINDS {
         let inputs = embeddings(&mut rng, kind, 4, 3);
         let coefficients = Array::random(&mut rng, 4, 3, 1.0);
-        let scores = |x: &[Array]| {
-            let mut out = Array::junk(4, 3).on(&Reference);
-            Reference.run(Scores {
-                kind,
-                exact: true,
-                queries: x[0].on(&Reference).mat(),
-                entities: x[1].on(&Reference).mat(),
-                out: out.mat_mut(),
-            });
-            out.read()
-        };
-        let [q, e] = inputs.each_ref().map(|a| a.on(&Reference));
-        let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
-        let [mut dq, mut de] = inputs.each_ref().map(|a| Array::junk(a.rows, a.cols).on(&Reference));
-        let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-        Reference.run(ScoresBackward {
-            kind,
-            queries: q.mat(),
-            entities: e.mat(),
-            scores: s.mat(),
-            weights: w.mat(),
-            dqueries: dq_out,
-            dentities: de_out,
-        });
-        let forward = |x: &[Array]| scores(x).dot(&coefficients);
-        check(&format!("{kind:?}"), &inputs, 0, &dq.read(), &forward);
-        check(&format!("{kind:?}"), &inputs, 1, &de.read(), &forward);
+        check_scores(&format!("{kind:?}"), kind, inputs, &coefficients);
     }
 }
 
@@ -485,32 +458,5 @@ fn the_gradients_of_divergences_are_their_derivatives() {
     let q = queries(&mut rng, 4, 3, [0.3, 8.0]);
     let e = entities(&mut rng, &q, 6, 3, [0.3, 8.0]);
     let coefficients = Array::random(&mut rng, 4, 6, 1.0);
-    let scores = |x: &[Array]| {
-        let mut out = Array::junk(4, 6).on(&Reference);
-        Reference.run(Scores {
-            kind: KIND,
-            exact: true,
-            queries: x[0].on(&Reference).mat(),
-            entities: x[1].on(&Reference).mat(),
-            out: out.mat_mut(),
-        });
-        out.read()
-    };
-    let inputs = [q, e];
-    let [dq, de] = [0, 1].map(|i| Array::junk(inputs[i].rows, inputs[i].cols));
-    let [mut dq, mut de] = [dq.on(&Reference), de.on(&Reference)];
-    let [q, e] = [0, 1].map(|i| inputs[i].on(&Reference));
-    let (s, w) = (scores(&inputs).on(&Reference), coefficients.on(&Reference));
-    Reference.run(ScoresBackward {
-        kind: KIND,
-        queries: q.mat(),
-        entities: e.mat(),
-        scores: s.mat(),
-        weights: w.mat(),
-        dqueries: dq.mat_mut(),
-        dentities: de.mat_mut(),
-    });
-    for (which, analytic) in [dq.read(), de.read()].iter().enumerate() {
-        check("beta", &inputs, which, analytic, &|x: &[Array]| scores(x).dot(&coefficients));
-    }
+    check_scores("beta", KIND, [q, e], &coefficients);
 }
