@@ -23,6 +23,7 @@ use super::options::{DeviceArgs, parse_number};
 use super::{Global, print, print_json};
 use crate::api::Opened;
 use crate::backend::cuda::ceilings::{self, Ceilings};
+use crate::backend::cuda::formulas::instructions;
 use crate::backend::*;
 use crate::program::ops::clip::{ClipFactor, GroupSquares, RowSquares, Scale};
 use crate::program::ops::label_loss::LossOfLabels;
@@ -175,54 +176,10 @@ impl<B: Backend> Bench<B> {
     }
 }
 
-/// A score with the instructions of its inner loops for a pair and column (see `kernels/geometry.cuh`): forward, then
-/// backward for both gradients; and the operations of the formulas.
-struct Geometry {
-    name: &'static str,
-    kind: Scoring,
-    forward: [f64; 2],
-    backward: [f64; 2],
-    operations: [f64; 2],
+/// The scores that are sums over columns.
+fn geometries() -> impl Iterator<Item = Scoring> {
+    Scoring::EACH.into_iter().filter(|kind| !matches!(kind, Scoring::Beta { .. }))
 }
-
-const GEOMETRIES: [Geometry; 5] = [
-    Geometry {
-        name: "L1",
-        kind: Scoring::L1 { gamma: 24.0 },
-        forward: [2.0, 0.0],
-        backward: [2.0, 2.0],
-        operations: [3.0, 3.0],
-    },
-    Geometry {
-        name: "L2",
-        kind: Scoring::L2 { gamma: 24.0 },
-        forward: [2.0, 0.0],
-        backward: [4.0, 0.0],
-        operations: [3.0, 5.0],
-    },
-    Geometry {
-        name: "box",
-        kind: Scoring::Box { gamma: 24.0, inside: 0.02 },
-        forward: [3.0, 1.0],
-        backward: [7.0, 4.0],
-        operations: [7.0, 8.0],
-    },
-    Geometry {
-        name: "dot",
-        kind: Scoring::Dot,
-        forward: [1.0, 0.0],
-        backward: [2.0, 0.0],
-        operations: [2.0, 4.0],
-    },
-    // Complex numbers take two columns each. Roots are left to a unit of their own.
-    Geometry {
-        name: "rotation",
-        kind: Scoring::Rotation { gamma: 24.0 },
-        forward: [3.0, 0.0],
-        backward: [7.0, 0.0],
-        operations: [3.5, 7.5],
-    },
-];
 
 fn bench<B: Backend>(
     backend: B,

@@ -5,6 +5,7 @@ use crate::api::{Device, Opened};
 use crate::backend::Math;
 use crate::config::{Config, TableKind};
 use crate::error::Result;
+use crate::model::NAMES;
 use crate::train::Changes;
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -23,8 +24,8 @@ pub struct ConfigArgs {
     /// TOML file with options, for example a run's config.toml; flags override it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Model: gqe, query2box, betae (which has negation), complex, distmult, rotate, transe, rescal, tucker or conve [default: query2box]
-    #[arg(long, value_name = "NAME")]
+    /// Model
+    #[arg(long, value_name = "NAME", help = format!("Model: {} [default: query2box]", NAMES.join(", ")))]
     pub model: Option<String>,
     /// Embedding dimension [default: 200]
     #[arg(long, value_name = "N")]
@@ -35,7 +36,7 @@ pub struct ConfigArgs {
     /// Negatives of a query, shared by its batch unless sampling.pool=own [default: 1024]
     #[arg(long, value_name = "N")]
     pub negatives: Option<usize>,
-    /// Training structures with weights [default: 1p:4,2p:2,3p:1,2i:1,3i:1; betae: and 2in, 3in, inp, pin, pni; transe and conve: 1p:4,2p:2,3p:1]
+    /// Training structures with weights [default: 1p:4,2p:2,3p:1, and what the model can express of 2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1]
     #[arg(long, value_name = "MIX")]
     pub structures: Option<String>,
     /// Steps of the run, instead of epochs

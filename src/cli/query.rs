@@ -31,7 +31,7 @@ Examples, with names or labels as the dataset has them; ^P is the inverse of P, 
   ('Q1',('P1','P2'))                      two steps
   (('Q1',('P1',)),('Q2',('^P2',)))        both at once
   (('Q1',('P1',)),('Q2',('P2',)),('u',))  either of them
-  (('Q1',('P1',)),('Q2',('P2','n')))      the first and not the second (models with negation: betae)
+  (('Q1',('P1',)),('Q2',('P2','n')))      the first and not the second (a model with negation)
 
 A file, or - for standard input, has one query a line. They are answered in batches; a line that cannot be answered is an \
 error with its number, and the others are answered. --json then prints one JSON document a line.")]

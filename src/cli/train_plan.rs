@@ -93,8 +93,12 @@ pub fn table(plan: &RunPlan, batch_size: usize, no_gpu: Option<&str>, run_folder
     };
     row("batch", batch);
     row("length", format!("{} of {} {unit}", counted(plan.steps, "step", "steps"), count(batch_size)));
+    let compared = match plan.compared_bytes {
+        0 => String::new(),
+        compared => format!(", {} to evaluate", bytes(compared as u64)),
+    };
     let tables = format!(
-        "{} parameters, {} optimizer",
+        "{} parameters, {} optimizer{compared}",
         bytes(plan.parameter_bytes as u64),
         bytes(plan.optimizer_bytes as u64)
     );

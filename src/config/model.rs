@@ -84,16 +84,15 @@ pub struct ModelConfig {
     pub name: String,
     /// Embedding dimension d; complex numbers for `complex` and `rotate`.
     pub dim: usize,
-    /// The margin; rows start in plus or minus (gamma + 2) / dim, those of `betae` in plus or minus 1. Default: 9 for
-    /// distances, 6 for `rotate`, 60 for `betae`, dim / 6 for `complex`, dim / 20 for `distmult`, `rescal`, `tucker` and
-    /// `conve`.
+    /// The margin; rows start in plus or minus (gamma + 2) / dim, or as far from 0 as the model has it. Default: the model's own
+    /// (9 for most distances), which a run's config.toml has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f32>,
     /// The distance of GQE and TransE.
     pub norm: Norm,
-    /// BetaE: units of each hidden layer of the projection.
+    /// Units of each hidden layer, where a network moves queries along relations.
     pub hidden: usize,
-    /// BetaE: hidden layers of the projection.
+    /// Hidden layers of that network.
     pub hidden_layers: usize,
     /// What becomes of unions: several disjuncts, of which an entity's best counts, or, in a model with negation,
     /// not (not a and not b).

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SamplingConfig {
-    /// Structures with weights, `1p:2,2p:2` or `1p.2p`. `betae` has those with negation as well, `transe` and `conve` chains only.
+    /// Structures with weights, `1p:2,2p:2` or `1p.2p`. Default: what the model can express, chains, intersections, negations.
     pub structures: String,
     /// Size of a pool of negatives.
     pub negatives: usize,

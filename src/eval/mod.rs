@@ -12,6 +12,7 @@ pub mod answers;
 pub mod ask;
 pub mod baseline;
 pub mod cache;
+mod compared;
 pub mod draw;
 pub mod export;
 pub mod export_pickle;

@@ -1,19 +1,20 @@
 //! A trained model as a [`Scorer`]: queries are embedded in blocks and ranked as they are scored.
 
 use super::answers::Best;
+use super::compared::Compared;
 use super::link_prediction;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, Number, RankTask, Tables, Workspace, on_host};
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId, Triple};
-use crate::model::{Model, Weights, embed, plan};
+use crate::model::{Model, Weights, compared_width, embed, plan};
 use crate::program::ops::rows::{CopyRows, Gather};
 use crate::program::ops::score::{OwnScores, Scores};
 use crate::program::{Idx, Program, SectionId, Var};
 use crate::query::{Mix, Plan, Query, Structure};
 use rayon::prelude::*;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
 const BLOCK: usize = 512;
@@ -34,12 +35,17 @@ pub struct ModelScorer<'a, B: Backend> {
     kept: Shared<'a, B>,
 }
 
-/// Compiled structures that nobody works with now.
-pub struct Kept<B: Backend>(Mutex<Vec<Embedding<B>>>);
+/// What is worked out once for a model whose tables do not change.
+pub struct Kept<B: Backend> {
+    /// Compiled structures that nobody works with now.
+    idle: Mutex<Vec<Embedding<B>>>,
+    /// The entities as the score compares them, where that is not their rows.
+    compared: OnceLock<Option<Compared<B>>>,
+}
 
 impl<B: Backend> Default for Kept<B> {
     fn default() -> Self {
-        Kept(Mutex::default())
+        Kept { idle: Mutex::default(), compared: OnceLock::new() }
     }
 }
 
@@ -71,13 +77,13 @@ impl<B: Backend> Embedding<B> {
         let mut program = Program::new(spec.tables(weights.entities.rows, weights.relations.rows));
         let p = &mut program;
         let (anchors, relations) = (p.index("anchors", leaves), p.index("relations", uses));
-        let queries = p.kept("query embeddings", roots, spec.widths.query);
         let section = p.section("embed");
         let leaf_rows = p.temporary("rows of anchors", leaves, spec.widths.entity);
         p.push(Gather { table: p.values(0), rows: anchors, out: leaf_rows });
         let relation_rows = p.temporary("rows of relations", uses, spec.widths.relation);
         p.push(Gather { table: p.values(1), rows: relations, out: relation_rows });
         let embedded = embed(p, model, &plan, leaf_rows, relation_rows)?;
+        let queries = p.kept("query embeddings", roots, embedded.cols());
         p.push(CopyRows { from: embedded, out: queries });
         let space = Workspace::new(backend, program)?;
         Ok(Embedding { structure: structure.clone(), plan, space, section, anchors, relations, queries })
@@ -117,17 +123,34 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         self.model
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Embedding<B>>> {
-        let kept = match &self.kept {
+    fn kept(&self) -> &Kept<B> {
+        match &self.kept {
             Shared::Own(kept) => kept,
             Shared::Others(kept) => kept,
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Embedding<B>>> {
+        self.kept().idle.lock().expect("no panic while it is held")
+    }
+
+    /// All entities as the score compares them.
+    fn entities(&self) -> Result<Mat<'_, B::Buffer>> {
+        let made = match self.kept().compared.get() {
+            Some(made) => made,
+            None => {
+                let compare = |width| Compared::new(self.backend, self.model, self.weights, width);
+                let made = compared_width(self.model).map(compare).transpose()?;
+                self.kept().compared.get_or_init(|| made)
+            }
         };
-        kept.0.lock().expect("no panic while it is held")
+        let rows = &self.weights.entities;
+        Ok(made.as_ref().map_or(rows.mat(), |made| made.mat(rows.rows)))
     }
 
     /// The score of each triple.
     pub fn scores_of_triples(&self, triples: &[Triple]) -> Result<Vec<f32>> {
-        let (kind, widths) = (self.model.spec().scoring, self.model.spec().widths);
+        let (kind, all) = (self.model.spec().scoring, self.entities()?);
         let one_hop = link_prediction::one_hop();
         let mut scores = Vec::with_capacity(triples.len());
         for block in triples.chunks(BLOCK) {
@@ -138,12 +161,12 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
             scores.extend(self.with_embedded(&one_hop, count, (&anchors, &relations), |embedding| {
                 let rows = backend.index(&tails)?;
                 let roots = backend.index(&embedding.plan.root_offsets[..count + 1])?;
-                let mut entities = backend.zeros(count * widths.entity)?;
-                let out = MatMut::new(&mut entities, count, widths.entity);
-                backend.run(Gather { table: self.weights.entities.mat(), rows: &rows, out });
+                let mut entities = backend.zeros(count * all.cols)?;
+                let out = MatMut::new(&mut entities, count, all.cols);
+                backend.run(Gather { table: all, rows: &rows, out });
                 let mut out = backend.zeros(count)?;
                 let queries = embedding.space.mat(embedding.queries.part(0, count));
-                let entities = Mat::new(&entities, count, widths.entity);
+                let entities = Mat::new(&entities, count, all.cols);
                 let to = MatMut::new(&mut out, count, 1);
                 backend.run(OwnScores { kind, queries, entities, roots: &roots, out: to });
                 let mut host = vec![B::Scalar::default(); count];
@@ -215,7 +238,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         k: usize,
         keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
     ) -> Result<Vec<Vec<(EntityId, f32)>>> {
-        let entities = self.weights.entities.mat();
+        let entities = self.entities()?;
         let num_queries = count;
         let roots = plan.root_offsets[num_queries] as usize;
         let queries = space.mat(queries.part(0, roots));
@@ -273,6 +296,7 @@ impl<B: Backend> Scorer for ModelScorer<'_, B> {
     }
 
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
+        let entities = self.entities()?;
         let mut counts = Vec::with_capacity(block.num_targets());
         for first in (0..block.len()).step_by(BLOCK) {
             let queries = first..block.len().min(first + BLOCK);
@@ -300,7 +324,7 @@ impl<B: Backend> Scorer for ModelScorer<'_, B> {
                     filter_offsets: &filter_offsets,
                     filter: &filter,
                 };
-                self.backend.rank(self.model.spec().scoring, task, self.weights.entities.mat())
+                self.backend.rank(self.model.spec().scoring, task, entities)
             })?);
         }
         Ok(counts)

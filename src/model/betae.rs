@@ -9,10 +9,8 @@ use super::{Entry, Hop, MODEL, Model, ModelSpec, Widths, network};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::program::ops::elementwise::{Apply, Function};
-use crate::program::ops::linear::Activation;
 use crate::program::ops::rows::{CopyRows, Gather};
 use crate::program::ops::score::Scoring;
-use crate::program::ops::segment::Attend;
 use crate::program::{Idx, Program, Var};
 
 /// What is known of it by its name.
@@ -87,13 +85,6 @@ impl Model for BetaE {
     }
 
     fn intersect(&self, program: &mut Program, x: Var, offsets: Idx, out: Var) {
-        let d = self.dim;
-        let hidden = network::layer(program, "attention", 1, x, Activation::Relu);
-        let logits = network::layer(program, "attention", 2, hidden, Activation::None);
-        let weights = program.temporary("weights of alpha and beta", x.rows(), 2 * d);
-        for half in [0, d] {
-            program.push(CopyRows { from: logits, out: weights.columns(half, d) });
-        }
-        program.push(Attend { x, offsets, weights, out });
+        network::attention_of_halves(program, "attention", [x, x], offsets, out);
     }
 }

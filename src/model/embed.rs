@@ -7,7 +7,7 @@ use crate::program::{Program, Var};
 use crate::query::Plan;
 use crate::query::plan::Step;
 
-/// Writes down the embedding of a plan's queries: `roots x query width`, from leaf rows (`leaves x entity width`) and
+/// Writes down the embedding of a plan's queries, as the score compares them: a row for each root, from leaf rows (`leaves x entity width`) and
 /// relation rows (`uses x relation width`), both in the plan's order.
 ///
 /// Errors where the model cannot express a step of the plan.
@@ -64,5 +64,5 @@ pub fn embed(
     let queries = program.temporary("queries", plan.roots.len(), width);
     let rows = program.constant("roots", plan.roots.clone());
     program.push(Gather { table: slots, rows, out: queries });
-    Ok(queries)
+    Ok(model.compared_queries(program, queries))
 }

@@ -294,6 +294,16 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         program.push(Project { kind, inputs, output, count, groups, relations, slots });
     }
 
+    /// Query embeddings as the score compares them: as they are, unless a model makes something of them.
+    fn compared_queries(&self, _program: &mut Program, queries: Var) -> Var {
+        queries
+    }
+
+    /// Entity rows as the score compares them. What is made of a row depends on that row alone.
+    fn compared_entities(&self, _program: &mut Program, rows: Var) -> Var {
+        rows
+    }
+
     /// Negates rows; only of a model that has a negation.
     fn negate(&self, _program: &mut Program, _x: Var, _out: Var) {
         unreachable!("{} has no negation", self.spec().name)
@@ -317,11 +327,21 @@ pub fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
     let model = (entry.create)(config)?;
     if config.union == UnionForm::DeMorgan && model.spec().unions != UnionForm::DeMorgan {
         return Err(Error::invalid(format!(
-            "model.union = demorgan needs a model with negation, which {} has not: use dnf, or the model betae",
+            "model.union = demorgan needs a model with negation, which {} has not: use dnf, or another model",
             config.name
         )));
     }
     Ok(model)
+}
+
+/// Columns of the rows that a model makes of entity rows for its score to compare; `None` where it compares them as they are.
+pub fn compared_width(model: &dyn Model) -> Option<usize> {
+    let spec = model.spec();
+    let mut program = Program::new(spec.tables(1, 1));
+    program.section("compare");
+    let rows = program.temporary("entity row", 1, spec.widths.entity);
+    let compared = model.compared_entities(&mut program, rows);
+    (compared != rows).then(|| compared.cols())
 }
 
 /// Compiles a mix for a model, unions as it wants them.

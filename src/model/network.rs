@@ -5,6 +5,7 @@
 
 use super::Parameter;
 use crate::program::ops::linear::{Activation, Linear};
+use crate::program::ops::rows::CopyRows;
 use crate::program::ops::segment::{Attend, GatedMin, SegmentMean};
 use crate::program::{Idx, Program, Var};
 
@@ -58,9 +59,22 @@ pub fn deep_set_layers(d: usize) -> Vec<Parameter> {
     layers("set", &[d; 5])
 }
 
-/// `min(o) * sigmoid(w2 mean(relu(w1 o + b1)) + b2)`: the offset of an intersection of boxes. Two layers, d -> d.
-pub fn gated_min(program: &mut Program, prefix: &str, x: Var, offsets: Idx, out: Var) {
-    let hidden = layer(program, prefix, 1, x, Activation::Relu);
+/// The same where a row `x` has two halves of d that belong together: both of a column have the weight that two layers
+/// make of `seen`, whose last has d columns.
+pub fn attention_of_halves(program: &mut Program, prefix: &str, [seen, x]: [Var; 2], offsets: Idx, out: Var) {
+    let d = x.cols() / 2;
+    let hidden = layer(program, prefix, 1, seen, Activation::Relu);
+    let logits = layer(program, prefix, 2, hidden, Activation::None);
+    let weights = program.temporary(&format!("{prefix} of both halves"), x.rows(), 2 * d);
+    for half in [0, d] {
+        program.push(CopyRows { from: logits, out: weights.columns(half, d) });
+    }
+    program.push(Attend { x, offsets, weights, out });
+}
+
+/// `min(x) * sigmoid(w2 mean(relu(w1 seen + b1)) + b2)`: how far an intersection reaches. Two layers, to the width of x.
+pub fn gated_min(program: &mut Program, prefix: &str, [seen, x]: [Var; 2], offsets: Idx, out: Var) {
+    let hidden = layer(program, prefix, 1, seen, Activation::Relu);
     let mean = program.temporary(&format!("{prefix} mean"), out.rows(), hidden.cols());
     program.push(SegmentMean { x: hidden, offsets, out: mean });
     let gate = layer(program, prefix, 2, mean, Activation::None);

@@ -82,6 +82,7 @@ impl Model for Query2Box {
     fn intersect(&self, program: &mut Program, x: Var, offsets: Idx, out: Var) {
         let d = self.dim;
         network::attention(program, "center", x.columns(0, d), offsets, out.columns(0, d));
-        network::gated_min(program, "offset", x.columns(d, d), offsets, out.columns(d, d));
+        let reach = x.columns(d, d);
+        network::gated_min(program, "offset", [reach, reach], offsets, out.columns(d, d));
     }
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, Objective, TableKind};
 use crate::error::{Error, Result};
 use crate::eval::link_prediction;
 use crate::graph::{KnowledgeGraph, Split};
-use crate::model::{Model, check_expressible, plan, uses_set_networks};
+use crate::model::{Model, check_expressible, compared_width, plan, uses_set_networks};
 use crate::process;
 use crate::program::Program;
 use crate::query::{Mix, Plan, Structure, structure};
@@ -51,6 +51,8 @@ pub struct RunPlan {
     pub optimizer_bytes: usize,
     /// Bytes of the file of entity rows with their moments; 0 where they are in memory.
     pub table_bytes: u64,
+    /// Bytes of all entities as evaluations compare them, where a model makes something of their rows first.
+    pub compared_bytes: usize,
     /// Bytes of the buffers of a step.
     pub buffer_bytes: usize,
     /// Bytes in the host's memory by which answers and negatives are drawn by their degree.
@@ -191,6 +193,7 @@ impl RunPlan {
             table_bytes: if in_file { tables::shape(model, graph, config).file_bytes() } else { 0 },
             // An alias table; its weights are freed when it is made.
             popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),
+            compared_bytes: 4 * graph.num_entities() * compared_width(model).unwrap_or(0),
             buffer_bytes,
             batch_bytes,
             on_host: on_host(backend),
@@ -281,7 +284,7 @@ impl RunPlan {
 
     /// Bytes that are allocated where the device works, without what is mapped.
     pub fn device_bytes(&self) -> usize {
-        self.parameter_bytes + self.optimizer_bytes + self.buffer_bytes
+        self.parameter_bytes + self.optimizer_bytes + self.compared_bytes + self.buffer_bytes
     }
 
     /// Bytes that are allocated in the host's memory besides.

@@ -1,23 +1,29 @@
-//! Function functions.
+//! Functions of numbers.
 
 use crate::array::*;
 use smore::backend::{BETA_MAX, BETA_MIN, Backend, Function, Reference};
-use smore::program::ops::elementwise::{Apply, ApplyBackward};
+use smore::program::ops::elementwise::{Apply, ApplyBackward, GradientReads};
 use smore::rng::{below, stream};
 
 pub const FUNCTIONS: [Function; 2] = [Function::BetaParameter, Function::Reciprocal];
 
 pub fn apply<B: Backend>(backend: &B, f: Function, x: &Array) -> Array {
-    let mut out = Array::junk(x.rows, x.cols).on(backend);
+    let [inputs, values] = f.parts();
+    let mut out = Array::junk(x.rows, x.cols / inputs * values).on(backend);
     backend.run(Apply { f, x: x.on(backend).mat(), out: out.mat_mut() });
     out.read()
 }
 
-pub fn gradient<B: Backend>(backend: &B, f: Function, out: &Array, dout: &Array) -> Array {
-    let mut dx = Array::junk(out.rows, out.cols).on(backend);
+/// The gradient by the inputs, at what it reads of inputs and values.
+pub fn gradient<B: Backend>(backend: &B, f: Function, x: &Array, out: &Array, dout: &Array) -> Array {
+    let mut dx = Array::junk(x.rows, x.cols).on(backend);
+    let at = match f.gradient_reads() {
+        GradientReads::Inputs => x,
+        GradientReads::Values => out,
+    };
     backend.run(ApplyBackward {
         f,
-        out: out.on(backend).mat(),
+        at: at.on(backend).mat(),
         dout: dout.on(backend).mat(),
         dx: dx.mat_mut(),
     });
@@ -28,16 +34,17 @@ pub fn gradient<B: Backend>(backend: &B, f: Function, out: &Array, dout: &Array)
 fn each_input(mut body: impl FnMut(&str, Function, Array, Array)) {
     let mut rng = stream(9, "elementwise", 0);
     for f in FUNCTIONS {
+        let [inputs, values] = f.parts();
         let shapes = COUNTS.map(|n| (n, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, d)));
-        for (rows, cols) in shapes {
-            let x = Array::new(rows, cols, |_, _| match below(&mut rng, 8) {
+        for (rows, d) in shapes {
+            let x = Array::new(rows, inputs * d, |_, _| match below(&mut rng, 8) {
                 0 => -3.0,
                 1 => 4e9,
                 2 => f64::NAN,
                 _ => random(&mut rng) * 1.5 + 1.0 / 8192.0,
             });
-            let dout = Array::random(&mut rng, rows, cols, 2.0);
-            body(&format!("{f:?}, {rows} x {cols}"), f, x, dout);
+            let dout = Array::random(&mut rng, rows, values * d, 2.0);
+            body(&format!("{f:?}, {rows} x {d}"), f, x, dout);
         }
     }
 }
@@ -58,9 +65,9 @@ pub fn check_elementwise<B: Backend>(backend: &B) {
 pub fn check_elementwise_backward<B: Backend>(backend: &B) {
     each_input(|what, f, x, dout| {
         let out = apply(&Reference, f, &x).rounded();
-        let want = gradient(&Reference, f, &out, &dout);
+        let want = gradient(&Reference, f, &x, &out, &dout);
         let tolerance = |i: usize, j: usize| rounding(2, want.at(i, j).abs());
         // A parameter at a bound does not move, whatever its gradient; NaN is above and below nothing.
-        assert_close(what, &gradient(backend, f, &out, &dout), &want, tolerance);
+        assert_close(what, &gradient(backend, f, &x, &out, &dout), &want, tolerance);
     });
 }

@@ -446,7 +446,7 @@ fn elementwise_backward_is_the_derivative_of_elementwise() {
         let coefficients = Array::random(&mut rng, 4, 5, 1.0);
         let forward = |x: &[Array]| crate::elementwise::apply(&Reference, f, &x[0]).dot(&coefficients);
         let out = crate::elementwise::apply(&Reference, f, &x);
-        let analytic = crate::elementwise::gradient(&Reference, f, &out, &coefficients);
+        let analytic = crate::elementwise::gradient(&Reference, f, &x, &out, &coefficients);
         check(&format!("{f:?}"), &[x], 0, &analytic, &forward);
     }
 }

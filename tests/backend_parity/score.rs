@@ -16,7 +16,8 @@ pub const KINDS: [Scoring; 6] = [
 
 /// Columns of an entity row of `d` dimensions.
 pub fn entity_width(kind: Scoring, d: usize) -> usize {
-    if matches!(kind, Scoring::Rotation { .. }) { 2 * d } else { d }
+    let [_, parts] = kind.parts();
+    parts * d
 }
 
 /// Queries for entities of `d` columns. Box offsets are negative, zero and positive.

@@ -4,14 +4,14 @@
 //! order, so that results repeat bit for bit on one instruction set whatever the number of threads.
 //!
 //! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
-//! a file per family of operations: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`geometry`] (one
-//! functor per score), [`score`] (their shared launcher), [`own_score`] (the same for candidates of a query's own), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
+//! a file per family of operations: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`formulas`] (a
+//! functor per score and per function), [`score`] (the loops of scores), [`own_score`] (the same for candidates of a query's own), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
 
 pub mod beta;
 pub mod clip;
 pub mod convolution;
 pub mod elementwise;
-pub mod geometry;
+pub mod formulas;
 pub mod label_loss;
 pub mod linear;
 pub mod loss;

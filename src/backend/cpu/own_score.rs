@@ -2,14 +2,13 @@
 
 use super::View;
 use super::beta;
-use super::geometry::{Box, Columns, Dot, Geometry, L1, L2, Rotation, Sums};
+use super::formulas::with_geometry;
 use super::memory::{CHUNK, Rows, Shared, par_rows};
-use super::score::{Block, ENTITIES, with_geometry};
+use super::score::{Block, Columns, ENTITIES, Geometry, Sums};
 use crate::backend::{Cpu, On, Scoring};
 use crate::program::ops::score::{OwnScores, OwnScoresBackward};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
-use std::ops::Range;
 
 /// Checks the offsets of queries with so many candidates of their own.
 fn check_own(queries: View, entities: View, roots: &[u32], candidates: usize) {
@@ -69,7 +68,7 @@ pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
 }
 
 /// Gradients of a root and its own candidates.
-struct OwnBackward<'a, 'b, G> {
+struct OwnBackward<'a, 'b, G, const Q: usize, const E: usize> {
     geometry: G,
     weights: &'a [f32],
     scores: &'a [f32],
@@ -84,15 +83,14 @@ struct OwnBackward<'a, 'b, G> {
     replace: bool,
 }
 
-impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
+impl<G: Geometry<Q, E>, const Q: usize, const E: usize> WithSimd for OwnBackward<'_, '_, G, Q, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let OwnBackward { geometry, query, entities, dq, dentities, replace, .. } = self;
-        let d = G::half(entities.cols);
-        let second = if G::OFFSETS { d } else { 0 };
-        let pair = if G::PAIRS { d } else { 0 };
+        let d = entities.cols / E;
+        let zero = s.splat_f32s(0.0);
         for block in (0..entities.rows).step_by(ENTITIES) {
             let rows = block..entities.rows.min(block + ENTITIES);
             let (mut w, mut total) = ([0f32; ENTITIES], 0.0);
@@ -102,33 +100,28 @@ impl<G: Geometry> WithSimd for OwnBackward<'_, '_, G> {
             }
             for first in (0..d).step_by(S::F32_LANES) {
                 let columns = first..d.min(first + S::F32_LANES);
-                let q = s.partial_load_f32s(&query[columns.clone()]);
-                let o = s.partial_load_f32s(&query[second + columns.start..second + columns.end]);
-                let zero = s.splat_f32s(0.0);
-                let (mut sum_q, mut sum_o) = (zero, zero);
+                let load = |row: &[f32], part: usize| s.partial_load_f32s(&row[part * d..][columns.clone()]);
+                let (mut q, mut q_sums) = ([zero; Q], [zero; Q]);
+                (0..Q).for_each(|part| q[part] = load(query, part));
                 for (&w, n) in w.iter().zip(rows.clone()) {
-                    let e = s.partial_load_f32s(&entities.row(n)[columns.clone()]);
-                    let f = s.partial_load_f32s(&entities.row(n)[pair + columns.start..pair + columns.end]);
-                    let (mut sum_e, mut sum_f) = (zero, zero);
-                    let weight = s.splat_f32s(w);
-                    let to = Sums { dq: &mut sum_q, d_o: &mut sum_o, de: &mut sum_e, d_f: &mut sum_f };
-                    geometry.backward(s, weight, Columns { q, o, e, f }, to);
+                    let (mut e, mut e_sums) = ([zero; E], [zero; E]);
+                    (0..E).for_each(|part| e[part] = load(entities.row(n), part));
+                    let to = Sums { q: &mut q_sums, e: &mut e_sums };
+                    geometry.backward(s, s.splat_f32s(w), Columns { q, e }, to);
                     let to = dentities.row(self.first + n);
-                    let mut write = |columns: Range<usize>, sums: &S::f32s| {
-                        for (to, &sum) in to[columns].iter_mut().zip(lanes::<S>(sums)) {
+                    // A copy, so that those that are added to stay in registers.
+                    for (part, sums) in { e_sums }.iter().enumerate() {
+                        for (to, &sum) in to[part * d..][columns.clone()].iter_mut().zip(lanes::<S>(sums)) {
                             let gradient = geometry.finish_entity(sum, w);
                             *to = if replace { gradient } else { *to + gradient };
                         }
-                    };
-                    write(columns.clone(), &sum_e);
-                    if G::PAIRS {
-                        write(d + columns.start..d + columns.end, &sum_f);
                     }
                 }
-                for (k, (&sum_q, &sum_o)) in columns.zip(lanes::<S>(&sum_q).iter().zip(lanes::<S>(&sum_o))) {
-                    dq[k] += geometry.finish_query(sum_q, total);
-                    if G::OFFSETS {
-                        dq[d + k] += geometry.finish_offset(sum_o, query[d + k], total);
+                for (part, sums) in { q_sums }.iter().enumerate() {
+                    let values = &query[part * d..][columns.clone()];
+                    let to = dq[part * d..][columns.clone()].iter_mut();
+                    for ((to, &sum), &value) in to.zip(lanes::<S>(sums)).zip(values) {
+                        *to += geometry.finish_query(part, sum, value, total);
                     }
                 }
             }

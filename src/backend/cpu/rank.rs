@@ -2,7 +2,7 @@
 
 use super::View;
 use super::beta;
-use super::geometry::{Box, Dot, L1, L2, Rotation};
+use super::formulas::with_geometry;
 use super::score::{Block, pair};
 use crate::backend::{Cpu, RankCount, RankTask, Scoring};
 use rayon::prelude::*;
@@ -122,25 +122,10 @@ fn count_span(
     let mut scores = vec![0f32; num_roots * ENTITIES];
     for begin in span.clone().step_by(ENTITIES) {
         let tile = entities.rows(begin, span.end.min(begin + ENTITIES) - begin);
-        macro_rules! score {
-            ($geometry:expr) => {
-                pulp::Arch::new().dispatch(Block {
-                    geometry: $geometry,
-                    queries: rows,
-                    entities: tile,
-                    out: &mut scores,
-                    stride: ENTITIES,
-                })
-            };
-        }
-        match kind {
-            Scoring::L1 { gamma } => score!(L1::new(gamma)),
-            Scoring::L2 { gamma } => score!(L2 { gamma }),
-            Scoring::Box { gamma, inside } => score!(Box { gamma, inside }),
-            Scoring::Dot => score!(Dot),
-            Scoring::Beta { .. } => unreachable!("ranked by `beta`"),
-            Scoring::Rotation { gamma } => score!(Rotation { gamma }),
-        }
+        let (out, stride) = (&mut scores[..], ENTITIES);
+        with_geometry!(kind, geometry => {
+            pulp::Arch::new().dispatch(Block { geometry, queries: rows, entities: tile, out, stride });
+        });
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {

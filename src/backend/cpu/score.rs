@@ -8,7 +8,7 @@
 //! pairs in a fixed order that no other block touches. So there is nothing to reduce between threads,
 //! and no (queries x candidates x d) tensor.
 
-use super::geometry::{Box, Columns, Dot, Geometry, L1, L2, Rotation, Sums};
+use super::formulas::with_geometry;
 use super::linear::{Operand, par_matmul};
 use super::math::sum;
 use super::memory::{CHUNK, Shared, par_rows};
@@ -39,38 +39,57 @@ const BLOCK: usize = 128;
 /// Queries that share an entity's columns in the backward pass.
 const QUERIES: usize = 4;
 
-/// Runs `$body` with `$g` bound to the functor of a score.
-macro_rules! with_geometry {
-    ($kind:expr, $g:ident => $body:expr) => {
-        match $kind {
-            Scoring::L1 { gamma } => {
-                let $g = L1::new(gamma);
-                $body
-            }
-            Scoring::L2 { gamma } => {
-                let $g = L2 { gamma };
-                $body
-            }
-            Scoring::Box { gamma, inside } => {
-                let $g = Box { gamma, inside };
-                $body
-            }
-            Scoring::Dot => {
-                let $g = Dot;
-                $body
-            }
-            Scoring::Beta { .. } => unreachable!("scored by `beta`"),
-            Scoring::Rotation { gamma } => {
-                let $g = Rotation { gamma };
-                $body
-            }
-        }
-    };
+/// A vector of columns of a query and an entity, of each part of their rows.
+#[derive(Clone, Copy)]
+pub struct Columns<V, const Q: usize, const E: usize> {
+    /// Of the query.
+    pub q: [V; Q],
+    /// Of the entity.
+    pub e: [V; E],
 }
-pub(super) use with_geometry;
+
+/// Sums of the gradients by [`Columns`].
+pub struct Sums<'a, V, const Q: usize, const E: usize> {
+    /// By the query's.
+    pub q: &'a mut [V; Q],
+    /// By the entity's.
+    pub e: &'a mut [V; E],
+}
+
+/// A score as a sum over columns, of query rows of `Q` parts and entity rows of `E`.
+pub trait Geometry<const Q: usize, const E: usize>: Copy + Send + Sync {
+    /// Adds a vector of columns to the sum.
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, Q, E>) -> S::f32s;
+
+    /// What a query adds to all its sums.
+    fn constant(self, _query: &[f32]) -> f32 {
+        0.0
+    }
+
+    /// The score of a finished sum.
+    fn score(self, sum: f32) -> f32;
+
+    /// The factor on a weight before [`Geometry::backward`], from the score.
+    fn weight(self, weight: f32, _score: f32) -> f32 {
+        weight
+    }
+
+    /// Adds the gradients of `w * score`.
+    fn backward<S: Simd>(self, s: S, w: S::f32s, at: Columns<S::f32s, Q, E>, to: Sums<S::f32s, Q, E>);
+
+    /// The gradient of a part of a query, from what was added up, its value, and the sum of the row's weights.
+    fn finish_query(self, _part: usize, sum: f32, _value: f32, _weights: f32) -> f32 {
+        sum
+    }
+
+    /// The gradient of any part of an entity, from what was added up and the sum of the column's weights.
+    fn finish_entity(self, sum: f32, _weights: f32) -> f32 {
+        sum
+    }
+}
 
 /// Scores of consecutive queries against consecutive entities, written row by row.
-pub(super) struct Block<'a, G> {
+pub(super) struct Block<'a, G, const Q: usize, const E: usize> {
     pub geometry: G,
     pub queries: View<'a>,
     pub entities: View<'a>,
@@ -80,18 +99,14 @@ pub(super) struct Block<'a, G> {
     pub stride: usize,
 }
 
-impl<G: Geometry> WithSimd for Block<'_, G> {
+impl<G: Geometry<Q, E>, const Q: usize, const E: usize> WithSimd for Block<'_, G, Q, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let Block { geometry, queries, entities, out, stride } = self;
-        let constants: Vec<f32> = if G::OFFSETS {
-            (0..queries.rows).map(|q| geometry.constant(queries.row(q))).collect()
-        } else {
-            vec![]
-        };
-        let constant = |q: usize| constants.get(q).copied().unwrap_or(0.0);
+        let constants: Vec<f32> = (0..queries.rows).map(|q| geometry.constant(queries.row(q))).collect();
+        let constant = |q: usize| constants[q];
         for first in (0..entities.rows).step_by(ENTITIES) {
             let last = entities.rows.min(first + ENTITIES);
             let mut q = 0;
@@ -128,10 +143,10 @@ impl<G: Geometry> WithSimd for Block<'_, G> {
     }
 }
 
-/// Rows whose `Q x width` scores (`width <= 4`) are worked out with all sums in registers.
-struct Tile<'a, const Q: usize> {
-    queries: [&'a [f32]; Q],
-    constants: [f32; Q],
+/// Rows whose `N x width` scores (`width <= 4`) are worked out with all sums in registers.
+struct Tile<'a, const N: usize> {
+    queries: [&'a [f32]; N],
+    constants: [f32; N],
     entities: [&'a [f32]; 4],
     width: usize,
     /// Distance between the scores of consecutive queries.
@@ -140,45 +155,52 @@ struct Tile<'a, const Q: usize> {
 
 /// The scores of a tile.
 #[inline(always)]
-fn tile<S: Simd, G: Geometry, const Q: usize>(s: S, geometry: G, tile: Tile<Q>, out: &mut [f32]) {
+fn tile<S: Simd, G: Geometry<Q, E>, const Q: usize, const E: usize, const N: usize>(
+    s: S,
+    geometry: G,
+    tile: Tile<N>,
+    out: &mut [f32],
+) {
     let Tile { queries, constants, entities, width, stride } = tile;
-    let d = G::half(entities[0].len());
-    let offset = if G::OFFSETS { d } else { 0 };
-    let pair = if G::PAIRS { d } else { 0 };
-    let q_rows = queries.map(|row| S::as_simd_f32s(&row[..d]));
-    let o_rows = queries.map(|row| S::as_simd_f32s(&row[offset..][..d]));
-    let e_rows = entities.map(|row| S::as_simd_f32s(&row[..d]));
-    let f_rows = entities.map(|row| S::as_simd_f32s(&row[pair..][..d]));
+    let d = entities[0].len() / E;
+    // Of each part of each row, whole vectors and the rest.
+    let q_rows = queries.map(|row| parts::<Q>(row, d).map(S::as_simd_f32s));
+    let e_rows = entities.map(|row| parts::<E>(row, d).map(S::as_simd_f32s));
     let vectors = d / S::F32_LANES;
-    let (q_full, o_full) = (q_rows.map(|r| &r.0[..vectors]), o_rows.map(|r| &r.0[..vectors]));
-    let (e_full, f_full) = (e_rows.map(|r| &r.0[..vectors]), f_rows.map(|r| &r.0[..vectors]));
+    let q_full = q_rows.map(|parts| parts.map(|part| &part.0[..vectors]));
+    let e_full = e_rows.map(|parts| parts.map(|part| &part.0[..vectors]));
 
-    let mut sums = [[s.splat_f32s(0.0); 4]; Q];
+    let mut sums = [[s.splat_f32s(0.0); 4]; N];
     for k in 0..vectors {
-        let (e, f) = (e_full.map(|row| row[k]), f_full.map(|row| row[k]));
-        for i in 0..Q {
-            let (q, o) = (q_full[i][k], o_full[i][k]);
+        let e = e_full.map(|parts| parts.map(|part| part[k]));
+        for i in 0..N {
+            let q = q_full[i].map(|part| part[k]);
             for j in 0..4 {
-                sums[i][j] = geometry.accumulate(s, sums[i][j], Columns { q, o, e: e[j], f: f[j] });
+                sums[i][j] = geometry.accumulate(s, sums[i][j], Columns { q, e: e[j] });
             }
         }
     }
     if vectors * S::F32_LANES < d {
         // Missing columns are zeros on both sides and add nothing.
-        let e = e_rows.map(|row| s.partial_load_f32s(row.1));
-        let f = f_rows.map(|row| s.partial_load_f32s(row.1));
-        for i in 0..Q {
-            let (q, o) = (s.partial_load_f32s(q_rows[i].1), s.partial_load_f32s(o_rows[i].1));
+        let e = e_rows.map(|parts| parts.map(|part| s.partial_load_f32s(part.1)));
+        for i in 0..N {
+            let q = q_rows[i].map(|part| s.partial_load_f32s(part.1));
             for j in 0..4 {
-                sums[i][j] = geometry.accumulate(s, sums[i][j], Columns { q, o, e: e[j], f: f[j] });
+                sums[i][j] = geometry.accumulate(s, sums[i][j], Columns { q, e: e[j] });
             }
         }
     }
-    for i in 0..Q {
+    for i in 0..N {
         for j in 0..width {
             out[i * stride + j] = geometry.score(s.reduce_sum_f32s(sums[i][j]) + constants[i]);
         }
     }
+}
+
+/// The parts of a row, `d` columns each.
+#[inline(always)]
+fn parts<const N: usize>(row: &[f32], d: usize) -> [&[f32]; N] {
+    std::array::from_fn(|part| &row[part * d..][..d])
 }
 
 /// See [`Scores`].
@@ -225,23 +247,25 @@ pub fn scores_backward(op: ScoresBackward<On<Cpu>>) {
 }
 
 /// Numbers that the backward pass of scores of `queries` with shared `entities` allocates while it works: the weight of
-/// each pair, and on every thread a vector of columns of each entity with its gradient, twice where columns come in pairs.
-fn backward_numbers(queries: usize, entities: usize) -> usize {
-    queries.next_multiple_of(QUERIES) * entities + rayon::current_num_threads() * 4 * 16 * entities
+/// each pair, and on every thread a vector of columns of each part of each row, with its gradient.
+fn backward_numbers(kind: Scoring, queries: usize, entities: usize) -> usize {
+    let queries = queries.next_multiple_of(QUERIES);
+    let [q, e] = kind.parts();
+    queries * entities + rayon::current_num_threads() * 2 * 16 * (q * queries + e * entities)
 }
 
 /// The most numbers that an operation of a program allocates while it works.
 pub fn scratch_numbers(ops: &[Op<OnPaper>]) -> usize {
     let of = |op: &Op<OnPaper>| match op {
         Op::Score(Score::ScoresBackward(op)) if !matches!(op.kind, Scoring::Dot | Scoring::Beta { .. }) => {
-            backward_numbers(op.queries.rows().max(), op.entities.rows().max())
+            backward_numbers(op.kind, op.queries.rows().max(), op.entities.rows().max())
         }
         _ => 0,
     };
     ops.iter().map(of).max().unwrap_or(0)
 }
 
-fn backward<G: Geometry>(geometry: G, op: ScoresBackward<On<Cpu>>) {
+fn backward<G: Geometry<Q, E>, const Q: usize, const E: usize>(geometry: G, op: ScoresBackward<On<Cpu>>) {
     let ScoresBackward { queries, entities, scores, weights, dqueries, dentities, .. } = op;
     let (num_queries, num_entities) = (queries.rows, entities.rows);
     let groups = num_queries.div_ceil(QUERIES);
@@ -272,7 +296,7 @@ fn backward<G: Geometry>(geometry: G, op: ScoresBackward<On<Cpu>>) {
         }
     });
     let (dqueries, dentities) = (Shared::new(dqueries), Shared::new(dentities));
-    let d = G::half(entities.cols);
+    let d = entities.cols / E;
     (0..d.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
         let first = task * COLUMNS;
         pulp::Arch::new().dispatch(BackwardColumns {
@@ -290,7 +314,7 @@ fn backward<G: Geometry>(geometry: G, op: ScoresBackward<On<Cpu>>) {
 }
 
 /// The gradients of some columns.
-struct BackwardColumns<'a, G> {
+struct BackwardColumns<'a, G, const Q: usize, const E: usize> {
     geometry: G,
     queries: View<'a>,
     entities: View<'a>,
@@ -303,142 +327,129 @@ struct BackwardColumns<'a, G> {
     dentities: &'a Shared<'a>,
 }
 
-/// One vector of columns of all rows, from column `first` on; zeros where columns or rows are missing.
+/// One vector of columns of each part of all rows, from column `first` of `d` on; zeros where columns or rows are missing.
 #[inline(always)]
-fn pack<S: Simd>(s: S, from: View, first: usize, cols: usize, rows: usize) -> Vec<S::f32s> {
-    let mut out = vec![s.splat_f32s(0.0); rows];
-    for (row, to) in out.iter_mut().enumerate().take(from.rows) {
-        let (full, rest) = S::as_simd_f32s(&from.row(row)[first..first + cols]);
-        *to = if let [full] = full { *full } else { s.partial_load_f32s(rest) };
+fn pack<S: Simd, const N: usize>(
+    s: S,
+    from: View,
+    first: usize,
+    cols: usize,
+    rows: usize,
+) -> Vec<[S::f32s; N]> {
+    let d = from.cols / N;
+    let mut out = Vec::with_capacity(rows);
+    for row in 0..from.rows {
+        let mut parts = [s.splat_f32s(0.0); N];
+        for (part, to) in parts.iter_mut().enumerate() {
+            let (full, rest) = S::as_simd_f32s(&from.row(row)[part * d + first..][..cols]);
+            *to = if let [full] = full { *full } else { s.partial_load_f32s(rest) };
+        }
+        out.push(parts);
+    }
+    for _ in from.rows..rows {
+        out.push([s.splat_f32s(0.0); N]);
     }
     out
 }
 
-/// Writes one vector of columns of the rows: `finish(row, column in the vector, sum)`.
+/// Writes one vector of columns of the rows, from column `first` of `d` on: `finish(row, part, column, sum)`.
 #[inline(always)]
-fn unpack<S: Simd>(
-    from: &[S::f32s],
-    first: usize,
-    cols: usize,
+fn unpack<S: Simd, const N: usize>(
+    from: &[[S::f32s; N]],
+    (d, first, cols): (usize, usize, usize),
     to: &Shared,
-    finish: impl Fn(usize, usize, f32) -> f32,
+    finish: impl Fn(usize, usize, usize, f32) -> f32,
 ) {
-    for (row, sums) in from.iter().enumerate() {
-        // SAFETY: the caller's task alone writes these columns.
-        let to = unsafe { to.slice(row, first, cols) };
-        for (k, (to, &sum)) in to.iter_mut().zip(bytemuck::cast_slice(&[*sums])).enumerate() {
-            *to = finish(row, k, sum);
+    for (row, parts) in from.iter().enumerate() {
+        for (part, sums) in parts.iter().enumerate() {
+            let first = part * d + first;
+            // SAFETY: the caller's task alone writes these columns.
+            let to = unsafe { to.slice(row, first, cols) };
+            for (k, (to, &sum)) in to.iter_mut().zip(bytemuck::cast_slice(&[*sums])).enumerate() {
+                *to = finish(row, part, first + k, sum);
+            }
         }
     }
 }
 
-/// One vector of columns of some entities, their second halves, and the gradients of both.
-struct EntitySide<'a, V> {
-    e: &'a [V],
-    f: &'a [V],
-    de: &'a mut [V],
-    d_f: &'a mut [V],
+/// One vector of columns of each part of some rows, and the gradients of them.
+struct Side<'a, V, const N: usize> {
+    values: &'a [[V; N]],
+    sums: &'a mut [[V; N]],
 }
 
-/// One vector of columns of the queries, their second halves, and the gradients of both.
-struct QuerySide<S: Simd> {
-    q: Vec<S::f32s>,
-    o: Vec<S::f32s>,
-    dq: Vec<S::f32s>,
-    d_o: Vec<S::f32s>,
-}
-
-impl<S: Simd> QuerySide<S> {
-    /// Adds the gradients of `Q` queries from `row` on with a block of entities, the queries' in registers.
-    #[inline(always)]
-    fn pass<G: Geometry, const Q: usize>(
-        &mut self,
-        s: S,
-        geometry: G,
-        row: usize,
-        weights: &[[f32; QUERIES]],
-        entities: &mut EntitySide<S::f32s>,
-    ) {
-        let load = |all: &[S::f32s]| -> [S::f32s; Q] { all.as_chunks().0[row / Q] };
-        let (q, mut dq) = (load(&self.q), load(&self.dq));
-        let (o, mut d_o) = if G::OFFSETS { (load(&self.o), load(&self.d_o)) } else { (q, q) };
-        let EntitySide { e: e_all, f: f_all, de: de_all, d_f: d_f_all } = entities;
-        for (n, ((w, &e), de)) in weights.iter().zip(e_all.iter()).zip(de_all.iter_mut()).enumerate() {
-            let mut sum = *de;
-            let (f, mut sum_f) = if G::PAIRS { (f_all[n], d_f_all[n]) } else { (e, sum) };
-            for i in 0..Q {
-                let w = s.splat_f32s(w[row % QUERIES + i]);
-                let to = Sums { dq: &mut dq[i], d_o: &mut d_o[i], de: &mut sum, d_f: &mut sum_f };
-                geometry.backward(s, w, Columns { q: q[i], o: o[i], e, f }, to);
-            }
-            *de = sum;
-            if G::PAIRS {
-                d_f_all[n] = sum_f;
-            }
+/// Adds the gradients of `N` queries, whose weights are from `first` on, with a block of entities; the queries' in registers.
+#[inline(always)]
+fn pass<S: Simd, G: Geometry<Q, E>, const Q: usize, const E: usize, const N: usize>(
+    s: S,
+    geometry: G,
+    (weights, first): (&[[f32; QUERIES]], usize),
+    queries: Side<S::f32s, Q>,
+    entities: &mut Side<S::f32s, E>,
+) {
+    let q: &[_; N] = queries.values.try_into().expect("N queries");
+    let to: &mut [_; N] = queries.sums.try_into().expect("N queries");
+    let (q, mut q_sums) = (*q, *to);
+    for ((w, &e), e_sums) in weights.iter().zip(entities.values).zip(entities.sums.iter_mut()) {
+        let mut e_sum = *e_sums;
+        for i in 0..N {
+            let sums = Sums { q: &mut q_sums[i], e: &mut e_sum };
+            geometry.backward(s, s.splat_f32s(w[first + i]), Columns { q: q[i], e }, sums);
         }
-        self.dq.as_chunks_mut().0[row / Q] = dq;
-        if G::OFFSETS {
-            self.d_o.as_chunks_mut().0[row / Q] = d_o;
-        }
+        *e_sums = e_sum;
     }
+    *to = q_sums;
 }
 
-impl<G: Geometry> WithSimd for BackwardColumns<'_, G> {
+impl<G: Geometry<Q, E>, const Q: usize, const E: usize> WithSimd for BackwardColumns<'_, G, Q, E> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, s: S) {
         let BackwardColumns { geometry, queries, entities, query_sums, entity_sums, .. } = self;
-        let (num_entities, d) = (entities.rows, G::half(entities.cols));
+        let d = entities.cols / E;
         let rows = queries.rows.next_multiple_of(QUERIES);
         let zero = s.splat_f32s(0.0);
         for first in self.columns.clone().step_by(S::F32_LANES) {
             let cols = (self.columns.end - first).min(S::F32_LANES);
-            let q = pack(s, queries, first, cols, rows);
-            let o = if G::OFFSETS { pack(s, queries, d + first, cols, rows) } else { vec![] };
-            let (dq, d_o) = (vec![zero; q.len()], vec![zero; o.len()]);
-            let mut side = QuerySide::<S> { q, o, dq, d_o };
-            let e_all = pack(s, entities, first, cols, num_entities);
-            let mut de_all = vec![zero; num_entities];
-            let f_all = if G::PAIRS { pack(s, entities, d + first, cols, num_entities) } else { vec![] };
-            let mut d_f_all = vec![zero; f_all.len()];
+            let q_all = pack::<S, Q>(s, queries, first, cols, rows);
+            let e_all = pack::<S, E>(s, entities, first, cols, entities.rows);
+            let (mut dq_all, mut de_all) = (vec![[zero; Q]; rows], vec![[zero; E]; entities.rows]);
 
             let mut packed = self.packed;
-            for begin in (0..num_entities).step_by(BLOCK) {
-                let block = begin..num_entities.min(begin + BLOCK);
-                let pairs = if G::PAIRS { block.clone() } else { 0..0 };
-                let mut some = EntitySide {
-                    e: &e_all[block.clone()],
-                    f: &f_all[pairs.clone()],
-                    de: &mut de_all[block.clone()],
-                    d_f: &mut d_f_all[pairs],
-                };
-                for row in (0..rows).step_by(QUERIES) {
+            for begin in (0..entities.rows).step_by(BLOCK) {
+                let block = begin..entities.rows.min(begin + BLOCK);
+                let mut some = Side { values: &e_all[block.clone()], sums: &mut de_all[block.clone()] };
+                for first in (0..rows).step_by(QUERIES) {
                     let weights;
                     (weights, packed) = packed.split_at(block.len());
-                    // AVX2 has registers for 4 queries without offsets, or for 2 with them.
-                    if S::F32_LANES >= 16 || !G::OFFSETS {
-                        side.pass::<G, QUERIES>(s, geometry, row, weights, &mut some);
-                    } else {
-                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row, weights, &mut some);
-                        side.pass::<G, { QUERIES / 2 }>(s, geometry, row + QUERIES / 2, weights, &mut some);
+                    macro_rules! pass {
+                        ($count:literal) => {
+                            for part in (0..QUERIES).step_by($count) {
+                                let rows = first + part..first + part + $count;
+                                let (values, sums) = (&q_all[rows.clone()], &mut dq_all[rows]);
+                                let (weights, queries) = ((weights, part), Side { values, sums });
+                                pass::<S, G, Q, E, $count>(s, geometry, weights, queries, &mut some);
+                            }
+                        };
+                    }
+                    // As many queries as there are registers for: 32 with AVX-512, 16 with AVX2.
+                    match S::F32_LANES >= 16 {
+                        true if Q <= 2 => pass!(4),
+                        false if Q == 1 => pass!(4),
+                        false if Q > 2 => pass!(1),
+                        _ => pass!(2),
                     }
                 }
             }
 
-            unpack::<S>(&side.dq[..queries.rows], first, cols, self.dqueries, |row, _, sum| {
-                geometry.finish_query(sum, query_sums[row])
+            let place = (d, first, cols);
+            unpack::<S, Q>(&dq_all[..queries.rows], place, self.dqueries, |row, part, col, sum| {
+                geometry.finish_query(part, sum, queries.row(row)[col], query_sums[row])
             });
-            if G::OFFSETS {
-                unpack::<S>(&side.d_o[..queries.rows], d + first, cols, self.dqueries, |row, k, sum| {
-                    geometry.finish_offset(sum, queries.row(row)[d + first + k], query_sums[row])
-                });
-            }
-            for (sums, first) in [(&de_all, first), (&d_f_all, d + first)] {
-                unpack::<S>(sums, first, cols, self.dentities, |row, _, sum| {
-                    geometry.finish_entity(sum, entity_sums[row])
-                });
-            }
+            unpack::<S, E>(&de_all, place, self.dentities, |row, _, _, sum| {
+                geometry.finish_entity(sum, entity_sums[row])
+            });
         }
     }
 }

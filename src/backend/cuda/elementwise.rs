@@ -1,42 +1,40 @@
-//! Elementwise functions. Kernels: `kernels/elementwise.cu`.
+//! Elementwise functions. Kernels: `kernels/elementwise.cu`, functions: `kernels/formulas.cuh`.
 
 use super::Cuda;
-use super::memory::{mat, mat_mut};
-use crate::backend::{BETA_MAX, BETA_MIN, Function, On};
+use super::formulas::of_function;
+use super::memory::{RawMat, mat, mat_mut};
+use crate::backend::{Function, On};
 use crate::program::ops::elementwise::{Apply, ApplyBackward, Elementwise};
 
 /// Does an operation of the family.
 pub fn run(cuda: &Cuda, op: Elementwise<On<Cuda>>) {
     match op {
-        Elementwise::Apply(op) => elementwise(cuda, op),
-        Elementwise::ApplyBackward(op) => elementwise_backward(cuda, op),
+        Elementwise::Apply(op) => apply(cuda, op),
+        Elementwise::ApplyBackward(op) => apply_backward(cuda, op),
     }
 }
 
-/// The constants of a function, and its kernels forward and backward.
-fn kernels(f: Function) -> ([f32; 2], [[&'static str; 2]; 2]) {
-    match f {
-        Function::BetaParameter => (
-            [BETA_MIN, BETA_MAX],
-            [["beta_parameter", "beta_parameter4"], ["beta_parameter_backward", "beta_parameter4_backward"]],
-        ),
-        Function::Reciprocal => {
-            ([0.0; 2], [["reciprocal", "reciprocal4"], ["reciprocal_backward", "reciprocal4_backward"]])
-        }
-    }
+/// One part of each operand's rows: what a thread has a column of, or where all of them are wide four.
+fn part(f: Function, out: RawMat, values: usize, operands: &[RawMat]) -> (RawMat, bool) {
+    debug_assert!(f.parts().contains(&values));
+    let part = RawMat { cols: out.cols / values as u32, ..out };
+    (part, part.cols.is_multiple_of(4) && operands.iter().all(|operand| operand.is_wide()))
 }
 
 /// See [`Apply`].
-fn elementwise(cuda: &Cuda, Apply { f, x, mut out }: Apply<On<Cuda>>) {
-    let (constants, [forward, _]) = kernels(f);
+fn apply(cuda: &Cuda, Apply { f, x, mut out }: Apply<On<Cuda>>) {
+    let (kernels, constants) = of_function(f);
     let (x, out) = (mat(x), mat_mut(&mut out));
-    cuda.cells(forward, x.is_wide() && out.is_wide(), out, &[&constants, &x, &out]);
+    let [_, values] = f.parts();
+    let (part, wide) = part(f, out, values, &[x, out]);
+    cuda.cells(kernels.values, wide, part, &[&constants, &x, &out]);
 }
 
 /// See [`ApplyBackward`].
-fn elementwise_backward(cuda: &Cuda, ApplyBackward { f, out, dout, mut dx }: ApplyBackward<On<Cuda>>) {
-    let (constants, [_, backward]) = kernels(f);
-    let (out, dout, dx) = (mat(out), mat(dout), mat_mut(&mut dx));
-    let wide = out.is_wide() && dout.is_wide() && dx.is_wide();
-    cuda.cells(backward, wide, dx, &[&constants, &out, &dout, &dx]);
+fn apply_backward(cuda: &Cuda, ApplyBackward { f, at, dout, mut dx }: ApplyBackward<On<Cuda>>) {
+    let (kernels, constants) = of_function(f);
+    let (at, dout, dx) = (mat(at), mat(dout), mat_mut(&mut dx));
+    let [inputs, _] = f.parts();
+    let (part, wide) = part(f, dx, inputs, &[at, dout, dx]);
+    cuda.cells(kernels.backward, wide, part, &[&constants, &at, &dout, &dx]);
 }

@@ -16,6 +16,7 @@ pub mod clip;
 pub mod convolution;
 pub mod driver;
 pub mod elementwise;
+pub mod formulas;
 pub mod label_loss;
 pub mod linear;
 pub mod loss;

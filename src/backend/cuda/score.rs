@@ -1,6 +1,7 @@
-//! Scores of queries with entities. Kernels: `kernels/score.cu`, geometries: `kernels/geometry.cuh`.
+//! Scores of queries with entities. Kernels: `kernels/score.cu`, geometries: `kernels/formulas.cuh`.
 
-use super::driver::Operand;
+use super::driver::{Argument, Operand};
+use super::formulas::of_score;
 use super::memory::{Index, RawMat, mat, mat_mut};
 use super::{Cuda, View, ViewMut, beta, linear};
 use crate::backend::{On, Scoring};
@@ -16,33 +17,17 @@ pub fn run(cuda: &Cuda, op: Score<On<Cuda>>) {
     }
 }
 
-/// The kernel of a geometry.
-macro_rules! kernel {
-    ($operation:literal, $kind:expr) => {
-        match $kind {
-            Scoring::L1 { .. } => concat!($operation, "_l1"),
-            Scoring::L2 { .. } => concat!($operation, "_l2"),
-            Scoring::Box { .. } => concat!($operation, "_box"),
-            Scoring::Dot => concat!($operation, "_dot"),
-            Scoring::Beta { .. } => unreachable!("scored by `beta`"),
-            Scoring::Rotation { .. } => concat!($operation, "_rotation"),
-        }
-    };
+/// Columns that threads of the backward kernels share: those of a part of an entity row.
+fn part(kind: Scoring, entities: RawMat) -> u32 {
+    let [_, parts] = kind.parts();
+    entities.cols / parts as u32
 }
 
-/// The constants of a geometry: the twin of `Geometry` in `kernels/geometry.cuh`.
-fn geometry(kind: Scoring) -> [f32; 2] {
-    match kind {
-        Scoring::L1 { gamma } | Scoring::L2 { gamma } | Scoring::Rotation { gamma } => [gamma, 0.0],
-        Scoring::Box { gamma, inside } => [gamma, inside],
-        Scoring::Dot => [0.0, 0.0],
-        Scoring::Beta { .. } => unreachable!("scored by `beta`"),
-    }
-}
-
-/// Columns that threads of the backward kernels share: those of the first half of an entity row.
-fn half(kind: Scoring, entities: RawMat) -> u32 {
-    if matches!(kind, Scoring::Rotation { .. }) { entities.cols / 2 } else { entities.cols }
+/// Queries and entities of a large tile of scores: rows of many parts fill shared memory with fewer. The twin of
+/// `Large` in `kernels/score.cu`.
+fn large_tile(kind: Scoring) -> [u32; 2] {
+    let [query, entity] = kind.parts();
+    [if query > 2 { 32 } else { 64 }, 128 / entity as u32]
 }
 
 fn check(kind: Scoring, queries: RawMat, entities: RawMat) {
@@ -68,14 +53,11 @@ pub fn scores(cuda: &Cuda, Scores { kind, exact, queries, entities, mut out }: S
     if let Scoring::Beta { gamma } = kind {
         return beta::scores(cuda, gamma, queries, entities, out);
     }
-    // Entity rows of two halves fill shared memory with half as many.
-    let large = tiles(pairs, if matches!(kind, Scoring::Rotation { .. }) { [64, 64] } else { [64, 128] });
-    let (kernel, blocks) = if large >= MANY {
-        (kernel!("scores_large", kind), large)
-    } else {
-        (kernel!("scores", kind), tiles(pairs, [32, 64]))
-    };
-    cuda.launch(kernel, [blocks, 1, 1], 128, &[&geometry(kind), &queries, &entities, &out]);
+    let (kernels, constants) = of_score(kind);
+    let large = tiles(pairs, large_tile(kind));
+    let [few, many] = kernels.scores;
+    let (kernel, blocks) = if large >= MANY { (many, large) } else { (few, tiles(pairs, [32, 64])) };
+    cuda.launch(kernel, [blocks, 1, 1], 128, &[&constants, &queries, &entities, &out]);
 }
 
 /// See [`ScoresBackward`].
@@ -88,13 +70,14 @@ pub fn scores_backward(cuda: &Cuda, op: ScoresBackward<On<Cuda>>) {
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
     // Threads, and the tile of a block.
     let (threads, tile) = if kind == Scoring::Dot { (128, [64, 64]) } else { (64, [32, 32]) };
-    let d = half(kind, entities);
+    let d = part(kind, entities);
     let blocks = tiles([queries.rows, d], tile) + tiles([entities.rows, d], tile);
+    let (kernels, constants) = of_score(kind);
     cuda.launch(
-        kernel!("scores_backward", kind),
+        kernels.backward,
         [blocks, 1, 1],
         threads,
-        &[&geometry(kind), &queries, &entities, &scores, &weights, &dqueries, &dentities],
+        &[&constants, &queries, &entities, &scores, &weights, &dqueries, &dentities],
     );
 }
 
@@ -116,12 +99,9 @@ fn own_scores(cuda: &Cuda, OwnScores { kind, queries, entities, roots, mut out }
         return beta::own_scores(cuda, gamma, queries, entities, roots, out);
     }
     let blocks = (out.rows as usize * out.cols as usize).div_ceil(PAIRS);
-    cuda.launch(
-        kernel!("own_scores", kind),
-        [blocks, 1, 1],
-        128,
-        &[&geometry(kind), &queries, &entities, &roots.address(), &out],
-    );
+    let (kernels, constants) = of_score(kind);
+    let arguments: [&dyn Argument; 5] = [&constants, &queries, &entities, &roots.address(), &out];
+    cuda.launch(kernels.own, [blocks, 1, 1], 128, &arguments);
 }
 
 /// `out[0, i] = score(queries[query_rows[i]], entities[entity_rows[i]])`.
@@ -138,11 +118,12 @@ pub(super) fn listed_scores(
     if let Scoring::Beta { gamma } = kind {
         return beta::listed_scores(cuda, gamma, (queries, query_rows), (entities, entity_rows), out);
     }
+    let (kernels, constants) = of_score(kind);
     cuda.launch(
-        kernel!("listed_scores", kind),
+        kernels.listed,
         [query_rows.len().div_ceil(PAIRS), 1, 1],
         128,
-        &[&geometry(kind), &queries, &entities, &query_rows.address(), &entity_rows.address(), &out],
+        &[&constants, &queries, &entities, &query_rows.address(), &entity_rows.address(), &out],
     );
 }
 
@@ -156,10 +137,11 @@ pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
         op;
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
+    let (kernels, constants) = of_score(kind);
     cuda.cells(
-        [kernel!("own_scores_backward", kind); 2],
+        [kernels.own_backward; 2],
         false,
-        RawMat { rows: entities.rows / weights.cols, cols: half(kind, entities), ..entities },
-        &[&geometry(kind), &queries, &entities, &roots.address(), &scores, &weights, &dqueries, &dentities],
+        RawMat { rows: entities.rows / weights.cols, cols: part(kind, entities), ..entities },
+        &[&constants, &queries, &entities, &roots.address(), &scores, &weights, &dqueries, &dentities],
     );
 }

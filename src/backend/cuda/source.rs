@@ -3,7 +3,7 @@
 /// Every file of `kernels/` that is part of a GPU's program: name and text.
 pub const FILES: &[(&str, &str)] = &[
     ("common.cuh", include_str!("../../../kernels/common.cuh")),
-    ("geometry.cuh", include_str!("../../../kernels/geometry.cuh")),
+    ("formulas.cuh", include_str!("../../../kernels/formulas.cuh")),
     ("special.cuh", include_str!("../../../kernels/special.cuh")),
     ("beta.cu", include_str!("../../../kernels/beta.cu")),
     ("ceilings.cu", include_str!("../../../kernels/ceilings.cu")),

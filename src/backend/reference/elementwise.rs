@@ -1,6 +1,6 @@
-//! Functions of single numbers.
+//! Functions of numbers.
 
-use crate::backend::{BETA_MAX, BETA_MIN, Function};
+use super::formulas::{gradient, value};
 use crate::backend::{On, Reference};
 use crate::program::ops::elementwise::{Apply, ApplyBackward, Elementwise};
 
@@ -8,38 +8,36 @@ use crate::program::ops::elementwise::{Apply, ApplyBackward, Elementwise};
 pub fn run(op: Elementwise<On<Reference>>) {
     match op {
         Elementwise::Apply(op) => apply(op),
-        Elementwise::ApplyBackward(op) => elementwise_backward(op),
+        Elementwise::ApplyBackward(op) => apply_backward(op),
     }
 }
 
-/// f of a number.
-pub fn elementwise(f: Function, x: f64) -> f64 {
-    match f {
-        Function::BetaParameter => (x + 1.0).clamp(f64::from(BETA_MIN), f64::from(BETA_MAX)),
-        Function::Reciprocal => 1.0 / x,
-    }
-}
-
-/// f' from f's value.
-pub fn elementwise_slope(f: Function, y: f64) -> f64 {
-    match f {
-        Function::BetaParameter => f64::from(y > f64::from(BETA_MIN) && y < f64::from(BETA_MAX)),
-        Function::Reciprocal => -y * y,
-    }
+/// Column `k` of each of the `parts` of a row.
+fn column(row: &[f64], parts: usize, k: usize) -> Vec<f64> {
+    (0..parts).map(|part| row[part * (row.len() / parts) + k]).collect()
 }
 
 /// See [`Apply`].
 fn apply(Apply { f, x, mut out }: Apply<On<Reference>>) {
+    let [inputs, values] = f.parts();
+    let d = x.cols / inputs;
     for i in 0..x.rows {
-        out.row(i).iter_mut().zip(x.row(i)).for_each(|(y, &x)| *y = elementwise(f, x));
+        for k in 0..d {
+            let y = value(f, &column(x.row(i), inputs, k));
+            (0..values).for_each(|part| out.row(i)[part * d + k] = y[part]);
+        }
     }
 }
 
 /// See [`ApplyBackward`].
-fn elementwise_backward(ApplyBackward { f, out, dout, mut dx }: ApplyBackward<On<Reference>>) {
-    for i in 0..out.rows {
-        for k in 0..out.cols {
-            dx.row(i)[k] = dout.row(i)[k] * elementwise_slope(f, out.row(i)[k]);
+fn apply_backward(ApplyBackward { f, at, dout, mut dx }: ApplyBackward<On<Reference>>) {
+    let [inputs, values] = f.parts();
+    let d = dx.cols / inputs;
+    for i in 0..at.rows {
+        for k in 0..d {
+            let at = column(at.row(i), at.cols / d, k);
+            let sums = gradient(f, &at, &column(dout.row(i), values, k));
+            (0..inputs).for_each(|part| dx.row(i)[part * d + k] = sums[part]);
         }
     }
 }

@@ -6,6 +6,7 @@
 mod clip;
 mod convolution;
 mod elementwise;
+mod formulas;
 mod label_loss;
 mod linear;
 mod loss;
@@ -116,7 +117,7 @@ impl Backend for Reference {
             let scores: Vec<f64> = (0..entities.rows)
                 .map(|e| {
                     range_of(task.root_offsets, q)
-                        .map(|root| score::score(kind, task.queries.row(root), entities.row(e)))
+                        .map(|root| formulas::score(kind, task.queries.row(root), entities.row(e)))
                         .fold(f64::NAN, f64::max)
                 })
                 .collect();

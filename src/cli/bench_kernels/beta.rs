@@ -29,7 +29,7 @@ pub fn bench<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: u
     })?;
     let q = Mat::new(&rows, queries, width);
     bench.time("elementwise backward", size, Cost { bytes: 12.0 * numbers, ..Cost::default() }, |b| {
-        b.run(ApplyBackward { f, out: q, dout: x, dx: MatMut::new(&mut dqueries, queries, width) });
+        b.run(ApplyBackward { f, at: q, dout: x, dx: MatMut::new(&mut dqueries, queries, width) });
     })?;
 
     let e = Mat::new(&entities, pool, width);

@@ -135,17 +135,17 @@ fn ranking<B: Backend>(bench: &mut Bench<B>, table: &Parameters<B>, queries: usi
     let none = vec![0; queries + 1];
     let elements = (queries * entities * d) as f64;
     let size = format!("{} x {} x {d}", count(queries as u64), count(entities as u64));
-    for g in GEOMETRIES {
-        let width = g.kind.query_width(d);
+    for kind in geometries() {
+        let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.1)?;
         let cost = Cost {
             bytes: 4.0 * (entities * d + queries * width) as f64,
-            operations: g.operations[0] * elements,
-            instructions: g.forward.map(|i| i * elements),
+            operations: kind.operations()[0] * elements,
+            instructions: instructions(kind)[0].map(|i| i * elements),
             ..Cost::default()
         };
         let mut failure = None;
-        bench.time(&format!("rank {}", g.name), size.clone(), cost, |b| {
+        bench.time(&format!("rank {}", kind.name()), size.clone(), cost, |b| {
             let task = RankTask {
                 root_offsets: &one_each,
                 queries: Mat::new(&rows, queries, width),
@@ -154,7 +154,7 @@ fn ranking<B: Backend>(bench: &mut Bench<B>, table: &Parameters<B>, queries: usi
                 filter_offsets: &none,
                 filter: &[],
             };
-            failure = b.rank(g.kind, task, table.mat().rows(0, entities)).err();
+            failure = b.rank(kind, task, table.mat().rows(0, entities)).err();
         })?;
         failure.map_or(Ok(()), Err)?;
     }

@@ -9,8 +9,8 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
     let mut dentities = bench.backend.zeros(pool * d)?;
     let size = format!("{} x {} x {d}", count(queries as u64), count(pool as u64));
     let elements = (queries * pool * d) as f64;
-    for g in GEOMETRIES {
-        let width = g.kind.query_width(d);
+    for kind in geometries() {
+        let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.2)?;
         let mut dqueries = bench.backend.zeros(queries * width)?;
         let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, pool, d));
@@ -18,13 +18,13 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
         let pairs = (queries * pool) as f64;
         let cost = Cost {
             bytes: 4.0 * (touched + pairs),
-            operations: g.operations[0] * elements,
-            instructions: g.forward.map(|i| i * elements),
+            operations: kind.operations()[0] * elements,
+            instructions: instructions(kind)[0].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("scores {}", g.name), size.clone(), cost, |b| {
+        bench.time(&format!("scores {}", kind.name()), size.clone(), cost, |b| {
             b.run(Scores {
-                kind: g.kind,
+                kind,
                 exact: true,
                 queries: q,
                 entities: e,
@@ -33,13 +33,13 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
         })?;
         let cost = Cost {
             bytes: 4.0 * (2.0 * touched + pairs),
-            operations: g.operations[1] * elements,
-            instructions: g.backward.map(|i| i * elements),
+            operations: kind.operations()[1] * elements,
+            instructions: instructions(kind)[1].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("scores backward {}", g.name), size.clone(), cost, |b| {
+        bench.time(&format!("scores backward {}", kind.name()), size.clone(), cost, |b| {
             b.run(ScoresBackward {
-                kind: g.kind,
+                kind,
                 queries: q,
                 entities: e,
                 scores: Mat::new(&out, queries, pool),
@@ -63,21 +63,21 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
     let mut dentities = bench.backend.zeros(queries * own * d)?;
     let size = format!("{} x {} x {d}", count(queries as u64), count(own as u64));
     let (elements, pairs) = ((queries * own * d) as f64, (queries * own) as f64);
-    for g in GEOMETRIES {
-        let width = g.kind.query_width(d);
+    for kind in geometries() {
+        let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.2)?;
         let mut dqueries = bench.backend.zeros(queries * width)?;
         let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, queries * own, d));
         let touched = (queries * width) as f64 + elements;
         let cost = Cost {
             bytes: 4.0 * (touched + pairs),
-            operations: g.operations[0] * elements,
-            instructions: g.forward.map(|i| i * elements),
+            operations: kind.operations()[0] * elements,
+            instructions: instructions(kind)[0].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("own scores {}", g.name), size.clone(), cost, |b| {
+        bench.time(&format!("own scores {}", kind.name()), size.clone(), cost, |b| {
             b.run(OwnScores {
-                kind: g.kind,
+                kind,
                 queries: q,
                 entities: e,
                 roots: &roots,
@@ -87,13 +87,13 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
         let cost = Cost {
             // Gradients of queries are read and written, those of entities written.
             bytes: 4.0 * (2.0 * touched + (queries * width) as f64 + pairs),
-            operations: g.operations[1] * elements,
-            instructions: g.backward.map(|i| i * elements),
+            operations: kind.operations()[1] * elements,
+            instructions: instructions(kind)[1].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("own scores backward {}", g.name), size.clone(), cost, |b| {
+        bench.time(&format!("own scores backward {}", kind.name()), size.clone(), cost, |b| {
             b.run(OwnScoresBackward {
-                kind: g.kind,
+                kind,
                 queries: q,
                 entities: e,
                 roots: &roots,

@@ -2,7 +2,8 @@
 
 use crate::program::{Gradients, Program};
 
-/// An elementwise function that knows its derivative from its value.
+/// A function of numbers, done column by column: its operands have as many parts, side by side and equally wide, as it has
+/// inputs, and its values as many as it gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     /// `clamp(x + 1, BETA_MIN, BETA_MAX)`: any number to a parameter of a Beta distribution (Ren and Leskovec 2020); NaN
@@ -10,6 +11,40 @@ pub enum Function {
     BetaParameter,
     /// 1 / x.
     Reciprocal,
+}
+
+/// What the gradient of a function is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientReads {
+    /// Its inputs.
+    Inputs,
+    /// Its values.
+    Values,
+}
+
+impl Function {
+    /// How many inputs it has, and how many values.
+    pub fn parts(self) -> [usize; 2] {
+        match self {
+            Function::BetaParameter | Function::Reciprocal => [1, 1],
+        }
+    }
+
+    /// What its gradient is known from.
+    pub fn gradient_reads(self) -> GradientReads {
+        match self {
+            Function::BetaParameter | Function::Reciprocal => GradientReads::Values,
+        }
+    }
+
+    /// Parts of what its gradient is known from.
+    fn parts_read(self) -> usize {
+        let [inputs, values] = self.parts();
+        match self.gradient_reads() {
+            GradientReads::Inputs => inputs,
+            GradientReads::Values => values,
+        }
+    }
 }
 
 /// Least parameter of a Beta distribution that a row can stand for.
@@ -21,15 +56,17 @@ operations! {
     /// Functions of single numbers.
     Elementwise:
 
-    /// `out = f(x)`, element by element.
+    /// `out = f(x)`, column by column.
     Apply { f: Is(Function), x: In, out: Out }
-    /// Gradient of [`Apply`] from its output: `dx = dout * f'`.
-    ApplyBackward { f: Is(Function), out: In, dout: In, dx: Out }
+    /// Gradient of [`Apply`], from `at`: its `x` or its `out`, as [`Function::gradient_reads`] says.
+    ApplyBackward { f: Is(Function), at: In, dout: In, dx: Out }
 }
 
 impl<O: Operands> Apply<O> {
     fn check(&self) {
-        same!(O::shape(&self.x) => O::shape_of_out(&self.out));
+        let [inputs, values] = self.f.parts();
+        let ((rows, x), (out_rows, out)) = (O::shape(&self.x), O::shape_of_out(&self.out));
+        same!(rows => out_rows, (x % inputs, out % values) => (0, 0), x / inputs => out / values);
     }
 }
 
@@ -39,22 +76,30 @@ impl Described for Apply<OnPaper> {
     }
 
     fn work(&self) -> f64 {
-        self.x.numbers()
+        self.out.numbers()
     }
 
     fn gradient(&self, gradients: &mut Gradients, program: &mut Program) {
         let Some(dout) = gradients.of(program, self.out) else { return };
         let dx = gradients.target(program, self.x);
-        program.push(ApplyBackward { f: self.f, out: self.out, dout, dx: dx.var });
+        let at = match self.f.gradient_reads() {
+            GradientReads::Inputs => self.x,
+            GradientReads::Values => self.out,
+        };
+        program.push(ApplyBackward { f: self.f, at, dout, dx: dx.var });
         dx.finish(program);
     }
 }
 
 impl<O: Operands> ApplyBackward<O> {
     fn check(&self) {
+        let [inputs, values] = self.f.parts();
+        let ((rows, dx), (_, dout)) = (O::shape_of_out(&self.dx), O::shape(&self.dout));
+        let d = dx / inputs;
         same!(
-            O::shape(&self.out) => O::shape_of_out(&self.dx),
-            O::shape(&self.dout) => O::shape_of_out(&self.dx),
+            O::shape_of_out(&self.dx) => (rows, inputs * d),
+            (O::shape(&self.dout).0, dout) => (rows, values * d),
+            O::shape(&self.at) => (rows, self.f.parts_read() * d),
         );
     }
 }
@@ -65,6 +110,6 @@ impl Described for ApplyBackward<OnPaper> {
     }
 
     fn work(&self) -> f64 {
-        self.out.numbers()
+        self.dx.numbers()
     }
 }

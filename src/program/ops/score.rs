@@ -39,9 +39,41 @@ pub enum Scoring {
 }
 
 impl Scoring {
+    /// One of each kind, with usual numbers.
+    pub const EACH: [Scoring; 6] = [
+        Scoring::L1 { gamma: 24.0 },
+        Scoring::L2 { gamma: 24.0 },
+        Scoring::Box { gamma: 24.0, inside: 0.02 },
+        Scoring::Dot,
+        Scoring::Rotation { gamma: 24.0 },
+        Scoring::Beta { gamma: 60.0 },
+    ];
+
+    /// Its kind in a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scoring::L1 { .. } => "L1",
+            Scoring::L2 { .. } => "L2",
+            Scoring::Box { .. } => "box",
+            Scoring::Dot => "dot",
+            Scoring::Rotation { .. } => "rotation",
+            Scoring::Beta { .. } => "beta",
+        }
+    }
+
+    /// Parts, side by side and equally wide, of a query row and of an entity row.
+    pub fn parts(self) -> [usize; 2] {
+        match self {
+            Scoring::L1 { .. } | Scoring::L2 { .. } | Scoring::Dot => [1, 1],
+            Scoring::Box { .. } => [2, 1],
+            Scoring::Rotation { .. } | Scoring::Beta { .. } => [2, 2],
+        }
+    }
+
     /// Columns of a query row for entity rows of `entity_width`.
     pub fn query_width(self, entity_width: usize) -> usize {
-        if matches!(self, Scoring::Box { .. }) { 2 * entity_width } else { entity_width }
+        let [query, entity] = self.parts();
+        entity_width / entity * query
     }
 
     /// Floating-point operations of its formula for a column of an entity row, forward and backward.

@@ -154,9 +154,9 @@ pub fn write<B: Backend>(model: &dyn Model, tables: [usize; 2], config: &Config)
 struct Queried {
     heads: Var,
     relations: Var,
-    /// Heads as query embeddings, then from `max_rows` on the queries.
-    slots: Var,
-    /// The operations between them.
+    /// The queries, as the score compares them.
+    compared: Var,
+    /// The operations between heads and these.
     embedding: Range<usize>,
 }
 
@@ -200,12 +200,15 @@ pub fn write_tiled<B: Backend>(
         }
         None => p.values(0),
     };
+    let begin = p.len();
+    let candidates = model.compared_entities(p, tails);
+    let comparing = begin..p.len();
     p.push(Fill { value: 0.0, out: losses.part(0) });
     let mut gradients = Gradients::default();
     let loss = label_loss(config)?;
     let mut one_tile = |p: &mut Program| {
         let begin = p.len();
-        write_tile(p, spec.scoring, &inputs, &tile, (queried.slots, tails), (loss, &losses));
+        write_tile(p, spec.scoring, &inputs, &tile, (queried.compared, candidates), (loss, &losses));
         gradients.backward(p, begin..p.len());
     };
     // The first tile writes the gradient of the entities, the others add to it.
@@ -217,6 +220,7 @@ pub fn write_tiled<B: Backend>(
     }
 
     let back = p.section("back to heads and relations");
+    gradients.backward(p, comparing);
     gradients.backward(p, queried.embedding.clone());
     let dheads = gradients.of(p, queried.heads).expect("queries depend on heads");
     let dtails = gradients.of(p, tails).expect("scores depend on entities");
@@ -269,7 +273,8 @@ fn write_queries(p: &mut Program, model: &dyn Model, inputs: &Inputs, dropouts: 
         trains_single_hop: true,
     };
     model.project(p, hop);
-    Queried { heads, relations, slots, embedding: begin..p.len() }
+    let compared = model.compared_queries(p, slots.part(max_rows, inputs.rows));
+    Queried { heads, relations, compared, embedding: begin..p.len() }
 }
 
 /// Scores of a tile with all entities, and their losses.
@@ -278,10 +283,10 @@ fn write_tile(
     kind: Scoring,
     inputs: &Inputs,
     tile: &Tile,
-    (slots, entities): (Var, Var),
+    (queries, entities): (Var, Var),
     (loss, losses): (LabelLoss, &LossParts),
 ) {
-    let queries = slots.part(Extent::from(tile.first).plus(inputs.max_rows), tile.count);
+    let queries = queries.part(tile.first, tile.count);
     let num_entities = entities.rows().max();
     let scores = p.temporary("scores", tile.count, num_entities);
     p.push(Scores { kind, exact: false, queries, entities, out: scores });

@@ -83,9 +83,10 @@ pub fn write<B: Backend>(
     let positives = p.temporary("scores of positives", roots, 1);
     let own =
         |entities: Var, out: Var| OwnScores { kind, queries: embedded, entities, roots: root_offsets, out };
-    p.push(own(entity.part(leaves, queries), positives));
+    let compared = model.compared_entities(p, entity.part(leaves, queries + negatives));
+    p.push(own(compared.part(0, queries), positives));
     let scores = p.temporary("scores", roots, pool);
-    let candidates = entity.part(leaves + queries, negatives);
+    let candidates = compared.part(queries, negatives);
     match config.sampling.pool {
         Pooling::Shared => {
             p.push(Scores { kind, exact: true, queries: embedded, entities: candidates, out: scores });

@@ -1,81 +1,58 @@
-//! One functor per score: what a query and an entity row do to each other in one vector of columns.
+//! The formulas of this backend: a functor per score and per function of numbers, and nothing of loops.
 //!
-//! The launchers in [`super::score`] hold the loops; a functor says how a vector of columns adds to
-//! the sum, how the sum becomes a score, and how a weight on the score becomes gradients.
+//! Rows of a score have one part or more, side by side and equally wide: a box is a center and an offset, a complex row a real
+//! and an imaginary part. A functor says how a vector of columns, one of each part, adds to the sum, how the sum becomes a score,
+//! and how a weight on the score becomes gradients; what a functor is and the loops are in
+//! [`super::score`], those of functions in [`super::elementwise`].
 
+use super::elementwise::Formula;
+use super::score::{Columns, Geometry, Sums};
+use crate::backend::{BETA_MAX, BETA_MIN};
 use pulp::Simd;
 
-/// A vector of columns of a query and an entity.
-#[derive(Clone, Copy)]
-pub struct Columns<V> {
-    /// Of the query's first half.
-    pub q: V,
-    /// Of its second half, or the first again.
-    pub o: V,
-    /// Of the entity's first half.
-    pub e: V,
-    /// Of its second half, or the first again.
-    pub f: V,
+/// Runs `$body` with `$functor` bound to that of the first pattern that fits.
+macro_rules! choose {
+    ($value:expr, $functor:ident => $body:expr; $($pattern:pat => $of:expr,)*) => {
+        match $value {
+            $($pattern => {
+                let $functor = $of;
+                $body
+            })*
+        }
+    };
 }
 
-/// Sums of the gradients by [`Columns`].
-pub struct Sums<'a, V> {
-    /// By `q`.
-    pub dq: &'a mut V,
-    /// By `o`.
-    pub d_o: &'a mut V,
-    /// By `e`.
-    pub de: &'a mut V,
-    /// By `f`.
-    pub d_f: &'a mut V,
+/// Runs `$body` with `$g` bound to the functor of a score.
+macro_rules! with_geometry {
+    ($kind:expr, $g:ident => $body:expr) => {{
+        use $crate::backend::{Scoring, cpu::formulas};
+        formulas::choose!($kind, $g => $body;
+            Scoring::L1 { gamma } => formulas::L1::new(gamma),
+            Scoring::L2 { gamma } => formulas::L2 { gamma },
+            Scoring::Box { gamma, inside } => formulas::Box { gamma, inside },
+            Scoring::Dot => formulas::Dot,
+            Scoring::Rotation { gamma } => formulas::Rotation { gamma },
+            Scoring::Beta { .. } => formulas::scored_by_beta(),
+        )
+    }};
 }
 
-/// A score as a sum over columns.
-pub trait Geometry: Copy + Send + Sync {
-    /// Whether query rows have a second half (box offsets, imaginary parts).
-    const OFFSETS: bool = false;
-    /// Whether entity rows have a second half (imaginary parts); only where query rows have one.
-    const PAIRS: bool = false;
+/// Runs `$body` with `$f` bound to the functor of a function.
+macro_rules! with_function {
+    ($function:expr, $f:ident => $body:expr) => {{
+        use $crate::backend::{Function, cpu::formulas};
+        formulas::choose!($function, $f => $body;
+            Function::BetaParameter => formulas::BetaParameter {},
+            Function::Reciprocal => formulas::Reciprocal {},
+        )
+    }};
+}
 
-    /// Columns of the first half of an entity row.
-    fn half(entity_width: usize) -> usize {
-        if Self::PAIRS { entity_width / 2 } else { entity_width }
-    }
+pub(super) use {choose, with_function, with_geometry};
 
-    /// Adds a vector of columns to the sum.
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s>) -> S::f32s;
-
-    /// What a query adds to all its sums.
-    fn constant(self, _query: &[f32]) -> f32 {
-        0.0
-    }
-
-    /// The score of a finished sum.
-    fn score(self, sum: f32) -> f32;
-
-    /// The factor on a weight before [`Geometry::backward`], from the score.
-    fn weight(self, weight: f32, _score: f32) -> f32 {
-        weight
-    }
-
-    /// Adds the gradients of `w * score`.
-    fn backward<S: Simd>(self, s: S, w: S::f32s, at: Columns<S::f32s>, to: Sums<S::f32s>);
-
-    /// The query's gradient from what was added up and the sum of the row's weights.
-    fn finish_query(self, sum: f32, _weights: f32) -> f32 {
-        sum
-    }
-
-    /// The gradient of the query's second half, from what was added up, its value, and the sum of the
-    /// row's weights.
-    fn finish_offset(self, _sum: f32, _value: f32, _weights: f32) -> f32 {
-        0.0
-    }
-
-    /// The entity's gradient, in either half, from what was added up and the sum of the column's weights.
-    fn finish_entity(self, sum: f32, _weights: f32) -> f32 {
-        sum
-    }
+/// In the place of a functor where there is none.
+pub(super) fn scored_by_beta() -> Dot {
+    unreachable!("scored by `beta`")
 }
 
 /// `gamma - sum |q - e|`. Where q = e the derivative of one side is taken.
@@ -94,9 +71,14 @@ impl L1 {
     }
 }
 
-impl Geometry for L1 {
+impl Geometry<1, 1> for L1 {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, e, .. }: Columns<S::f32s>) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
+    ) -> S::f32s {
         s.mul_add_e_f32s(s.abs_f32s(s.sub_f32s(q, e)), s.splat_f32s(self.one), sum)
     }
 
@@ -111,15 +93,15 @@ impl Geometry for L1 {
         self,
         s: S,
         w: S::f32s,
-        Columns { q, e, .. }: Columns<S::f32s>,
-        Sums { dq, de, .. }: Sums<S::f32s>,
+        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
+        Sums { q: [dq], e: [de] }: Sums<S::f32s, 1, 1>,
     ) {
         let below = s.less_than_f32s(q, e);
         *dq = s.select_f32s(below, s.add_f32s(*dq, w), *dq);
         *de = s.select_f32s(below, s.add_f32s(*de, w), *de);
     }
 
-    fn finish_query(self, sum: f32, weights: f32) -> f32 {
+    fn finish_query(self, _part: usize, sum: f32, _value: f32, weights: f32) -> f32 {
         2.0 * sum - weights
     }
 
@@ -135,9 +117,14 @@ pub struct L2 {
     pub gamma: f32,
 }
 
-impl Geometry for L2 {
+impl Geometry<1, 1> for L2 {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, e, .. }: Columns<S::f32s>) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
+    ) -> S::f32s {
         let t = s.sub_f32s(q, e);
         s.mul_add_e_f32s(t, t, sum)
     }
@@ -156,8 +143,8 @@ impl Geometry for L2 {
         self,
         s: S,
         w: S::f32s,
-        Columns { q, e, .. }: Columns<S::f32s>,
-        Sums { dq, de, .. }: Sums<S::f32s>,
+        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
+        Sums { q: [dq], e: [de] }: Sums<S::f32s, 1, 1>,
     ) {
         let t = s.sub_f32s(e, q);
         *dq = s.mul_add_e_f32s(w, t, *dq);
@@ -177,11 +164,14 @@ pub struct Box {
     pub inside: f32,
 }
 
-impl Geometry for Box {
-    const OFFSETS: bool = true;
-
+impl Geometry<2, 1> for Box {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, o, e, .. }: Columns<S::f32s>) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        Columns { q: [q, o], e: [e] }: Columns<S::f32s, 2, 1>,
+    ) -> S::f32s {
         let a = s.abs_f32s(s.sub_f32s(q, e));
         let sum = s.mul_add_e_f32s(s.splat_f32s(self.inside), a, sum);
         s.mul_add_e_f32s(s.splat_f32s(1.0 - self.inside), s.max_f32s(a, o), sum)
@@ -206,8 +196,8 @@ impl Geometry for Box {
         self,
         s: S,
         w: S::f32s,
-        Columns { q, o, e, .. }: Columns<S::f32s>,
-        Sums { dq, d_o, de, .. }: Sums<S::f32s>,
+        Columns { q: [q, o], e: [e] }: Columns<S::f32s, 2, 1>,
+        Sums { q: [dq, d_o], e: [de] }: Sums<S::f32s, 2, 1>,
     ) {
         let t = s.sub_f32s(q, e);
         let outside = s.greater_than_f32s(s.abs_f32s(t), o);
@@ -218,8 +208,11 @@ impl Geometry for Box {
         *d_o = s.select_f32s(outside, s.add_f32s(*d_o, w), *d_o);
     }
 
-    fn finish_offset(self, sum: f32, value: f32, weights: f32) -> f32 {
-        (1.0 - self.inside) * sum + if value < 0.0 { 2.0 * self.inside * weights } else { 0.0 }
+    fn finish_query(self, part: usize, sum: f32, value: f32, weights: f32) -> f32 {
+        match part {
+            0 => sum,
+            _ => (1.0 - self.inside) * sum + if value < 0.0 { 2.0 * self.inside * weights } else { 0.0 },
+        }
     }
 }
 
@@ -227,9 +220,14 @@ impl Geometry for Box {
 #[derive(Clone, Copy)]
 pub struct Dot;
 
-impl Geometry for Dot {
+impl Geometry<1, 1> for Dot {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, e, .. }: Columns<S::f32s>) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
+    ) -> S::f32s {
         s.mul_add_e_f32s(q, e, sum)
     }
 
@@ -242,8 +240,8 @@ impl Geometry for Dot {
         self,
         s: S,
         w: S::f32s,
-        Columns { q, e, .. }: Columns<S::f32s>,
-        Sums { dq, de, .. }: Sums<S::f32s>,
+        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
+        Sums { q: [dq], e: [de] }: Sums<S::f32s, 1, 1>,
     ) {
         *dq = s.mul_add_e_f32s(w, e, *dq);
         *de = s.mul_add_e_f32s(w, q, *de);
@@ -269,12 +267,14 @@ impl Rotation {
     }
 }
 
-impl Geometry for Rotation {
-    const OFFSETS: bool = true;
-    const PAIRS: bool = true;
-
+impl Geometry<2, 2> for Rotation {
     #[inline(always)]
-    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, Columns { q, o, e, f }: Columns<S::f32s>) -> S::f32s {
+    fn accumulate<S: Simd>(
+        self,
+        s: S,
+        sum: S::f32s,
+        Columns { q: [q, o], e: [e, f] }: Columns<S::f32s, 2, 2>,
+    ) -> S::f32s {
         let [_, _, square] = Self::difference(s, q, o, e, f);
         match inverse_root_estimate(s, square) {
             // With h = x y, 2 sqrt(x) = h (3 - h y): Newton's step for the estimate y.
@@ -299,8 +299,8 @@ impl Geometry for Rotation {
         self,
         s: S,
         w: S::f32s,
-        Columns { q, o, e, f }: Columns<S::f32s>,
-        Sums { dq, d_o, de, d_f }: Sums<S::f32s>,
+        Columns { q: [q, o], e: [e, f] }: Columns<S::f32s, 2, 2>,
+        Sums { q: [dq, d_o], e: [de, d_f] }: Sums<S::f32s, 2, 2>,
     ) {
         let [t, u, square] = Self::difference(s, q, o, e, f);
         let slope = match inverse_root_estimate(s, square) {
@@ -316,10 +316,6 @@ impl Geometry for Rotation {
         *d_o = s.sub_f32s(*d_o, u);
         *de = s.add_f32s(*de, t);
         *d_f = s.add_f32s(*d_f, u);
-    }
-
-    fn finish_offset(self, sum: f32, _value: f32, _weights: f32) -> f32 {
-        sum
     }
 }
 
@@ -337,3 +333,39 @@ fn inverse_root_estimate<S: Simd>(s: S, x: S::f32s) -> Option<S::f32s> {
     let _ = (s, x);
     None
 }
+
+/// A functor of a function: its name and numbers, how many inputs and values it has and how many numbers its gradient reads, its
+/// values, and its gradient from the gradient by the values. Without branches, so that loops vectorise.
+macro_rules! function {
+    ($name:ident { $($number:ident),* }: $inputs:literal -> $values:literal, reads $read:literal;
+     $x:pat => $value:expr; $at:pat, $dy:pat => $gradient:expr) => {
+        #[doc = concat!("See [`Function::", stringify!($name), "`](crate::backend::Function::", stringify!($name), ").")]
+        #[derive(Clone, Copy)]
+        pub struct $name {
+            $(#[allow(missing_docs)] pub $number: f32,)*
+        }
+
+        impl Formula<$inputs, $values, $read> for $name {
+            #[inline(always)]
+            fn value(self, $x: [f32; $inputs]) -> [f32; $values] {
+                let $name { $($number),* } = self;
+                $value
+            }
+
+            #[inline(always)]
+            fn backward(self, $at: [f32; $read], $dy: [f32; $values]) -> [f32; $inputs] {
+                #[allow(unused_variables)]
+                let $name { $($number),* } = self;
+                $gradient
+            }
+        }
+    };
+}
+
+function!(BetaParameter {}: 1 -> 1, reads 1;
+    [x] => [(x + 1.0).clamp(BETA_MIN, BETA_MAX)];
+    [y], [dy] => [if y > BETA_MIN && y < BETA_MAX { dy } else { 0.0 }]);
+
+function!(Reciprocal {}: 1 -> 1, reads 1;
+    [x] => [1.0 / x];
+    [y], [dy] => [-y * y * dy]);
