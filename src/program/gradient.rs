@@ -61,13 +61,10 @@ impl Gradients {
         }
         let known = self.known(var.base)?;
         let gradient = Self::like(known.var, program, var);
-        let area = |var: Var| var.rows.max() * var.cols;
-        let inside: Vec<Var> = known.parts.iter().copied().filter(|part| overlap(*part, var)).collect();
-        if inside.iter().any(|part| contains(*part, var))
-            || inside.iter().map(|&part| area(part)).sum::<usize>() == area(var)
-        {
+        if is_covered(&known.parts, var) {
             return Some(gradient);
         }
+        let inside: Vec<Var> = known.parts.iter().copied().filter(|part| overlap(*part, var)).collect();
         if inside.is_empty() {
             return None;
         }
@@ -202,7 +199,7 @@ impl Gradients {
             self.cover(var);
             return (gradient, true);
         }
-        let is_written = known.parts.iter().any(|part| contains(*part, var));
+        let is_written = is_covered(&known.parts, var);
         assert!(is_written, "a part of the gradient of {} was written before", program.name_of(var));
         (gradient, false)
     }
@@ -240,4 +237,12 @@ fn overlap(a: Var, b: Var) -> bool {
 /// Whether `a` has all numbers of `b`.
 fn contains(a: Var, b: Var) -> bool {
     compare(a, b)[1]
+}
+
+/// Whether parts that do not overlap have all numbers of `var`, one of them or several together.
+fn is_covered(parts: &[Var], var: Var) -> bool {
+    let area = |var: Var| var.rows.max() * var.cols;
+    let inside = || parts.iter().filter(|part| overlap(**part, var));
+    let together = || inside().map(|&part| area(part)).sum::<usize>() == area(var);
+    inside().any(|part| contains(*part, var)) || inside().all(|part| contains(var, *part)) && together()
 }

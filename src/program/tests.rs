@@ -50,6 +50,27 @@ fn the_first_gradient_is_written_and_later_ones_are_added_in_reverse_order() {
 }
 
 #[test]
+fn a_gradient_whose_columns_were_written_apart_is_added_to() {
+    let p = &mut program();
+    let x = p.kept("x", 6, 4);
+    let (all, offsets) = (p.temporary("all", 2, 4), p.constant("sets", vec![0, 2, 6]));
+    let halves = [p.temporary("left", 2, 2), p.temporary("right", 2, 2)];
+    p.push(SegmentMean { x, offsets, out: all });
+    for (half, out) in halves.into_iter().enumerate() {
+        p.push(SegmentMean { x: x.columns(2 * half, 2), offsets, out });
+    }
+    let mut gradients = Gradients::default();
+    for out in [all, halves[0], halves[1]] {
+        let dout = p.kept("dout", 2, out.cols());
+        gradients.is(out, dout);
+    }
+    gradients.backward(p, 0..3);
+    let expected =
+        ["SegmentMeanBackward d x", "SegmentMeanBackward d x", "SegmentMeanBackward d x, part", "Add d x"];
+    assert_eq!(written(p, 3), expected);
+}
+
+#[test]
 fn columns_that_nothing_depends_on_have_a_gradient_of_zeros() {
     let p = &mut program();
     let (x, part) = (p.kept("x", 6, 5), p.temporary("part", 6, 4));

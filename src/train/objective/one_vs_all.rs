@@ -273,7 +273,14 @@ fn write_queries(p: &mut Program, model: &dyn Model, inputs: &Inputs, dropouts: 
         trains_single_hop: true,
     };
     model.project(p, hop);
-    let compared = model.compared_queries(p, slots.part(max_rows, inputs.rows));
+    let queries = slots.part(max_rows, inputs.rows);
+    let mut compared = model.compared_queries(p, queries);
+    if compared != queries {
+        // Tiles read some rows each.
+        let rows = p.arena("compared queries", max_rows, compared.cols()).part(0, inputs.rows);
+        p.push(CopyRows { from: compared, out: rows });
+        compared = rows;
+    }
     Queried { heads, relations, compared, embedding: begin..p.len() }
 }
 
