@@ -343,7 +343,8 @@ __device__ __forceinline__ void gradients(const G& g, const Mat& queries, const 
         stage(turn);
         __syncthreads();
         if (j + OTHERS < other.rows) fetch_rows(j + OTHERS);
-#pragma unroll 4
+// Rows of many parts fill the registers.
+#pragma unroll(OWN + OTHER > 4 ? 1 : 4)
         for (u32 n = 0; n < OTHERS; n++) {
             float w[4];
             spread(*four(staged.weights[turn][n], rows), w);
