@@ -150,6 +150,35 @@ struct Rotation : Geometry<2, 2> {
     }
 };
 
+/// gamma - sum (relu(|u| c - |v| s) + inside min(|u|, r)), u = A f - B e, v = A e + B f, of query rows [A, B, c, s, r] and
+/// entity rows [e, f].
+struct Cone : Geometry<5, 2> {
+    // A maximum hides a NaN of its first operand: it would have to come from |u|, which the other term has too.
+    __device__ __forceinline__ float accumulate(float sum, const Query& q, const Entity& e) const {
+        float u = fabsf(__fsub_rn(__fmul_rn(q[0], e[1]), __fmul_rn(q[1], e[0])));
+        float v = fabsf(__fmaf_rn(q[0], e[0], __fmul_rn(q[1], e[1])));
+        float out = __fmaf_rn(u, q[2], -__fmul_rn(v, q[3]));
+        out = out <= 0.0f ? 0.0f : out;
+        return __fmaf_rn(inside, u > q[4] ? q[4] : u, __fadd_rn(sum, out));
+    }
+    __device__ __forceinline__ float score(float sum, float) const { return __fsub_rn(gamma, sum); }
+
+    __device__ __forceinline__ void backward(float w, const Query& q, const Entity& e, Query& dq, Entity& de) const {
+        float u = __fsub_rn(__fmul_rn(q[0], e[1]), __fmul_rn(q[1], e[0])), v = fmaf(q[0], e[0], q[1] * e[1]), b = fabsf(u), a = fabsf(v);
+        float outside = fmaf(b, q[2], -a * q[3]) > 0.0f ? w : 0.0f;
+        bool near = b < q[4];
+        float du = copysignf(1.0f, u) * -fmaf(outside, q[2], near ? w * inside : 0.0f);
+        float dv = copysignf(1.0f, v) * outside * q[3];
+        dq[0] = fmaf(du, e[1], fmaf(dv, e[0], dq[0]));
+        dq[1] = fmaf(dv, e[1], fmaf(-du, e[0], dq[1]));
+        dq[2] = fmaf(-outside, b, dq[2]);
+        dq[3] = fmaf(outside, a, dq[3]);
+        if (!near) dq[4] = fmaf(-w, inside, dq[4]);
+        de[0] = fmaf(dv, q[0], fmaf(-du, q[1], de[0]));
+        de[1] = fmaf(du, q[0], fmaf(dv, q[1], de[1]));
+    }
+};
+
 __device__ __forceinline__ void spread(float4 v, float (&to)[4]) {
     to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
 }
@@ -220,9 +249,98 @@ struct Reciprocal : Formula<1, 1, 1> {
     }
 };
 
+/// Sine and cosine of an angle of a few turns at most, as src/backend/cpu/math.rs has them.
+__device__ __forceinline__ void sine_cosine(float x, float& sine, float& cosine) {
+    float n = rintf(x * 0.636619772f);
+    float r = fmaf(n, -7.54979e-8f, fmaf(n, -4.837513e-4f, fmaf(n, -1.5703125f, x))), t = r * r;
+    float s = fmaf(fmaf(fmaf(fmaf(2.75573192e-6f, t, -1.98412698e-4f), t, 8.33333333e-3f), t, -1.66666667e-1f), t * r, r);
+    float c = fmaf(fmaf(fmaf(fmaf(fmaf(-2.75573192e-7f, t, 2.48015873e-5f), t, -1.38888889e-3f), t, 4.16666667e-2f), t, -0.5f),
+                   t, 1.0f);
+    int quarter = (int)n;
+    sine = quarter & 1 ? c : s;
+    cosine = quarter & 1 ? s : c;
+    if (quarter & 2) sine = -sine;
+    if ((quarter + 1) & 2) cosine = -cosine;
+}
+
+/// height tanh(slope x) + shift.
+struct Tanh : Formula<1, 1, 1> {
+    float slope, height, shift, unused;
+    __device__ __forceinline__ void value(const Inputs& x, Values& y) const {
+        y[0] = fmaf(height, tanhf(slope * x[0]), shift);
+    }
+    __device__ __forceinline__ void backward(const At& y, const Values& dy, Inputs& dx) const {
+        float t = __fdiv_rn(y[0] - shift, height);
+        dx[0] = dy[0] * slope * height * (1.0f - t * t);
+    }
+};
+
+/// [cos(scale x), sin(scale x)].
+struct Direction : Formula<1, 2, 2> {
+    float scale, unused[3];
+    __device__ __forceinline__ void value(const Inputs& x, Values& y) const { sine_cosine(scale * x[0], y[1], y[0]); }
+    __device__ __forceinline__ void backward(const At& y, const Values& dy, Inputs& dx) const {
+        dx[0] = scale * (y[0] * dy[1] - y[1] * dy[0]);
+    }
+};
+
+/// The angle of [x, y].
+struct Angle : Formula<2, 1, 2> {
+    float least_radius, unused[3];
+    __device__ __forceinline__ void value(const Inputs& x, Values& y) const { y[0] = atan2f(x[1], x[0]); }
+    __device__ __forceinline__ void backward(const At& x, const Values& dy, Inputs& dx) const {
+        float square = x[0] * x[0] + x[1] * x[1], least = least_radius * least_radius;
+        float by = __fdiv_rn(dy[0], square < least ? least : square);
+        dx[0] = -x[1] * by;
+        dx[1] = x[0] * by;
+    }
+};
+
+/// A sector's beginning and end.
+struct Ends : Formula<2, 2, 2> {
+    float unused[4];
+    __device__ __forceinline__ void value(const Inputs& x, Values& y) const { y[0] = x[0] - x[1], y[1] = x[0] + x[1]; }
+    __device__ __forceinline__ void backward(const At&, const Values& dy, Inputs& dx) const {
+        dx[0] = dy[0] + dy[1], dx[1] = dy[1] - dy[0];
+    }
+};
+
+constexpr float PI = 3.14159274f;
+
+/// What a sector leaves of the circle.
+struct Complement : Formula<2, 2, 2> {
+    float unused[4];
+    __device__ __forceinline__ void value(const Inputs& x, Values& y) const {
+        y[0] = x[0] >= 0.0f ? x[0] - PI : x[0] + PI, y[1] = PI - x[1];
+    }
+    __device__ __forceinline__ void backward(const At&, const Values& dy, Inputs& dx) const { dx[0] = dy[0], dx[1] = -dy[1]; }
+};
+
+/// [axis, half-aperture, x] to a query row of `Cone`.
+struct Sector : Formula<3, 5, 3> {
+    float modulus, unused[3];
+    __device__ __forceinline__ void value(const Inputs& x, Values& y) const {
+        float m = modulus * (1.0f + x[2]), sine, cosine;
+        sine_cosine(0.5f * x[0], sine, cosine);
+        y[0] = m * cosine, y[1] = m * sine;
+        sine_cosine(0.5f * x[1], y[3], y[2]);
+        y[4] = m * y[3];
+    }
+    __device__ __forceinline__ void backward(const At& x, const Values& dy, Inputs& dx) const {
+        float m = modulus * (1.0f + x[2]), axis_sine, axis_cosine, sine, cosine;
+        sine_cosine(0.5f * x[0], axis_sine, axis_cosine);
+        sine_cosine(0.5f * x[1], sine, cosine);
+        dx[0] = 0.5f * m * (axis_cosine * dy[1] - axis_sine * dy[0]);
+        dx[1] = 0.5f * (cosine * dy[3] - sine * dy[2] + m * cosine * dy[4]);
+        dx[2] = modulus * (axis_cosine * dy[0] + axis_sine * dy[1] + sine * dy[4]);
+    }
+};
+
 } // namespace formulas
 
 /// All geometries and functions: what their kernels' names end or begin with.
 #define EACH_GEOMETRY(with)                                                                                   \
-    with(l1, L1) with(l2, L2) with(box, Box) with(dot, Dot) with(rotation, Rotation)
-#define EACH_FUNCTION(with) with(beta_parameter, BetaParameter) with(reciprocal, Reciprocal)
+    with(l1, L1) with(l2, L2) with(box, Box) with(dot, Dot) with(rotation, Rotation) with(cone, Cone)
+#define EACH_FUNCTION(with)                                                                                   \
+    with(beta_parameter, BetaParameter) with(reciprocal, Reciprocal) with(tanh, Tanh) with(direction, Direction) \
+    with(angle, Angle) with(ends, Ends) with(complement, Complement) with(sector, Sector)

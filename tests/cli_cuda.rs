@@ -363,6 +363,6 @@ fn every_kernel_is_timed_against_its_floor() {
     }
     assert_eq!(
         kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("scores backward")).count(),
-        6
+        7
     );
 }

@@ -428,7 +428,7 @@ fn what_cannot_be_trained_is_refused_before_anything_is_left_behind() {
     let cases: [(&[&str], &str); 23] = [
         (
             &["--model=gpe"],
-            "model.name = \"gpe\": expected gqe, query2box, betae, complex, distmult, rotate, transe, rescal, tucker or conve",
+            "model.name = \"gpe\": expected gqe, query2box, betae, cone, complex, distmult, rotate, transe, rescal, tucker or conve",
         ),
         (&["--set", "model.dimension=3"], "unknown key model.dimension (did you mean model.dim?)"),
         (&["--set", "model.relation_dim=3"], "model.relation_dim is for tucker"),

@@ -18,7 +18,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Models with the options that change their arithmetic.
-const MODELS: [&[&str]; 34] = [
+const MODELS: [&[&str]; 37] = [
     &["model.name=gqe"],
     &["model.name=gqe", "model.norm=l2"],
     &["model.name=query2box"],
@@ -38,6 +38,21 @@ const MODELS: [&[&str]; 34] = [
     &["model.name=betae", "model.hidden=9", "model.hidden_layers=1", "model.union=demorgan"],
     &["model.name=betae", "model.hidden_layers=0"],
     &["model.name=betae", "model.hidden=11", "sampling.pool=own"],
+    &["model.name=cone", "model.hidden=11"],
+    &[
+        "model.name=cone",
+        "model.hidden=9",
+        "model.hidden_layers=1",
+        "model.union=demorgan",
+        "model.inside=0.3",
+    ],
+    &[
+        "model.name=cone",
+        "model.hidden_layers=0",
+        "sampling.pool=own",
+        "model.regulariser=l2",
+        "model.regularise_entities=0.01",
+    ],
     &["model.name=distmult", "model.regularise_relations=0.3"],
     &["model.name=distmult", "model.regulariser=none", "sampling.pool=own"],
     &["model.name=transe"],
@@ -62,7 +77,7 @@ const STRUCTURES: &str = "1p.2p.3p.2i.3i.ip.pi.2u.up.((('e',('r',)),('e',('r','r
 const WITH_NEGATION: &str = ".2in.3in.inp.pin.pni";
 
 fn has_negation(model: &[&str]) -> bool {
-    model[0] == "model.name=betae"
+    ["model.name=betae", "model.name=cone"].contains(&model[0])
 }
 
 /// Those of them without intersections.

@@ -21,7 +21,7 @@ const ENTITIES: usize = 12;
 const RELATIONS: usize = 6;
 
 /// Options that change the arithmetic.
-const CASES: [&[&str]; 18] = [
+const CASES: [&[&str]; 19] = [
     &["model.name=complex", "training.objective=1vsall"],
     &["model.name=complex", "training.objective=1vsall", "training.label_smoothing=0.2"],
     &[
@@ -53,6 +53,8 @@ const CASES: [&[&str]; 18] = [
     ],
     // A network projects, and another one, of sets, has no part.
     &["model.name=betae", "model.hidden=7", "training.objective=1vsall", "training.optimizer=adagrad"],
+    // What a score compares is made of rows and of what the projection gives.
+    &["model.name=cone", "model.hidden=7", "training.objective=kvsall", "training.optimizer=adagrad"],
     // Rows of a batch share the matrices of relations.
     &["model.name=rescal", "training.objective=1vsall"],
     &[

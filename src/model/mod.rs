@@ -1,7 +1,7 @@
 //! Embedding models: what a row means, how relations move it, how sets of rows are combined.
 //!
 //! Reading order: this file (what a model is, and the registry), one file per model ([`gqe`], [`query2box`],
-//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`conve`], [`betae`]), [`network`] (the
+//! [`complex`], [`distmult`], [`rotate`], [`transe`], [`rescal`], [`tucker`], [`conve`], [`betae`], [`cone`]), [`network`] (the
 //! networks they share), [`embed`](mod@embed) (a batch plan as a program), [`weights`] (tables and their start).
 //!
 //! A model is its formulas forward, written down as operations of a [`Program`]; gradients and memory follow from them. To
@@ -9,6 +9,7 @@
 
 pub mod betae;
 pub mod complex;
+pub mod cone;
 pub mod conve;
 pub mod distmult;
 pub mod embed;
@@ -99,10 +100,11 @@ fn table_of<T: serde::Serialize>(keys: &T) -> toml::Table {
 }
 
 /// All models.
-pub const REGISTRY: [Entry; 10] = [
+pub const REGISTRY: [Entry; 11] = [
     gqe::ENTRY,
     query2box::ENTRY,
     betae::ENTRY,
+    cone::ENTRY,
     complex::ENTRY,
     distmult::ENTRY,
     rotate::ENTRY,

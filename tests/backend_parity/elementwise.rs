@@ -5,7 +5,24 @@ use smore::backend::{BETA_MAX, BETA_MIN, Backend, Function, Reference};
 use smore::program::ops::elementwise::{Apply, ApplyBackward, GradientReads};
 use smore::rng::{below, stream};
 
-pub const FUNCTIONS: [Function; 2] = [Function::BetaParameter, Function::Reciprocal];
+pub const FUNCTIONS: [Function; 8] = [
+    Function::BetaParameter,
+    Function::Reciprocal,
+    Function::Tanh { slope: 2.0, height: 1.5, shift: 1.5 },
+    Function::Direction { scale: 0.5 },
+    Function::Angle,
+    Function::Ends,
+    Function::Complement,
+    Function::Sector { modulus: 0.25 },
+];
+
+/// How large what a function or its gradient adds up can be, where its results are smaller; 0 where nothing cancels.
+fn scale(f: Function) -> f64 {
+    match f {
+        Function::BetaParameter | Function::Reciprocal => 0.0,
+        _ => 8.0,
+    }
+}
 
 pub fn apply<B: Backend>(backend: &B, f: Function, x: &Array) -> Array {
     let [inputs, values] = f.parts();
@@ -37,9 +54,17 @@ fn each_input(mut body: impl FnMut(&str, Function, Array, Array)) {
         let [inputs, values] = f.parts();
         let shapes = COUNTS.map(|n| (n, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, d)));
         for (rows, d) in shapes {
+            // Angles are of a turn at most.
+            let is_bounded = scale(f) > 0.0;
             let x = Array::new(rows, inputs * d, |_, _| match below(&mut rng, 8) {
                 0 => -3.0,
-                1 => 4e9,
+                1 => {
+                    if is_bounded {
+                        3.0
+                    } else {
+                        4e9
+                    }
+                }
                 2 => f64::NAN,
                 _ => random(&mut rng) * 1.5 + 1.0 / 8192.0,
             });
@@ -52,7 +77,7 @@ fn each_input(mut body: impl FnMut(&str, Function, Array, Array)) {
 pub fn check_elementwise<B: Backend>(backend: &B) {
     each_input(|what, f, x, _| {
         let want = apply(&Reference, f, &x);
-        let tolerance = |i: usize, j: usize| rounding(1, want.at(i, j).abs());
+        let tolerance = |i: usize, j: usize| rounding(1, want.at(i, j).abs() + scale(f));
         assert_close(what, &apply(backend, f, &x), &want, tolerance);
     });
     let x = Array::new(1, 4, |_, k| [-2.0, 2e9, 0.5, f64::NAN][k]);
@@ -66,7 +91,7 @@ pub fn check_elementwise_backward<B: Backend>(backend: &B) {
     each_input(|what, f, x, dout| {
         let out = apply(&Reference, f, &x).rounded();
         let want = gradient(&Reference, f, &x, &out, &dout);
-        let tolerance = |i: usize, j: usize| rounding(2, want.at(i, j).abs());
+        let tolerance = |i: usize, j: usize| rounding(2, want.at(i, j).abs() + scale(f));
         // A parameter at a bound does not move, whatever its gradient; NaN is above and below nothing.
         assert_close(what, &gradient(backend, f, &x, &out, &dout), &want, tolerance);
     });

@@ -228,6 +228,10 @@ macro_rules! full_size {
                 scores(Scoring::Rotation { gamma: 24.0 });
             }
             #[test]
+            fn scores_of_cones_agree_at_full_size() {
+                scores(Scoring::Cone { gamma: 30.0, inside: 0.02 });
+            }
+            #[test]
             fn scores_of_beta_distributions_agree_at_full_size() {
                 scores(beta::KIND);
             }

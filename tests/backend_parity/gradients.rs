@@ -278,6 +278,11 @@ fn gated_min_backward_is_the_derivative_of_gated_min() {
 /// border of a box: distances are odd multiples of 0.05, offsets end in 0.02.
 fn embeddings(rng: &mut Rng, kind: Scoring, queries: usize, entities: usize) -> [Array; 2] {
     let d = crate::score::entity_width(kind, 5);
+    // Products of three numbers: any are away from where a sign changes.
+    if let Scoring::Cone { .. } = kind {
+        let queries = Array::random(rng, queries, kind.query_width(d), 1.0);
+        return [queries, Array::random(rng, entities, d, 1.0)];
+    }
     let queries =
         Array::new(queries, kind.query_width(d), |_, k| if k < d { odd(rng) } else { even(rng) + 0.02 });
     [queries, Array::new(entities, d, |_, _| even(rng))]
@@ -442,8 +447,10 @@ fn elementwise_backward_is_the_derivative_of_elementwise() {
     let mut rng = stream(20, "elementwise", 0);
     for f in crate::elementwise::FUNCTIONS {
         // Away from 0, and from -0.95 by more than the step.
-        let x = Array::new(4, 5, |_, _| odd(&mut rng) + if below(&mut rng, 3) == 0 { -1.02 } else { 1.02 });
-        let coefficients = Array::random(&mut rng, 4, 5, 1.0);
+        let [inputs, values] = f.parts();
+        let sign = |rng: &mut Rng| if below(rng, 3) == 0 { -1.02 } else { 1.02 };
+        let x = Array::new(4, 5 * inputs, |_, _| odd(&mut rng) + sign(&mut rng));
+        let coefficients = Array::random(&mut rng, 4, 5 * values, 1.0);
         let forward = |x: &[Array]| crate::elementwise::apply(&Reference, f, &x[0]).dot(&coefficients);
         let out = crate::elementwise::apply(&Reference, f, &x);
         let analytic = crate::elementwise::gradient(&Reference, f, &x, &out, &coefficients);

@@ -7,12 +7,13 @@ use crate::array::*;
 use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
 use smore::rng::{Rng, below, stream};
 
-const KINDS: [Scoring; 5] = [
+const KINDS: [Scoring; 6] = [
     Scoring::L1 { gamma: 24.0 },
     Scoring::L2 { gamma: 24.0 },
     Scoring::Box { gamma: 24.0, inside: 0.25 },
     Scoring::Dot,
     Scoring::Rotation { gamma: 24.0 },
+    Scoring::Cone { gamma: 24.0, inside: 0.25 },
 ];
 
 pub struct Case {

@@ -5,13 +5,14 @@ use smore::backend::{Backend, Reference, Scoring};
 use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
 use smore::rng::{Rng, below, stream};
 
-pub const KINDS: [Scoring; 6] = [
+pub const KINDS: [Scoring; 7] = [
     Scoring::L1 { gamma: 24.0 },
     Scoring::L2 { gamma: 24.0 },
     Scoring::Box { gamma: 24.0, inside: 0.02 },
     Scoring::Box { gamma: 12.0, inside: 1.0 },
     Scoring::Dot,
     Scoring::Rotation { gamma: 24.0 },
+    Scoring::Cone { gamma: 24.0, inside: 0.02 },
 ];
 
 /// Columns of an entity row of `d` dimensions.
@@ -62,14 +63,24 @@ pub fn magnitude(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
             f64::from(gamma) + distances.chain(offsets).sum::<f64>()
         }
         Scoring::Dot => q.iter().zip(e).map(|(q, e)| (q * e).abs()).sum(),
+        Scoring::Cone { gamma, .. } => {
+            let d = e.len() / 2;
+            let of = |row: &[f64], k: usize, part: usize| row[part * d + k].abs();
+            let sides = |k| (of(q, k, 0) + of(q, k, 1)) * (of(e, k, 0) + of(e, k, 1));
+            let columns = (0..d).map(|k| sides(k) * (1.0 + of(q, k, 2) + of(q, k, 3)) + of(q, k, 4));
+            f64::from(gamma) + columns.sum::<f64>()
+        }
         Scoring::Beta { .. } => unreachable!("see `beta`"),
     }
 }
 
 /// How far the gradient of a weighted score may be off, per unit of its weight: a column's derivative
-/// is below 2 for all scores. L2's divides by the distance, which is known to the precision of the
+/// is below 2 for all scores but that of cones, which has products of three numbers. L2's divides by the distance, which is known to the precision of the
 /// score.
 pub fn sensitivity(kind: Scoring, q: &[f64], e: &[f64]) -> f64 {
+    if let Scoring::Cone { .. } = kind {
+        return 8.0;
+    }
     let Scoring::L2 { gamma } = kind else { return 2.0 };
     let distance = q.iter().zip(e).map(|(q, e)| (q - e) * (q - e)).sum::<f64>().sqrt();
     if distance > 0.0 { 1.0 + f64::from(gamma) / distance } else { 1.0 }

@@ -6,9 +6,12 @@
 //! [`super::score`], those of functions in [`super::elementwise`].
 
 use super::elementwise::Formula;
+use super::math::{sigmoid, sin_cos};
 use super::score::{Columns, Geometry, Sums};
 use crate::backend::{BETA_MAX, BETA_MIN};
+use crate::program::ops::elementwise::LEAST_RADIUS;
 use pulp::Simd;
+use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI};
 
 /// Runs `$body` with `$functor` bound to that of the first pattern that fits.
 macro_rules! choose {
@@ -32,6 +35,7 @@ macro_rules! with_geometry {
             Scoring::Box { gamma, inside } => formulas::Box { gamma, inside },
             Scoring::Dot => formulas::Dot,
             Scoring::Rotation { gamma } => formulas::Rotation { gamma },
+            Scoring::Cone { gamma, inside } => formulas::Cone { gamma, inside },
             Scoring::Beta { .. } => formulas::scored_by_beta(),
         )
     }};
@@ -44,6 +48,12 @@ macro_rules! with_function {
         formulas::choose!($function, $f => $body;
             Function::BetaParameter => formulas::BetaParameter {},
             Function::Reciprocal => formulas::Reciprocal {},
+            Function::Tanh { slope, height, shift } => formulas::Tanh { slope, height, shift },
+            Function::Direction { scale } => formulas::Direction { scale },
+            Function::Angle => formulas::Angle {},
+            Function::Ends => formulas::Ends {},
+            Function::Complement => formulas::Complement {},
+            Function::Sector { modulus } => formulas::Sector { modulus },
         )
     }};
 }
@@ -73,12 +83,8 @@ impl L1 {
 
 impl Geometry<1, 1> for L1 {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, 1, 1>) -> S::f32s {
+        let Columns { q: [q], e: [e] } = at;
         s.mul_add_e_f32s(s.abs_f32s(s.sub_f32s(q, e)), s.splat_f32s(self.one), sum)
     }
 
@@ -119,12 +125,8 @@ pub struct L2 {
 
 impl Geometry<1, 1> for L2 {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, 1, 1>) -> S::f32s {
+        let Columns { q: [q], e: [e] } = at;
         let t = s.sub_f32s(q, e);
         s.mul_add_e_f32s(t, t, sum)
     }
@@ -166,12 +168,8 @@ pub struct Box {
 
 impl Geometry<2, 1> for Box {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        Columns { q: [q, o], e: [e] }: Columns<S::f32s, 2, 1>,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, 2, 1>) -> S::f32s {
+        let Columns { q: [q, o], e: [e] } = at;
         let a = s.abs_f32s(s.sub_f32s(q, e));
         let sum = s.mul_add_e_f32s(s.splat_f32s(self.inside), a, sum);
         s.mul_add_e_f32s(s.splat_f32s(1.0 - self.inside), s.max_f32s(a, o), sum)
@@ -222,12 +220,8 @@ pub struct Dot;
 
 impl Geometry<1, 1> for Dot {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        Columns { q: [q], e: [e] }: Columns<S::f32s, 1, 1>,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, 1, 1>) -> S::f32s {
+        let Columns { q: [q], e: [e] } = at;
         s.mul_add_e_f32s(q, e, sum)
     }
 
@@ -269,12 +263,8 @@ impl Rotation {
 
 impl Geometry<2, 2> for Rotation {
     #[inline(always)]
-    fn accumulate<S: Simd>(
-        self,
-        s: S,
-        sum: S::f32s,
-        Columns { q: [q, o], e: [e, f] }: Columns<S::f32s, 2, 2>,
-    ) -> S::f32s {
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, 2, 2>) -> S::f32s {
+        let Columns { q: [q, o], e: [e, f] } = at;
         let [_, _, square] = Self::difference(s, q, o, e, f);
         match inverse_root_estimate(s, square) {
             // With h = x y, 2 sqrt(x) = h (3 - h y): Newton's step for the estimate y.
@@ -316,6 +306,72 @@ impl Geometry<2, 2> for Rotation {
         *d_o = s.sub_f32s(*d_o, u);
         *de = s.add_f32s(*de, t);
         *d_f = s.add_f32s(*d_f, u);
+    }
+}
+
+/// ConE: see [`Scoring::Cone`](crate::backend::Scoring::Cone). Where u or v is 0 the derivative of one side is taken.
+#[derive(Clone, Copy)]
+pub struct Cone {
+    /// The margin.
+    pub gamma: f32,
+    /// Weight of the distance inside the sector.
+    pub inside: f32,
+}
+
+impl Cone {
+    /// u and v, and how far outside: `|u| c - |v| s`. u is exactly 0 where an entity is on a query's axis.
+    #[inline(always)]
+    fn distances<S: Simd>(s: S, [a, b, c, side, _]: [S::f32s; 5], [e, f]: [S::f32s; 2]) -> [S::f32s; 3] {
+        let u = s.sub_f32s(s.mul_f32s(a, f), s.mul_f32s(b, e));
+        let v = s.mul_add_e_f32s(a, e, s.mul_f32s(b, f));
+        [u, v, s.negate_mul_add_e_f32s(s.abs_f32s(v), side, s.mul_f32s(s.abs_f32s(u), c))]
+    }
+}
+
+impl Geometry<5, 2> for Cone {
+    #[inline(always)]
+    fn accumulate<S: Simd>(self, s: S, sum: S::f32s, at: Columns<S::f32s, 5, 2>) -> S::f32s {
+        let [u, _, outside] = Self::distances(s, at.q, at.e);
+        let (u, reach) = (s.abs_f32s(u), at.q[4]);
+        // What is not a number is not below anything, and is added.
+        let is_inside = s.less_than_or_equal_f32s(outside, s.splat_f32s(0.0));
+        let sum = s.select_f32s(is_inside, sum, s.add_f32s(sum, outside));
+        let near = s.select_f32s(s.less_than_f32s(u, reach), u, reach);
+        s.mul_add_e_f32s(s.splat_f32s(self.inside), near, sum)
+    }
+
+    fn score(self, sum: f32) -> f32 {
+        self.gamma - sum
+    }
+
+    #[inline(always)]
+    fn backward<S: Simd>(
+        self,
+        s: S,
+        w: S::f32s,
+        Columns { q, e }: Columns<S::f32s, 5, 2>,
+        to: Sums<S::f32s, 5, 2>,
+    ) {
+        let ([a, b, c, side, reach], [e, f]) = (q, e);
+        let [u, v, outside] = Self::distances(s, q, [e, f]);
+        let (zero, sign) = (s.splat_f32s(0.0), s.splat_f32s(-0.0));
+        let (far, deep) = (s.abs_f32s(u), s.abs_f32s(v));
+        let outside = s.select_f32s(s.greater_than_f32s(outside, zero), w, zero);
+        let weight = s.mul_f32s(w, s.splat_f32s(self.inside));
+        let is_near = s.less_than_f32s(far, reach);
+        // By |u| and |v|, and with their signs by u (to be subtracted) and v.
+        let by_far = s.mul_add_e_f32s(outside, c, s.select_f32s(is_near, weight, zero));
+        let du = s.xor_f32s(by_far, s.and_f32s(u, sign));
+        let dv = s.xor_f32s(s.mul_f32s(outside, side), s.and_f32s(v, sign));
+        let [da, db, dc, d_side, d_reach] = to.q;
+        *da = s.mul_add_e_f32s(dv, e, s.negate_mul_add_e_f32s(du, f, *da));
+        *db = s.mul_add_e_f32s(dv, f, s.mul_add_e_f32s(du, e, *db));
+        *dc = s.negate_mul_add_e_f32s(outside, far, *dc);
+        *d_side = s.mul_add_e_f32s(outside, deep, *d_side);
+        *d_reach = s.select_f32s(is_near, *d_reach, s.sub_f32s(*d_reach, weight));
+        let [de, df] = to.e;
+        *de = s.mul_add_e_f32s(dv, a, s.mul_add_e_f32s(du, b, *de));
+        *df = s.mul_add_e_f32s(dv, b, s.negate_mul_add_e_f32s(du, a, *df));
     }
 }
 
@@ -369,3 +425,68 @@ function!(BetaParameter {}: 1 -> 1, reads 1;
 function!(Reciprocal {}: 1 -> 1, reads 1;
     [x] => [1.0 / x];
     [y], [dy] => [-y * y * dy]);
+
+function!(Tanh { slope, height, shift }: 1 -> 1, reads 1;
+[x] => [height * (2.0 * sigmoid(2.0 * slope * x) - 1.0) + shift];
+[y], [dy] => {
+    let t = (y - shift) / height;
+    [dy * slope * height * (1.0 - t * t)]
+});
+
+function!(Direction { scale }: 1 -> 2, reads 2;
+    [x] => {
+        let (sin, cos) = sin_cos(scale * x);
+        [cos, sin]
+    };
+    [cos, sin], [by_cos, by_sin] => [scale * (cos * by_sin - sin * by_cos)]);
+
+function!(Angle {}: 2 -> 1, reads 2;
+[x, y] => [angle(x, y)];
+[x, y], [by] => {
+    let square = x * x + y * y;
+    let by = by / if square < LEAST_RADIUS * LEAST_RADIUS { LEAST_RADIUS * LEAST_RADIUS } else { square };
+    [-y * by, x * by]
+});
+
+function!(Ends {}: 2 -> 2, reads 2;
+    [axis, arg] => [axis - arg, axis + arg];
+    _, [begin, end] => [begin + end, end - begin]);
+
+function!(Complement {}: 2 -> 2, reads 2;
+    [axis, arg] => [if axis >= 0.0 { axis - PI } else { axis + PI }, PI - arg];
+    _, [axis, arg] => [axis, -arg]);
+
+function!(Sector { modulus }: 3 -> 5, reads 3;
+[axis, arg, x] => {
+    let m = modulus * (1.0 + x);
+    let ((axis_sin, axis_cos), (sin, cos)) = (sin_cos(0.5 * axis), sin_cos(0.5 * arg));
+    [m * axis_cos, m * axis_sin, cos, sin, m * sin]
+};
+[axis, arg, x], [da, db, dc, ds, dr] => {
+    let m = modulus * (1.0 + x);
+    let ((axis_sin, axis_cos), (sin, cos)) = (sin_cos(0.5 * axis), sin_cos(0.5 * arg));
+    [
+        0.5 * m * (axis_cos * db - axis_sin * da),
+        0.5 * (cos * ds - sin * dc + m * cos * dr),
+        modulus * (axis_cos * da + axis_sin * db + sin * dr),
+    ]
+});
+
+/// The angle of (x, y) within 4e-7; that of (0, 0) is 0.
+#[inline(always)]
+fn angle(x: f32, y: f32) -> f32 {
+    let (ax, ay) = (x.abs(), y.abs());
+    let steep = ay > ax;
+    let (high, low) = if steep { (ay, ax) } else { (ax, ay) };
+    // Of at most an eighth of a turn, taken to a sixteenth: tan(t - pi / 4) = (tan t - 1) / (tan t + 1).
+    let wide = low > 0.414_213_57 * high;
+    let (above, below) = if wide { (low - high, low + high) } else { (low, high) };
+    let z = above / if below == 0.0 { 1.0 } else { below };
+    let t = z * z;
+    // The series of the arc tangent, economised (Moshier's Cephes): below 1e-7.
+    let p = ((8.053_744_5e-2 * t - 1.387_768_6e-1) * t + 1.997_771_1e-1) * t - 3.333_295e-1;
+    let mut angle = p * t * z + z + if wide { FRAC_PI_4 } else { 0.0 };
+    angle = if steep { FRAC_PI_2 - angle } else { angle };
+    angle = if x < 0.0 { PI - angle } else { angle };
+    if y < 0.0 { -angle } else { angle }
+}

@@ -1,6 +1,7 @@
 //! What the kernels of a score and of a function are called, and the numbers that they take: the twin of `kernels/formulas.cuh`.
 
 use crate::backend::{BETA_MAX, BETA_MIN, Function, Scoring};
+use crate::program::ops::elementwise::LEAST_RADIUS;
 
 /// The kernels of a score.
 pub struct ScoreKernels {
@@ -36,6 +37,7 @@ pub fn of_score(kind: Scoring) -> (ScoreKernels, [f32; 2]) {
         Scoring::Box { gamma, inside } => (score_kernels!("box"), [gamma, inside]),
         Scoring::Dot => (score_kernels!("dot"), [0.0; 2]),
         Scoring::Rotation { gamma } => (score_kernels!("rotation"), [gamma, 0.0]),
+        Scoring::Cone { gamma, inside } => (score_kernels!("cone"), [gamma, inside]),
         Scoring::Beta { .. } => unreachable!("scored by `beta`"),
     }
 }
@@ -50,6 +52,7 @@ pub fn instructions(kind: Scoring) -> [[f64; 2]; 2] {
         Scoring::Dot => [[1.0, 0.0], [2.0, 0.0]],
         // Complex numbers take two columns each.
         Scoring::Rotation { .. } => [[3.0, 0.0], [7.0, 0.0]],
+        Scoring::Cone { .. } => [[4.0, 1.0], [10.0, 3.0]],
         Scoring::Beta { .. } => unreachable!("scored by `beta`"),
     }
 }
@@ -76,5 +79,11 @@ pub fn of_function(f: Function) -> (FunctionKernels, [f32; 4]) {
     match f {
         Function::BetaParameter => (function_kernels!("beta_parameter"), [BETA_MIN, BETA_MAX, 0.0, 0.0]),
         Function::Reciprocal => (function_kernels!("reciprocal"), [0.0; 4]),
+        Function::Tanh { slope, height, shift } => (function_kernels!("tanh"), [slope, height, shift, 0.0]),
+        Function::Direction { scale } => (function_kernels!("direction"), [scale, 0.0, 0.0, 0.0]),
+        Function::Angle => (function_kernels!("angle"), [LEAST_RADIUS, 0.0, 0.0, 0.0]),
+        Function::Ends => (function_kernels!("ends"), [0.0; 4]),
+        Function::Complement => (function_kernels!("complement"), [0.0; 4]),
+        Function::Sector { modulus } => (function_kernels!("sector"), [modulus, 0.0, 0.0, 0.0]),
     }
 }

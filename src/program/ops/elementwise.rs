@@ -4,14 +4,43 @@ use crate::program::{Gradients, Program};
 
 /// A function of numbers, done column by column: its operands have as many parts, side by side and equally wide, as it has
 /// inputs, and its values as many as it gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
     /// `clamp(x + 1, BETA_MIN, BETA_MAX)`: any number to a parameter of a Beta distribution (Ren and Leskovec 2020); NaN
     /// stays NaN, and where the value is a bound the derivative is 0.
     BetaParameter,
     /// 1 / x.
     Reciprocal,
+    /// `height tanh(slope x) + shift`.
+    Tanh {
+        /// The factor of x.
+        slope: f32,
+        /// Half the height of the range.
+        height: f32,
+        /// Its middle.
+        shift: f32,
+    },
+    /// x to [cos(scale x), sin(scale x)].
+    Direction {
+        /// The factor of x.
+        scale: f32,
+    },
+    /// [x, y] to the angle of this direction, in (-pi, pi]. Its gradient is that at a radius of at least [`LEAST_RADIUS`].
+    Angle,
+    /// A sector [axis, half-aperture] to the angles where it begins and ends.
+    Ends,
+    /// A sector to the rest of the circle: [axis -+ pi, pi - half-aperture], the new axis in [-pi, pi) where the old one was in (-pi, pi].
+    Complement,
+    /// [axis, half-aperture, x] with m = modulus (1 + x) to the query row of [`Scoring::Cone`](super::score::Scoring::Cone):
+    /// [m cos(axis / 2), m sin(axis / 2), cos(half-aperture / 2), sin(half-aperture / 2), m sin(half-aperture / 2)].
+    Sector {
+        /// m where x is 0.
+        modulus: f32,
+    },
 }
+
+/// Below this radius the gradient of an angle grows no further.
+pub const LEAST_RADIUS: f32 = 1e-3;
 
 /// What the gradient of a function is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +55,19 @@ impl Function {
     /// How many inputs it has, and how many values.
     pub fn parts(self) -> [usize; 2] {
         match self {
-            Function::BetaParameter | Function::Reciprocal => [1, 1],
+            Function::BetaParameter | Function::Reciprocal | Function::Tanh { .. } => [1, 1],
+            Function::Direction { .. } => [1, 2],
+            Function::Angle => [2, 1],
+            Function::Ends | Function::Complement => [2, 2],
+            Function::Sector { .. } => [3, 5],
         }
     }
 
     /// What its gradient is known from.
     pub fn gradient_reads(self) -> GradientReads {
         match self {
-            Function::BetaParameter | Function::Reciprocal => GradientReads::Values,
+            Function::Angle | Function::Sector { .. } => GradientReads::Inputs,
+            _ => GradientReads::Values,
         }
     }
 

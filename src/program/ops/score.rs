@@ -29,6 +29,16 @@ pub enum Scoring {
         /// The margin.
         gamma: f32,
     },
+    /// `gamma - sum (relu(|u| c - |v| s) + inside min(|u|, r))`, where `u = A f - B e` and `v = A e + B f`: query rows are
+    /// [A, B, c, s, r], entity rows [e, f]. With [A, B] = m [cos, sin] of half an angle, [c, s] those of half an aperture,
+    /// r = m s and [e, f] those of half another angle, these are m times the distances of an angle from a sector of a
+    /// circle, outside and inside (Zhang et al. 2021); none of the sines is worked out for a pair.
+    Cone {
+        /// The margin.
+        gamma: f32,
+        /// Weight of the distance inside the sector.
+        inside: f32,
+    },
     /// `gamma - sum KL(Beta(a, b) || Beta(alpha, beta))`: query rows are [alpha d, beta d], positive; entity rows x of 2d
     /// stand for [a d, b d] = [`Function::BetaParameter`](super::elementwise::Function::BetaParameter) of x. Accurate to
     /// float32 wherever alpha and beta lie; rows are worked out in float64, each once.
@@ -40,12 +50,13 @@ pub enum Scoring {
 
 impl Scoring {
     /// One of each kind, with usual numbers.
-    pub const EACH: [Scoring; 6] = [
+    pub const EACH: [Scoring; 7] = [
         Scoring::L1 { gamma: 24.0 },
         Scoring::L2 { gamma: 24.0 },
         Scoring::Box { gamma: 24.0, inside: 0.02 },
         Scoring::Dot,
         Scoring::Rotation { gamma: 24.0 },
+        Scoring::Cone { gamma: 30.0, inside: 0.02 },
         Scoring::Beta { gamma: 60.0 },
     ];
 
@@ -57,6 +68,7 @@ impl Scoring {
             Scoring::Box { .. } => "box",
             Scoring::Dot => "dot",
             Scoring::Rotation { .. } => "rotation",
+            Scoring::Cone { .. } => "cone",
             Scoring::Beta { .. } => "beta",
         }
     }
@@ -66,6 +78,7 @@ impl Scoring {
         match self {
             Scoring::L1 { .. } | Scoring::L2 { .. } | Scoring::Dot => [1, 1],
             Scoring::Box { .. } => [2, 1],
+            Scoring::Cone { .. } => [5, 2],
             Scoring::Rotation { .. } | Scoring::Beta { .. } => [2, 2],
         }
     }
@@ -84,6 +97,7 @@ impl Scoring {
             Scoring::Box { .. } => [7.0, 8.0],
             Scoring::Dot => [2.0, 4.0],
             Scoring::Rotation { .. } => [3.5, 7.5],
+            Scoring::Cone { .. } => [7.0, 14.0],
             Scoring::Beta { .. } => [4.0, 8.0],
         }
     }
@@ -97,6 +111,7 @@ impl std::fmt::Display for Scoring {
             Scoring::Box { .. } => "gamma - distance to box",
             Scoring::Dot => "<q, e>",
             Scoring::Rotation { .. } => "gamma - sum |e - q|, complex",
+            Scoring::Cone { .. } => "gamma - distance to cone",
             Scoring::Beta { .. } => "gamma - KL(e || q)",
         })
     }
