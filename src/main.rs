@@ -1,9 +1,9 @@
-//! The `smore` command; all of it is in [`smore::cli`].
+//! The `smore` command; all of it is in [`smore::engine::cli`].
 
 /// Ends the process with an error where there is no memory left.
 #[global_allocator]
-static ALLOCATOR: smore::cli::memory::Allocator = smore::cli::memory::Allocator;
+static ALLOCATOR: smore::engine::cli::memory::Allocator = smore::engine::cli::memory::Allocator;
 
 fn main() -> std::process::ExitCode {
-    smore::cli::main()
+    smore::engine::cli::main()
 }

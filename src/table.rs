@@ -15,7 +15,7 @@ use std::time::Duration;
 ///
 /// ```
 /// # #[cfg(feature = "cli")] {
-/// use smore::table::{Table, count};
+/// use smore::engine::table::{Table, count};
 /// let mut table = Table::new().left("dataset").right("entities");
 /// table.row(["umls".into(), count(135u64)]);
 /// table.row(["codex-m".into(), count(17_050u64)]);

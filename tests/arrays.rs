@@ -1,10 +1,10 @@
 //! OGB's folders and other arrays -> a graph.
 
 use npyz::WriterBuilder;
-use smore::dataset::ResolveOptions;
-use smore::dataset::inventory::Reading;
-use smore::dataset::resolve::import_as;
-use smore::graph::{KnowledgeGraph, Split};
+use smore::engine::dataset::ResolveOptions;
+use smore::engine::dataset::inventory::Reading;
+use smore::engine::dataset::resolve::import_as;
+use smore::engine::graph::{KnowledgeGraph, Split};
 use std::io::{Cursor, Write};
 
 mod common;

@@ -6,8 +6,8 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 use serde_json::{Value, json};
-use smore::graph::{KnowledgeGraph, Split};
-use smore::ids::Triple;
+use smore::engine::graph::{KnowledgeGraph, Split};
+use smore::engine::ids::Triple;
 use std::collections::HashSet;
 use std::path::Path;
 

@@ -5,9 +5,9 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
-use smore::dataset::resolve;
-use smore::eval::{QuerySet, export, import};
-use smore::graph::{KnowledgeGraph, Split};
+use smore::engine::dataset::resolve;
+use smore::engine::eval::{QuerySet, export, import};
+use smore::engine::graph::{KnowledgeGraph, Split};
 use std::collections::HashSet;
 use std::path::Path;
 

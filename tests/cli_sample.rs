@@ -5,10 +5,10 @@
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use serde_json::{Value, json};
-use smore::dataset::resolve;
-use smore::graph::{KnowledgeGraph, Split};
-use smore::query::execute::answers;
-use smore::query::{parse_query, structure};
+use smore::engine::dataset::resolve;
+use smore::engine::graph::{KnowledgeGraph, Split};
+use smore::engine::query::execute::answers;
+use smore::engine::query::{parse_query, structure};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod common;
@@ -30,7 +30,8 @@ fn names(line: &Value, key: &str) -> BTreeSet<String> {
 
 /// Checks easy and hard answers of a line by the executor.
 fn check(graph: &KnowledgeGraph, line: &Value, [observed, full]: [Split; 2]) {
-    let query = smore::query::resolve(&parse_query(line["query"].as_str().unwrap()).unwrap(), graph).unwrap();
+    let query =
+        smore::engine::query::resolve(&parse_query(line["query"].as_str().unwrap()).unwrap(), graph).unwrap();
     assert_eq!(line["structure"], query.structure().to_string());
     let on = |split| -> BTreeSet<String> {
         answers(&graph.view(split), &query).iter().map(|id| graph.entities().name(id.0)).collect()
@@ -95,7 +96,7 @@ fn the_queries_are_those_that_eval_ranks() {
     let report = json(smore(&folder).args(["eval", "run"]).args(options));
     let sets = || {
         let (graph, _) = resolve("umls", &folder.options()).unwrap();
-        let cache = smore::dataset::Cache::new(Some(&folder.cache())).unwrap();
+        let cache = smore::engine::dataset::Cache::new(Some(&folder.cache())).unwrap();
         std::fs::read_dir(cache.derived(graph.fingerprint())).unwrap().count()
     };
     let before = sets();

@@ -279,7 +279,7 @@ mod interrupted {
 #[test]
 fn a_run_folder_takes_one_process_at_a_time() {
     let folder = trained();
-    let held = smore::train::RunFolder::resume(&folder.path().join("run")).unwrap();
+    let held = smore::engine::train::RunFolder::resume(&folder.path().join("run")).unwrap();
     fails(
         smore(&folder).args(["train", "--resume", "run"]),
         1,

@@ -5,8 +5,8 @@
 
 mod common;
 
-use smore::backend::cuda::nvidia::compile::{Compiler, Target};
-use smore::backend::cuda::source;
+use smore::engine::backend::cuda::nvidia::compile::{Compiler, Target};
+use smore::engine::backend::cuda::source;
 
 /// The newest CUDA whose compiler is taken: no driver limits it here.
 const NEWEST: u32 = 20;

@@ -5,9 +5,9 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 use rand::RngExt;
-use smore::graph::{KnowledgeGraph, Split};
-use smore::ids::{EntityId, RelationId};
-use smore::rng::{Rng, stream};
+use smore::engine::graph::{KnowledgeGraph, Split};
+use smore::engine::ids::{EntityId, RelationId};
+use smore::engine::rng::{Rng, stream};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 3] =
 
 /// UMLS as a graph file.
 fn umls(folder: &Folder) -> PathBuf {
-    smore::dataset::resolve("umls", &folder.options()).unwrap().1.graph
+    smore::engine::dataset::resolve("umls", &folder.options()).unwrap().1.graph
 }
 
 /// Of every place what can be asked of a graph.
@@ -33,9 +33,9 @@ fn use_all(graph: &KnowledgeGraph) {
         for id in 0..graph.num_entities() as u32 + 2 {
             let _ = (csr.degree(EntityId(id)), csr.tails(EntityId(id), RelationId(id)).len());
         }
-        smore::graph::stats::relations(csr, graph.num_relations());
+        smore::engine::graph::stats::relations(csr, graph.num_relations());
     }
-    smore::eval::FrequencyBaseline::new(&graph.split(Split::Train), graph.num_relations());
+    smore::engine::eval::FrequencyBaseline::new(&graph.split(Split::Train), graph.num_relations());
     for id in 0..graph.num_entities() as u32 + 2 {
         let (entities, relations) = (graph.entities(), graph.relations());
         let _ = (entities.display(id), relations.display(id), entities.find(&entities.name(id)));
@@ -129,7 +129,7 @@ fn a_whole_file_with_arrays_that_are_none_is_refused() {
         let mut bad = bytes.clone();
         let place = rng.random_range(128..bad.len());
         bad[place] ^= 1 << rng.random_range(0..8);
-        if smore::storage::container::seal(&mut bad).is_none() {
+        if smore::engine::storage::container::seal(&mut bad).is_none() {
             continue;
         }
         std::fs::write(&path, &bad).unwrap();
@@ -176,7 +176,7 @@ fn a_file_is_read_as_a_whole_once() {
     let folder = Folder::with(&[]);
     let path = umls(&folder);
     age(&path);
-    let verified = smore::dataset::Cache::new(Some(&folder.cache())).unwrap().verified();
+    let verified = smore::engine::dataset::Cache::new(Some(&folder.cache())).unwrap().verified();
     let open = || KnowledgeGraph::open_known(&path, &verified).map(drop);
     open().unwrap();
     let known = std::fs::read_dir(folder.cache().join("verified")).unwrap().count();

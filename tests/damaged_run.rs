@@ -5,12 +5,12 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 use rand::RngExt;
-use smore::backend::Cpu;
-use smore::eval::{LinkPrediction, ModelScorer, link_prediction};
-use smore::graph::Split;
-use smore::query::{parse_query, resolve::resolve};
-use smore::rng::{Rng, stream};
-use smore::train::{Observer, Run, RunFolder, evaluate};
+use smore::engine::backend::Cpu;
+use smore::engine::eval::{LinkPrediction, ModelScorer, link_prediction};
+use smore::engine::graph::Split;
+use smore::engine::query::{parse_query, resolve::resolve};
+use smore::engine::rng::{Rng, stream};
+use smore::engine::train::{Observer, Run, RunFolder, evaluate};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ fn trained() -> Folder {
     let folder = Folder::in_memory();
     let set = ["training.steps=2".to_owned(), "evaluation.link_prediction=false".to_owned()];
     let config = short_run("query2box", "memory").with(&set).unwrap();
-    let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
     let run = RunFolder::create(Some(&folder.path().join("run")), &config, &graph, true).unwrap();
     train(&folder, &run, config).unwrap();
     folder
 }
 
-fn train(folder: &Folder, run: &RunFolder, config: smore::config::Config) -> smore::Result<()> {
+fn train(folder: &Folder, run: &RunFolder, config: smore::engine::config::Config) -> smore::Result<()> {
     let run = Run {
         backend: Cpu,
         graph: Arc::new(run.graph()?),
@@ -76,7 +76,7 @@ fn resume(folder: &Folder, path: &Path) -> smore::Result<String> {
     let config = run.config()?.with(&["training.steps=3".into()])?;
     train(folder, &run, config)?;
     let files = ["config.toml", "model.safetensors", "state.safetensors", "test.json"];
-    let sum = |name: &str| smore::storage::checksum::file(&run.file(name)).unwrap();
+    let sum = |name: &str| smore::engine::storage::checksum::file(&run.file(name)).unwrap();
     Ok(format!("{:?}", files.map(sum)))
 }
 
@@ -202,7 +202,8 @@ fn a_configuration_that_was_changed_or_cut_is_named_until_it_is_accepted() {
 
     let cut = &rewritten[..rewritten.find("[training]").unwrap()];
     std::fs::write(&path, cut).unwrap();
-    let lengths = format!("{} bytes instead of {}", cut.len(), smore::table::count(rewritten.len() as u64));
+    let lengths =
+        format!("{} bytes instead of {}", cut.len(), smore::engine::table::count(rewritten.len() as u64));
     fails(
         &folder,
         &EVAL,

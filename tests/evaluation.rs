@@ -3,21 +3,21 @@
 #![cfg(feature = "cli")]
 
 use proptest::prelude::*;
-use smore::eval::group::QueryGroup;
-use smore::eval::link_prediction::{self, LinkPrediction};
-use smore::eval::metrics::{Average, Metrics};
-use smore::eval::queries::{Graphs, generate_from};
-use smore::eval::report::{Baseline, Report};
-use smore::eval::{
+use smore::engine::eval::group::QueryGroup;
+use smore::engine::eval::link_prediction::{self, LinkPrediction};
+use smore::engine::eval::metrics::{Average, Metrics};
+use smore::engine::eval::queries::{Graphs, generate_from};
+use smore::engine::eval::report::{Baseline, Report};
+use smore::engine::eval::{
     FrequencyBaseline, MultiHop, QueryBlock, QueryOptions, QuerySet, RankCounts, Scorer, count_ranks,
 };
-use smore::graph::{CsrBuf, View};
-use smore::ids::Triple;
-use smore::query::Proof;
-use smore::query::execute::answers;
-use smore::query::structure::named;
-use smore::query::{Structure, Tree, parse_structure};
-use smore::rng::{below, stream};
+use smore::engine::graph::{CsrBuf, View};
+use smore::engine::ids::Triple;
+use smore::engine::query::Proof;
+use smore::engine::query::execute::answers;
+use smore::engine::query::structure::named;
+use smore::engine::query::{Structure, Tree, parse_structure};
+use smore::engine::rng::{below, stream};
 use smore::{EntityId, RelationId};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -148,7 +148,7 @@ fn negated_branches_take_answers_away() {
     let full = data.view(3);
     let group = set.groups.iter().find(|g| g.structure.to_string() == "2in").unwrap();
     for q in 0..group.len() {
-        let smore::query::Tree::Intersection(branches) = group.all().query(q) else { panic!("2in") };
+        let smore::engine::query::Tree::Intersection(branches) = group.all().query(q) else { panic!("2in") };
         let positive = answers(&full, &branches[0]);
         assert!(group.all().filter_of(q).len() < positive.len());
     }

@@ -5,9 +5,9 @@
 use assert_cmd::Command;
 use predicates::str::contains;
 use serde_json::{Value, json};
-use smore::dataset::resolve;
-use smore::dataset::resolve::import_as;
-use smore::graph::{KnowledgeGraph, Split};
+use smore::engine::dataset::resolve;
+use smore::engine::dataset::resolve::import_as;
+use smore::engine::graph::{KnowledgeGraph, Split};
 use std::path::Path;
 
 mod common;
@@ -294,8 +294,8 @@ fn a_share_of_one_file_can_be_held_out() {
 
     let split =
         Folder::with(&[("train.txt", "a\tr\tb\n"), ("valid.txt", "a\tr\ta\n"), ("test.txt", "b\tr\tb\n")]);
-    let reading = smore::dataset::inventory::Reading { hold_out: 0.1, ..Default::default() };
-    let options = smore::dataset::ResolveOptions { reading, ..split.options() };
+    let reading = smore::engine::dataset::inventory::Reading { hold_out: 0.1, ..Default::default() };
+    let options = smore::engine::dataset::ResolveOptions { reading, ..split.options() };
     let error = import_as(&split.data(), None, None, &options).unwrap_err().to_string();
     assert!(error.contains("only where there is none"), "{error}");
 }
@@ -313,8 +313,9 @@ fn an_exported_folder_imports_as_the_same_graph() {
     for split in Split::ALL {
         assert!(made.split(split).triples().eq(read.split(split).triples()), "{}", split.name());
     }
-    let names =
-        |names: smore::graph::Names| (0..names.len() as u32).map(|id| names.name(id).to_owned()).collect();
+    let names = |names: smore::engine::graph::Names| {
+        (0..names.len() as u32).map(|id| names.name(id).to_owned()).collect()
+    };
     let (made_names, read_names): (Vec<String>, Vec<String>) =
         (names(made.entities()), names(read.entities()));
     assert!(made_names == read_names && made_names.len() == 400);
@@ -330,7 +331,8 @@ fn an_exported_folder_imports_as_the_same_graph() {
     let umls = import(&folder, &folder.data().join("mine")).unwrap();
     let bundled = open("umls");
     assert_eq!(Split::ALL.map(|s| triples(&umls, s)), Split::ALL.map(|s| triples(&bundled, s)));
-    let again = smore::dataset::export::dgl_ke(&umls, &folder.data().join("mine"), &Default::default());
+    let again =
+        smore::engine::dataset::export::dgl_ke(&umls, &folder.data().join("mine"), &Default::default());
     assert!(again.unwrap_err().to_string().contains("has triples of train already"));
 }
 

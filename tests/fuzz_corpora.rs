@@ -3,7 +3,7 @@
 //! `SMORE_FUZZ_ROUNDS=100000` goes on for longer, without a nightly compiler, but blindly.
 
 use rand::RngExt;
-use smore::rng::{Rng, stream};
+use smore::engine::rng::{Rng, stream};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -100,17 +100,17 @@ fn seeds_reach_past_the_headers() {
     let mut bytes = read("graph_file", "v2.smore");
     bytes[70] ^= 1;
     std::fs::write(&path, &bytes).unwrap();
-    assert!(smore::graph::KnowledgeGraph::open(&path).is_err());
-    smore::storage::container::seal(&mut bytes).unwrap();
+    assert!(smore::engine::graph::KnowledgeGraph::open(&path).is_err());
+    smore::engine::storage::container::seal(&mut bytes).unwrap();
     std::fs::write(&path, &bytes).unwrap();
-    smore::graph::KnowledgeGraph::open(&path).unwrap();
+    smore::engine::graph::KnowledgeGraph::open(&path).unwrap();
     let told = corpus("import").into_iter().map(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         (name, fuzz::imported(&std::fs::read(path).unwrap()).unwrap_or(0))
     });
     let refused: Vec<String> = told.filter(|(_, triples)| *triples == 0).map(|(name, _)| name).collect();
     assert_eq!(refused, ["json-lines", "openke", "rdf-xml"]);
-    assert!(smore::storage::pickle::parse(&read("pickle", "protocol4.pkl")).is_ok());
+    assert!(smore::engine::storage::pickle::parse(&read("pickle", "protocol4.pkl")).is_ok());
     let query = String::from_utf8(read("query_text", "2in")).unwrap();
-    smore::query::parse_query(&query).unwrap();
+    smore::engine::query::parse_query(&query).unwrap();
 }

@@ -1,10 +1,10 @@
 //! Folders of triples -> graph files, through the library.
 
-use smore::dataset::registry::{self, Counts};
-use smore::dataset::resolve::import_as;
-use smore::dataset::{ImportReport, ResolveOptions, resolve};
-use smore::graph::{KnowledgeGraph, Split};
-use smore::ids::{EntityId, RelationId, Triple};
+use smore::engine::dataset::registry::{self, Counts};
+use smore::engine::dataset::resolve::import_as;
+use smore::engine::dataset::{ImportReport, ResolveOptions, resolve};
+use smore::engine::graph::{KnowledgeGraph, Split};
+use smore::engine::ids::{EntityId, RelationId, Triple};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

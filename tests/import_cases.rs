@@ -3,9 +3,9 @@
 #![cfg(feature = "cli")]
 
 use serde_json::Value;
-use smore::dataset::resolve::import_as;
-use smore::dataset::{ImportReport, ResolveOptions};
-use smore::graph::{KnowledgeGraph, Split};
+use smore::engine::dataset::resolve::import_as;
+use smore::engine::dataset::{ImportReport, ResolveOptions};
+use smore::engine::graph::{KnowledgeGraph, Split};
 
 mod common;
 use common::Folder;
@@ -43,7 +43,7 @@ fn put(folder: &Folder, name: &str, bytes: &[u8]) {
 fn triples(graph: &KnowledgeGraph, split: Split) -> Vec<String> {
     let (entities, relations) = (graph.entities(), graph.relations());
     let forward = graph.split(split).triples().filter(|t| t.relation.0 % 2 == 0);
-    let name = |t: smore::ids::Triple| {
+    let name = |t: smore::engine::ids::Triple| {
         [entities.name(t.head.0), relations.name(t.relation.0 / 2), entities.name(t.tail.0)].join("|")
     };
     let mut named: Vec<String> = forward.map(name).collect();

@@ -4,7 +4,7 @@
 #![cfg(unix)]
 
 use assert_cmd::cargo::cargo_bin;
-use smore::graph::KnowledgeGraph;
+use smore::engine::graph::KnowledgeGraph;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

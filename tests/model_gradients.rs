@@ -4,14 +4,14 @@
 #[macro_use]
 mod common;
 
-use smore::backend::{Backend, Cpu, HostBuffer, Number, Reference};
-use smore::config::Config;
-use smore::model::{self, Weights};
-use smore::query::{Mix, Plan};
-use smore::rng::{Rng, below, stream};
-use smore::sampler::Batch;
-use smore::train::Step;
-use smore::train::objective::queries;
+use smore::engine::backend::{Backend, Cpu, HostBuffer, Number, Reference};
+use smore::engine::config::Config;
+use smore::engine::model::{self, Weights};
+use smore::engine::query::{Mix, Plan};
+use smore::engine::rng::{Rng, below, stream};
+use smore::engine::sampler::Batch;
+use smore::engine::train::Step;
+use smore::engine::train::objective::queries;
 use smore::{EntityId, RelationId};
 
 const ENTITIES: usize = 12;

@@ -2,12 +2,12 @@
 //! executor, the batch plan against both.
 
 use proptest::prelude::*;
-use smore::graph::{CsrBuf, View};
-use smore::ids::Triple;
-use smore::query::execute::{answers, answers_within};
-use smore::query::plan::{Plan, Step};
-use smore::query::structure::named;
-use smore::query::{Mix, Proof, Query, Structure, Tree, proofs};
+use smore::engine::graph::{CsrBuf, View};
+use smore::engine::ids::Triple;
+use smore::engine::query::execute::{answers, answers_within};
+use smore::engine::query::plan::{Plan, Step};
+use smore::engine::query::structure::named;
+use smore::engine::query::{Mix, Proof, Query, Structure, Tree, proofs};
 use smore::{EntityId, RelationId};
 use std::collections::HashSet;
 

@@ -1,11 +1,11 @@
 //! Structures and queries as text: what is read, what is written, what is refused and how.
 
 use proptest::prelude::*;
-use smore::query::parse::{MAX_DEPTH, RelationName};
-use smore::query::print::structure_tuple;
-use smore::query::resolve::with_names;
-use smore::query::structure::{NAMED, named};
-use smore::query::{
+use smore::engine::query::parse::{MAX_DEPTH, RelationName};
+use smore::engine::query::print::structure_tuple;
+use smore::engine::query::resolve::with_names;
+use smore::engine::query::structure::{NAMED, named};
+use smore::engine::query::{
     NameKind, NameLookup, NamedQuery, Structure, Tree, parse_query, parse_structure, parse_structures,
     resolve,
 };

@@ -3,7 +3,7 @@
 #![cfg(feature = "cli")]
 
 use serde_json::Value;
-use smore::report;
+use smore::engine::report;
 use std::path::Path;
 
 mod common;

@@ -1,10 +1,10 @@
 //! A run in pieces is the same run.
 
 use safetensors::SafeTensors;
-use smore::backend::{Backend, Cpu};
-use smore::config::{Config, TableKind};
-use smore::train::checkpoint::{self, Meta};
-use smore::train::{Observer, Run, RunFolder, RunPlan};
+use smore::engine::backend::{Backend, Cpu};
+use smore::engine::config::{Config, TableKind};
+use smore::engine::train::checkpoint::{self, Meta};
+use smore::engine::train::{Observer, Run, RunFolder, RunPlan};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ impl Observer for Silent {}
 /// Trains in `path`, from its state where there is one; `stop` ends it after one step, in the
 /// evaluation that is due then if one is, and the next time after that evaluation and a step.
 fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
-    let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
     let resume = path.exists();
     let run = match resume {
         true => RunFolder::resume(path).unwrap(),

@@ -2,9 +2,9 @@
 
 #![cfg(feature = "cli")]
 
-use smore::backend::{Backend, Cpu};
-use smore::train::row_file::{self, RowFile, Shape};
-use smore::train::{Observer, Run, RunFolder, RunPlan};
+use smore::engine::backend::{Backend, Cpu};
+use smore::engine::train::row_file::{self, RowFile, Shape};
+use smore::engine::train::{Observer, Run, RunFolder, RunPlan};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +17,7 @@ impl Observer for Silent {}
 
 /// A run of [`short_run`] in `folder/run`, from its begin to its end.
 fn trained(folder: &Folder) -> PathBuf {
-    let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
     let (path, config) = (folder.path().join("run"), short_run("gqe", "file"));
     let run = Run {
         backend: Cpu,
@@ -34,7 +34,7 @@ fn trained(folder: &Folder) -> PathBuf {
 
 /// The shape that the table of a run on UMLS has.
 fn shape(cols: usize, folder: &Folder) -> Shape {
-    let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
     Shape { rows: graph.num_entities(), cols, graph: graph.fingerprint(), seed: 0 }
 }
 
@@ -58,10 +58,10 @@ fn eval_and_query_read_the_table_where_it_is() {
 #[test]
 fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
     let folder = Folder::in_memory();
-    let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
     let plan = |table: &str| {
         let config = short_run("gqe", table);
-        let model = smore::model::create(&config.model).unwrap();
+        let model = smore::engine::model::create(&config.model).unwrap();
         RunPlan::new(&Cpu, &*model, &graph, &config).unwrap()
     };
     let (memory, file) = (plan("memory"), plan("file"));
@@ -71,7 +71,7 @@ fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
     // Nine structures of 5 and of 10 queries, and both directions of every triple of test.
     let cost = file.evaluation;
     assert_eq!((cost.valid_evaluations, cost.valid_scores, cost.test_scores), (5, 6_075.0, 12_150.0));
-    let test_edges = graph.split(smore::graph::Split::Test).num_edges() as f64;
+    let test_edges = graph.split(smore::engine::graph::Split::Test).num_edges() as f64;
     assert_eq!(cost.link_prediction_scores, 135.0 * test_edges);
 }
 
@@ -79,14 +79,14 @@ fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
 fn a_gpu_is_refused() {
     let Some(gpu) = emulator::cuda() else { return };
     let folder = Folder::in_memory();
-    let (graph, _) = smore::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
     let config = short_run("gqe", "file");
-    let model = smore::model::create(&config.model).unwrap();
+    let model = smore::engine::model::create(&config.model).unwrap();
     let error = RunPlan::new(&gpu, &*model, &graph, &config).unwrap_err().to_string();
     assert!(error.contains("rows in a file are for the CPU") && error.contains("--device cpu"), "{error}");
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, &[0; 64]).unwrap();
-    let (_, numbers) = smore::storage::mmap::Region::open(file, 0, true).unwrap();
+    let (_, numbers) = smore::engine::storage::mmap::Region::open(file, 0, true).unwrap();
     assert!(gpu.map(numbers).unwrap_err().to_string().contains("--device cpu"));
 }
 
@@ -283,7 +283,7 @@ mod killed {
         assert!(steps.start() < steps.end(), "{steps:?}");
         assert!(steps.start().is_multiple_of(150), "{steps:?}");
         drop(file);
-        let count = |step: &u64| smore::table::count(*step);
+        let count = |step: &u64| smore::engine::table::count(*step);
         let told = format!("from step {} to at most {}", count(steps.start()), count(steps.end()));
         let eval = ["eval", "run", "--device=cpu", "--structures=1p"];
         smore(&folder).args(eval).assert().success().stderr(predicates::str::contains(&told));

@@ -5,16 +5,16 @@
 #[macro_use]
 mod common;
 
-use smore::backend::{Backend, Cpu, HostBuffer, Number, Reference};
-use smore::config::{Config, Objective};
-use smore::graph::CsrBuf;
-use smore::ids::Triple;
-use smore::model::{self, Parameter, Weights};
-use smore::rng::{below, stream};
-use smore::sampler::SingleBatch;
-use smore::sampler::SingleSampler;
-use smore::train::Step;
-use smore::train::objective::one_vs_all;
+use smore::engine::backend::{Backend, Cpu, HostBuffer, Number, Reference};
+use smore::engine::config::{Config, Objective};
+use smore::engine::graph::CsrBuf;
+use smore::engine::ids::Triple;
+use smore::engine::model::{self, Parameter, Weights};
+use smore::engine::rng::{below, stream};
+use smore::engine::sampler::SingleBatch;
+use smore::engine::sampler::SingleSampler;
+use smore::engine::train::Step;
+use smore::engine::train::objective::one_vs_all;
 use smore::{EntityId, RelationId};
 
 const ENTITIES: usize = 12;
@@ -318,7 +318,7 @@ fn relations_are_predicted_from_head_and_tail_by_their_scores() {
                 (trainer.losses().unwrap()[0], trainer, batch)
             };
             let ((without, trainer, batch), (with, ..)) = (loss(0.0), loss(0.25));
-            let row = |table: &smore::backend::Parameters<Reference>, i: u32| {
+            let row = |table: &smore::engine::backend::Parameters<Reference>, i: u32| {
                 table.values.as_slice()[i as usize * table.cols..][..table.cols].to_vec()
             };
             let Weights { entities, relations, .. } = &trainer.weights;
@@ -364,7 +364,7 @@ fn a_regulariser_adds_the_rows_of_each_edge_or_the_whole_table() {
                 _ => (0..5).map(|k| row[k].hypot(row[5 + k]).powi(3)).sum(),
             }
         };
-        let of = |table: &smore::backend::Parameters<Reference>| -> Vec<f64> {
+        let of = |table: &smore::engine::backend::Parameters<Reference>| -> Vec<f64> {
             table.values.as_slice().chunks(table.cols).map(penalty).collect()
         };
         let (entities, relations) = (of(&trainer.weights.entities), of(&trainer.weights.relations));

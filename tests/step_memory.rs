@@ -2,10 +2,10 @@
 
 mod common;
 
-use smore::backend::{Backend, Cpu, Reference, cpu, on_host};
-use smore::config::Config;
-use smore::model::{self, Weights};
-use smore::train::{RunPlan, Step, step};
+use smore::engine::backend::{Backend, Cpu, Reference, cpu, on_host};
+use smore::engine::config::Config;
+use smore::engine::model::{self, Weights};
+use smore::engine::train::{RunPlan, Step, step};
 use smore::{Dataset, Graph};
 
 /// What changes which arrays there are.

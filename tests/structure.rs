@@ -51,6 +51,17 @@ fn parts_know_only_what_is_below_them() {
 }
 
 #[test]
+fn other_programs_see_the_library_and_one_hidden_module() {
+    let library = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let public: Vec<&str> = library.lines().filter(|line| line.starts_with("pub mod")).collect();
+    assert_eq!(public, ["pub mod engine {"]);
+    assert!(library.contains("#[doc(hidden)]\n#[path = \".\"]\npub mod engine {"));
+    for (name, text) in sources("examples") {
+        assert!(!text.contains("smore::engine"), "{name}: examples use what other programs see");
+    }
+}
+
+#[test]
 fn models_and_objectives_are_written_down_without_a_backend() {
     for (name, text) in sources("src/model") {
         // Tables are on a device.

@@ -4,8 +4,8 @@
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
-use smore::backend::{Cpu, Optimizer};
-use smore::train::{RunFolder, checkpoint, evaluate};
+use smore::engine::backend::{Cpu, Optimizer};
+use smore::engine::train::{RunFolder, checkpoint, evaluate};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -64,10 +64,11 @@ fn read(folder: &Folder, file: &str) -> Vec<u8> {
 fn loads(path: &Path) -> Option<u64> {
     let folder = RunFolder::open(path).unwrap();
     let (config, graph) = (folder.config().unwrap(), folder.graph().unwrap());
-    let model = smore::model::create(&config.model).unwrap();
+    let model = smore::engine::model::create(&config.model).unwrap();
     let weights = || {
         let (entities, relations) = (graph.num_entities(), graph.num_relations());
-        smore::model::Weights::zeros(&Cpu, &*model, entities, relations, Some(Optimizer::Adam)).unwrap()
+        smore::engine::model::Weights::zeros(&Cpu, &*model, entities, relations, Some(Optimizer::Adam))
+            .unwrap()
     };
     if path.join("model.safetensors").exists() {
         evaluate::load_model(&Cpu, &graph, &config, &folder).unwrap();

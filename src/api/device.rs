@@ -71,8 +71,6 @@ impl Device {
 }
 
 /// Evaluates an expression with a name for the backend of an [`Opened`] device.
-#[doc(hidden)]
-#[macro_export]
 macro_rules! on_device {
     ($opened:expr, $backend:ident => $body:expr) => {
         match $opened {
@@ -81,7 +79,7 @@ macro_rules! on_device {
         }
     };
 }
-pub use crate::on_device as on;
+pub(crate) use on_device as on;
 
 #[cfg(test)]
 mod tests {

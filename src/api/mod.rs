@@ -10,7 +10,8 @@ mod sampler;
 mod saved_run;
 
 pub use dataset::Dataset;
-pub use device::{Device, Opened, on};
+pub(crate) use device::on;
+pub use device::{Device, Opened};
 pub use run::{Event, Run};
 pub use sampler::{Drawn, Sampler};
 pub use saved_run::SavedRun;

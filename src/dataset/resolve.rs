@@ -65,7 +65,7 @@ pub enum Place {
 /// cost is that of reading the source files once for their checksums.
 ///
 /// ```no_run
-/// use smore::dataset::{ResolveOptions, resolve};
+/// use smore::engine::dataset::{ResolveOptions, resolve};
 /// let (graph, _) = resolve("umls", &ResolveOptions::default())?;
 /// assert_eq!(graph.num_entities(), 135);
 /// # Ok::<(), smore::Error>(())

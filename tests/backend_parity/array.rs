@@ -1,8 +1,8 @@
 //! Matrices on the host, the same matrices on a device, and how two of them are compared.
 
 use rand::Rng as _;
-use smore::backend::{Backend, Mat, MatMut, Number};
-use smore::rng::{Rng, below};
+use smore::engine::backend::{Backend, Mat, MatMut, Number};
+use smore::engine::rng::{Rng, below};
 
 /// Column counts below, at and around the widths of vectors.
 pub const DIMENSIONS: [usize; 9] = [1, 3, 7, 16, 17, 33, 64, 100, 400];

@@ -2,9 +2,9 @@
 
 use crate::array::*;
 use crate::score::backward;
-use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
-use smore::program::ops::score::{OwnScores, OwnScoresBackward};
-use smore::rng::{Rng, below, stream};
+use smore::engine::backend::{Backend, RankCount, RankTask, Reference, Scoring};
+use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward};
+use smore::engine::rng::{Rng, below, stream};
 
 pub const KIND: Scoring = Scoring::Beta { gamma: 60.0 };
 

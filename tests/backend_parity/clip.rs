@@ -1,9 +1,9 @@
 //! Clipping by the norm.
 
 use crate::array::*;
-use smore::backend::{Backend, DeviceGroups, Reference};
-use smore::program::ops::clip::{ClipFactor, GroupSquares, RowSquares, Scale};
-use smore::rng::stream;
+use smore::engine::backend::{Backend, DeviceGroups, Reference};
+use smore::engine::program::ops::clip::{ClipFactor, GroupSquares, RowSquares, Scale};
+use smore::engine::rng::stream;
 
 struct Case {
     from: Array,

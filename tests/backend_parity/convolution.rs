@@ -1,9 +1,9 @@
 //! Windows of images.
 
 use crate::array::*;
-use smore::backend::{Backend, Reference, Window};
-use smore::program::ops::convolution::{Fold, Unfold};
-use smore::rng::stream;
+use smore::engine::backend::{Backend, Reference, Window};
+use smore::engine::program::ops::convolution::{Fold, Unfold};
+use smore::engine::rng::stream;
 
 pub fn unfold<B: Backend>(backend: &B, window: Window, images: &Array) -> Array {
     let rows = images.rows * window.positions();

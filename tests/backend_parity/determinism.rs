@@ -4,15 +4,15 @@
 use crate::array::*;
 use crate::penalty::PENALTIES;
 use crate::score::{KINDS, entities, entity_width, queries};
-use smore::backend::*;
-use smore::program::ops::linear::{Linear, LinearBackward};
-use smore::program::ops::optimizer::{Optimize, OptimizeRows};
-use smore::program::ops::project::{Project, ProjectBackward};
-use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
-use smore::program::ops::segment::{
+use smore::engine::backend::*;
+use smore::engine::program::ops::linear::{Linear, LinearBackward};
+use smore::engine::program::ops::optimizer::{Optimize, OptimizeRows};
+use smore::engine::program::ops::project::{Project, ProjectBackward};
+use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::engine::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
 };
-use smore::rng::{below, stream};
+use smore::engine::rng::{below, stream};
 
 /// Runs `body` on 1, 2, 3 and 5 threads and compares the bits.
 #[track_caller]
@@ -115,7 +115,7 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let matrices = Array::new(count, d * d, |_, _| full(&mut rng));
     let start = Array::new(below + count, d, |_, _| full(&mut rng));
     let mut results = Vec::new();
-    let mut shared = smore::sampler::Groups::default();
+    let mut shared = smore::engine::sampler::Groups::default();
     shared.assign(&(0..count as u32).map(|i| i * i % 7).collect::<Vec<_>>());
     let shared = crate::project::device_groups(backend, &shared);
     let kinds = crate::project::KINDS.into_iter().map(|kind| (kind, None));

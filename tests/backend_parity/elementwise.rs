@@ -1,9 +1,9 @@
 //! Functions of numbers.
 
 use crate::array::*;
-use smore::backend::{BETA_MAX, BETA_MIN, Backend, Function, Reference};
-use smore::program::ops::elementwise::{Apply, ApplyBackward, GradientReads};
-use smore::rng::{below, stream};
+use smore::engine::backend::{BETA_MAX, BETA_MIN, Backend, Function, Reference};
+use smore::engine::program::ops::elementwise::{Apply, ApplyBackward, GradientReads};
+use smore::engine::rng::{below, stream};
 
 pub const FUNCTIONS: [Function; 8] = [
     Function::BetaParameter,

@@ -8,8 +8,8 @@ use crate::array::*;
 use crate::score::{backward, scores};
 use crate::{beta, linear, optimizer, rank, score};
 use rayon::prelude::*;
-use smore::backend::{Activation, Backend, Optimizer, Reference, Scoring};
-use smore::rng::{below, stream};
+use smore::engine::backend::{Activation, Backend, Optimizer, Reference, Scoring};
+use smore::engine::rng::{below, stream};
 
 /// Sizes of the operations.
 pub struct Sizes {
@@ -258,6 +258,6 @@ macro_rules! full_size {
 }
 
 full_size! {
-    cpu: Some(smore::backend::Cpu), &FULL;
+    cpu: Some(smore::engine::backend::Cpu), &FULL;
     cuda: crate::gpu::cuda(), crate::gpu::sizes(&FULL, &SMALL);
 }

@@ -7,13 +7,13 @@
 use crate::array::*;
 use crate::loss::Case;
 use crate::{linear, score};
-use smore::backend::*;
-use smore::program::ops::project::{Project, ProjectBackward};
-use smore::program::ops::score::{OwnScores, OwnScoresBackward};
-use smore::program::ops::segment::{
+use smore::engine::backend::*;
+use smore::engine::program::ops::project::{Project, ProjectBackward};
+use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward};
+use smore::engine::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
 };
-use smore::rng::{Rng, below, stream};
+use smore::engine::rng::{Rng, below, stream};
 
 const STEP: f64 = 1e-5;
 

@@ -1,9 +1,9 @@
 //! The losses of rows of scores with labels.
 
 use crate::array::*;
-use smore::backend::{Backend, LabelLoss, Reference};
-use smore::program::ops::label_loss::LossOfLabels;
-use smore::rng::{Rng, below, stream};
+use smore::engine::backend::{Backend, LabelLoss, Reference};
+use smore::engine::program::ops::label_loss::LossOfLabels;
+use smore::engine::rng::{Rng, below, stream};
 
 pub struct Case {
     pub loss: LabelLoss,

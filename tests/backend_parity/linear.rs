@@ -1,12 +1,12 @@
 //! Linear layers.
 
 use crate::array::*;
-use smore::backend::cuda::driver::Operand;
-use smore::backend::cuda::linear::matmul;
-use smore::backend::cuda::memory::{mat, mat_mut};
-use smore::backend::{Activation, Backend, Mat, MatMut, Reference};
-use smore::program::ops::linear::{Linear, LinearBackward};
-use smore::rng::stream;
+use smore::engine::backend::cuda::driver::Operand;
+use smore::engine::backend::cuda::linear::matmul;
+use smore::engine::backend::cuda::memory::{mat, mat_mut};
+use smore::engine::backend::{Activation, Backend, Mat, MatMut, Reference};
+use smore::engine::program::ops::linear::{Linear, LinearBackward};
+use smore::engine::rng::stream;
 
 /// Rows, inputs, outputs.
 fn shapes() -> Vec<[usize; 3]> {

@@ -1,8 +1,8 @@
 //! The loss of queries with a positive and a masked pool.
 
 use crate::array::*;
-use smore::backend::{Backend, LossOptions, PoolLoss, Reference};
-use smore::program::ops::loss::Loss;
+use smore::engine::backend::{Backend, LossOptions, PoolLoss, Reference};
+use smore::engine::program::ops::loss::Loss;
 
 /// Every loss with every kind of weights.
 pub const KINDS: [(PoolLoss, Option<f32>); 9] = [
@@ -16,7 +16,7 @@ pub const KINDS: [(PoolLoss, Option<f32>); 9] = [
     (PoolLoss::Margin { margin: 0.0 }, Some(0.5)),
     (PoolLoss::Margin { margin: -1.0 }, Some(2.0)),
 ];
-use smore::rng::{Rng, below, stream};
+use smore::engine::rng::{Rng, below, stream};
 
 pub struct Case {
     pub loss: PoolLoss,

@@ -41,7 +41,7 @@ mod score;
 mod segment;
 
 use common::{emulator, gpu};
-use smore::backend::{Cpu, Reference};
+use smore::engine::backend::{Cpu, Reference};
 
 /// The table of operations, once per backend.
 macro_rules! parity {

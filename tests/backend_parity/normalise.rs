@@ -1,9 +1,9 @@
 //! Batch normalisation.
 
 use crate::array::*;
-use smore::backend::{Activation, Backend, Reference};
-use smore::program::ops::normalise::{Blend, ColumnMoments, Normalise, NormaliseBackward};
-use smore::rng::{Rng, stream};
+use smore::engine::backend::{Activation, Backend, Reference};
+use smore::engine::program::ops::normalise::{Blend, ColumnMoments, Normalise, NormaliseBackward};
+use smore::engine::rng::{Rng, stream};
 
 pub fn moments<B: Backend>(backend: &B, x: &Array) -> Array {
     let mut out = Array::junk(2, x.cols).on(backend);

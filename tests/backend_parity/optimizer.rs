@@ -1,9 +1,9 @@
 //! The optimizers.
 
 use crate::array::*;
-use smore::backend::{Backend, DeviceGroups, Number, Optimizer, Parameters, Reference};
-use smore::program::ops::optimizer::{Optimize, OptimizeRows};
-use smore::rng::stream;
+use smore::engine::backend::{Backend, DeviceGroups, Number, Optimizer, Parameters, Reference};
+use smore::engine::program::ops::optimizer::{Optimize, OptimizeRows};
+use smore::engine::rng::stream;
 
 const RATE: f64 = 0.01;
 

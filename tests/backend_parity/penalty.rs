@@ -1,9 +1,9 @@
 //! What large numbers of rows cost.
 
 use crate::array::*;
-use smore::backend::{Backend, Penalty, Reference};
-use smore::program::ops::penalty::Penalise;
-use smore::rng::stream;
+use smore::engine::backend::{Backend, Penalty, Reference};
+use smore::engine::program::ops::penalty::Penalise;
+use smore::engine::rng::stream;
 
 pub const PENALTIES: [Penalty; 3] = [Penalty::Squares, Penalty::Cubes, Penalty::ComplexCubes];
 

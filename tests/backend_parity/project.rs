@@ -1,10 +1,10 @@
 //! Projections.
 
 use crate::array::*;
-use smore::backend::{Activation, Backend, DeviceGroups, Projection, Reference};
-use smore::program::ops::project::{Project, ProjectBackward};
-use smore::rng::{Rng, below, stream};
-use smore::sampler::Groups;
+use smore::engine::backend::{Activation, Backend, DeviceGroups, Projection, Reference};
+use smore::engine::program::ops::project::{Project, ProjectBackward};
+use smore::engine::rng::{Rng, below, stream};
+use smore::engine::sampler::Groups;
 
 pub const KINDS: [Projection; 8] = [
     Projection::Translate,

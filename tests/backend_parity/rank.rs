@@ -4,8 +4,8 @@
 //! or clearly different; rotation: every modulus is 0, 1 or 2) and the counts must be equal, not close.
 
 use crate::array::*;
-use smore::backend::{Backend, RankCount, RankTask, Reference, Scoring};
-use smore::rng::{Rng, below, stream};
+use smore::engine::backend::{Backend, RankCount, RankTask, Reference, Scoring};
+use smore::engine::rng::{Rng, below, stream};
 
 const KINDS: [Scoring; 6] = [
     Scoring::L1 { gamma: 24.0 },

@@ -1,9 +1,9 @@
 //! Memory, moving and adding rows, dropout.
 
 use crate::array::*;
-use smore::backend::{Backend, DeviceGroups, Dropout, Mat, MatMut, Number, Reference};
-use smore::program::ops::rows::{Add, AddGroups, CopyRows, DropOut, Fill, Gather, Scatter};
-use smore::rng::stream;
+use smore::engine::backend::{Backend, DeviceGroups, Dropout, Mat, MatMut, Number, Reference};
+use smore::engine::program::ops::rows::{Add, AddGroups, CopyRows, DropOut, Fill, Gather, Scatter};
+use smore::engine::rng::stream;
 
 pub fn check_memory<B: Backend>(backend: &B) {
     let data: Vec<B::Scalar> = (0..70).map(|i| B::Scalar::of(f64::from(i) / 8.0)).collect();

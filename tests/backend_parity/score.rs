@@ -1,9 +1,9 @@
 //! Scores of all pairs and of queries with candidates of their own, forward and backward.
 
 use crate::array::*;
-use smore::backend::{Backend, Reference, Scoring};
-use smore::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
-use smore::rng::{Rng, below, stream};
+use smore::engine::backend::{Backend, Reference, Scoring};
+use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::engine::rng::{Rng, below, stream};
 
 pub const KINDS: [Scoring; 7] = [
     Scoring::L1 { gamma: 24.0 },

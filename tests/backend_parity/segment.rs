@@ -1,11 +1,11 @@
 //! Attention, means and gated minima over segments of rows.
 
 use crate::array::*;
-use smore::backend::{Backend, Reference};
-use smore::program::ops::segment::{
+use smore::engine::backend::{Backend, Reference};
+use smore::engine::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
 };
-use smore::rng::{Rng, stream};
+use smore::engine::rng::{Rng, stream};
 
 /// Segments of rows with one matrix per row and one per segment.
 struct Case {

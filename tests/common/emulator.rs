@@ -4,10 +4,10 @@
 //! Device memory is host memory between pages that cannot be touched, filled with NaN when it is given out:
 //! a kernel that reads or writes beyond a buffer is stopped, and one that reads what nothing wrote gives NaN.
 
-use smore::backend::Cuda;
-use smore::backend::cuda::driver::{Driver, Launch, Product, When};
-use smore::backend::cuda::source;
-use smore::error::{Error, Result};
+use smore::engine::backend::Cuda;
+use smore::engine::backend::cuda::driver::{Driver, Launch, Product, When};
+use smore::engine::backend::cuda::source;
+use smore::engine::error::{Error, Result};
 use std::collections::HashMap;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::PathBuf;

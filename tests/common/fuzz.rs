@@ -2,24 +2,24 @@
 //!
 //! In one place for the fuzzers of `fuzz/` and for `tests/fuzz_corpora.rs`, which replays what they keep.
 
-use smore::backend::Cpu;
-use smore::config::Config;
-use smore::dataset::format::arrays::{self, Array};
-use smore::dataset::format::columns::Columns;
-use smore::dataset::format::delimiter::Delimiter;
-use smore::dataset::format::lines::BadLines;
-use smore::dataset::format::triples::TripleFormat;
-use smore::dataset::format::{csv, ids, maps, ntriples, triples};
-use smore::dataset::import::{Fingerprinted, ImportOptions, warnings};
-use smore::dataset::inventory::{Inventory, Reading};
-use smore::error::Error;
-use smore::eval::ModelScorer;
-use smore::graph::{KnowledgeGraph, Split};
-use smore::ids::{EntityId, RelationId};
-use smore::progress::Progress;
-use smore::query::{Tree, parse_query, parse_structure};
-use smore::storage::{container, pickle};
-use smore::train::{RunFolder, evaluate};
+use smore::engine::backend::Cpu;
+use smore::engine::config::Config;
+use smore::engine::dataset::format::arrays::{self, Array};
+use smore::engine::dataset::format::columns::Columns;
+use smore::engine::dataset::format::delimiter::Delimiter;
+use smore::engine::dataset::format::lines::BadLines;
+use smore::engine::dataset::format::triples::TripleFormat;
+use smore::engine::dataset::format::{csv, ids, maps, ntriples, triples};
+use smore::engine::dataset::import::{Fingerprinted, ImportOptions, warnings};
+use smore::engine::dataset::inventory::{Inventory, Reading};
+use smore::engine::error::Error;
+use smore::engine::eval::ModelScorer;
+use smore::engine::graph::{KnowledgeGraph, Split};
+use smore::engine::ids::{EntityId, RelationId};
+use smore::engine::progress::Progress;
+use smore::engine::query::{Tree, parse_query, parse_structure};
+use smore::engine::storage::{container, pickle};
+use smore::engine::train::{RunFolder, evaluate};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -68,12 +68,12 @@ pub fn graph_file(bytes: &[u8]) {
         let degrees: usize = (0..graph.num_entities() as u32).map(|e| csr.degree(EntityId(e))).sum();
         assert_eq!(degrees, csr.num_edges());
         assert_eq!(csr.triples().count(), csr.num_edges());
-        smore::graph::stats::relations(csr, graph.num_relations());
+        smore::engine::graph::stats::relations(csr, graph.num_relations());
     }
     for id in 0..graph.num_entities().min(100) as u32 {
         let (entities, relations) = (graph.entities(), graph.relations());
         let _ = (entities.display(id), relations.display(id), entities.find(&entities.name(id)));
-        let _ = graph.view(Split::Test).contains(smore::ids::Triple {
+        let _ = graph.view(Split::Test).contains(smore::engine::ids::Triple {
             head: EntityId(id),
             relation: RelationId(id),
             tail: EntityId(id),
@@ -235,7 +235,7 @@ pub fn query_text(bytes: &[u8]) {
     if let Ok(structure) = parse_structure(text) {
         assert_eq!(parse_structure(&structure.to_string()).expect("its own text"), structure);
     }
-    let _ = smore::query::parse_structures(text);
+    let _ = smore::engine::query::parse_structures(text);
 }
 
 /// A configuration.

@@ -1,6 +1,6 @@
 //! The GPU of this machine, where there is one.
 
-use smore::backend::{Cuda, Math};
+use smore::engine::backend::{Cuda, Math};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -26,7 +26,7 @@ fn kernels() -> PathBuf {
 /// Whether this machine has a GPU that can be asked for, fit or not.
 #[cfg(all(unix, feature = "cuda"))]
 pub fn exists() -> bool {
-    smore::backend::cuda::nvidia::probe::driver().is_ok()
+    smore::engine::backend::cuda::nvidia::probe::driver().is_ok()
 }
 
 /// A build without GPUs cannot ask for one.

@@ -13,9 +13,9 @@ pub mod emulator;
 pub mod gpu;
 
 use assert_cmd::Command;
-use smore::backend::{Backend, Number, Parameters};
-use smore::dataset::ResolveOptions;
-use smore::model::Weights;
+use smore::engine::backend::{Backend, Number, Parameters};
+use smore::engine::dataset::ResolveOptions;
+use smore::engine::model::Weights;
 use std::path::{Path, PathBuf};
 
 /// A test of each backend that trains, by a function of it.
@@ -134,7 +134,7 @@ pub fn table_bits<B: Backend>(backend: &B, weights: &Weights<B>) -> Vec<Vec<u64>
 }
 
 /// A short run. Rows of 7 or 14 numbers: neither vectors nor pages hold a whole number of them.
-pub fn short_run(model: &str, table: &str) -> smore::config::Config {
+pub fn short_run(model: &str, table: &str) -> smore::engine::config::Config {
     let set = [
         &format!("model.name={model}"),
         &format!("training.table={table}"),
@@ -147,5 +147,5 @@ pub fn short_run(model: &str, table: &str) -> smore::config::Config {
         "evaluation.queries=10",
         "evaluation.valid_queries=5",
     ];
-    smore::config::Config::resolve(None, &set.map(String::from)).unwrap()
+    smore::engine::config::Config::resolve(None, &set.map(String::from)).unwrap()
 }

@@ -1,6 +1,6 @@
 //! In place of the emulator of CUDA kernels, which switches stacks in the way of Linux on x86-64.
 
-use smore::backend::Cuda;
+use smore::engine::backend::Cuda;
 use std::path::PathBuf;
 
 const WHY: &str = "the emulator of CUDA kernels runs on Linux on x86-64 only";

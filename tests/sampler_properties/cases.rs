@@ -1,12 +1,12 @@
 //! Structures, graphs, and the check of a batch against the exact executor.
 
-use smore::graph::{Csr, CsrBuf, View};
-use smore::ids::{EntityId, RelationId, Triple};
-use smore::query::execute::answers;
-use smore::query::{Mix, Structure, Tree};
-use smore::rng::{Rng, below, stream};
-use smore::sampler::Batch;
-use smore::sampler::{Direction, Pooling, SamplerOptions, Source, Verification};
+use smore::engine::graph::{Csr, CsrBuf, View};
+use smore::engine::ids::{EntityId, RelationId, Triple};
+use smore::engine::query::execute::answers;
+use smore::engine::query::{Mix, Structure, Tree};
+use smore::engine::rng::{Rng, below, stream};
+use smore::engine::sampler::Batch;
+use smore::engine::sampler::{Direction, Pooling, SamplerOptions, Source, Verification};
 
 pub fn anchor() -> Structure {
     Tree::Anchor(())

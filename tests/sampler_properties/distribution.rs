@@ -1,12 +1,12 @@
 //! Answers and negatives are drawn as the documentation has it.
 
 use crate::cases::*;
-use smore::graph::{Csr, View};
-use smore::ids::{EntityId, RelationId};
-use smore::query::execute::answers;
-use smore::query::{Structure, Tree};
-use smore::sampler::Batch;
-use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions};
+use smore::engine::graph::{Csr, View};
+use smore::engine::ids::{EntityId, RelationId};
+use smore::engine::query::execute::answers;
+use smore::engine::query::{Structure, Tree};
+use smore::engine::sampler::Batch;
+use smore::engine::sampler::{Direction, Pooling, Sampler, SamplerOptions};
 use std::collections::BTreeMap;
 
 #[test]

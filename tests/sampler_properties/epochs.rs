@@ -1,9 +1,9 @@
 //! Batches of all edges in turn.
 
 use crate::cases::*;
-use smore::ids::Triple;
-use smore::sampler::Batch;
-use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
+use smore::engine::ids::Triple;
+use smore::engine::sampler::Batch;
+use smore::engine::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
 
 fn options(seed: u64) -> SamplerOptions {
     SamplerOptions { seed, source: Source::Edges, negatives: 70, ..Default::default() }

@@ -2,11 +2,11 @@
 //! every structure.
 
 use crate::cases::*;
-use smore::pipeline::{Pipeline, PipelineOptions};
-use smore::query::Plan;
-use smore::rng::{below, stream};
-use smore::sampler::Batch;
-use smore::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
+use smore::engine::pipeline::{Pipeline, PipelineOptions};
+use smore::engine::query::Plan;
+use smore::engine::rng::{below, stream};
+use smore::engine::sampler::Batch;
+use smore::engine::sampler::{Direction, Pooling, Sampler, SamplerOptions, Source, Verification};
 use std::sync::Arc;
 
 #[test]

@@ -1,11 +1,11 @@
 //! What samplers are known to get wrong: structures and negatives that do not exist, duplicate edges, hubs, caps.
 
 use crate::cases::*;
-use smore::graph::CsrBuf;
-use smore::ids::Triple;
-use smore::query::Structure;
-use smore::sampler::Batch;
-use smore::sampler::{Direction, Pooling, Rejection, Sampler, SamplerOptions, Verification};
+use smore::engine::graph::CsrBuf;
+use smore::engine::ids::Triple;
+use smore::engine::query::Structure;
+use smore::engine::sampler::Batch;
+use smore::engine::sampler::{Direction, Pooling, Rejection, Sampler, SamplerOptions, Verification};
 
 #[test]
 fn what_a_graph_does_not_have_is_an_error_that_names_structure_and_reason() {
