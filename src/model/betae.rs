@@ -5,7 +5,7 @@
 //! [alpha, beta, r]; intersection an attention over [alpha, beta] whose weight of a dimension is that of its alpha and
 //! of its beta; negation is 1 / alpha, 1 / beta; the score `gamma - sum KL(entity || query)`.
 
-use super::{Entry, Hop, MODEL, Model, ModelSpec, Widths, network};
+use super::{Entry, Hop, MODEL, Model, ModelSpec, WITH_NEGATIONS, Widths, network};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::program::ops::elementwise::{Apply, Function};
@@ -33,7 +33,7 @@ pub const ENTRY: Entry = Entry {
     gamma: |_| 60.0,
     range: Some(1.0),
     defaults: &[
-        ("*", "sampling.structures", "\"1p:4,2p:2,3p:1,2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1\""),
+        ("*", "sampling.structures", WITH_NEGATIONS),
         ("*", "training.adversarial_temperature", "0.1"),
         ("*", "training.learning_rate", "0.01"),
         ("*", "training.network_rate", "0.1"),

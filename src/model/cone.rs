@@ -7,7 +7,7 @@
 //! what the sector did not have; the score is `gamma - m (sum d_out + inside sum d_in)`, m learnt, with the distances of
 //! [`Scoring::Cone`].
 
-use super::{Entry, Hop, MODEL, Model, ModelSpec, Own, Parameter, Widths, network, table_of};
+use super::{Entry, Hop, MODEL, Model, ModelSpec, Own, Parameter, WITH_NEGATIONS, Widths, network, table_of};
 use crate::config::ModelConfig;
 use crate::config::keys::{Allowed, Range};
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub const ENTRY: Entry = Entry {
     gamma: |_| 16.0,
     range: Some(1.0),
     defaults: &[
-        ("*", "sampling.structures", "\"1p:4,2p:2,3p:1,2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1\""),
+        ("*", "sampling.structures", WITH_NEGATIONS),
         ("*", "training.learning_rate", "0.03"),
         ("*", "training.network_rate", "0.1"),
     ],

@@ -84,6 +84,9 @@ const MODEL: Entry = Entry {
     own: NONE,
 };
 
+/// The structures that a model with negation is trained on, as a value of `sampling.structures`.
+const WITH_NEGATIONS: &str = "\"1p:4,2p:2,3p:1,2i:1,3i:1,2in:1,3in:1,inp:1,pin:1,pni:1\"";
+
 /// The margin of distances.
 fn distance_margin(_dim: usize) -> f32 {
     9.0
