@@ -1,9 +1,9 @@
 //! OGB's folders and other arrays -> a graph.
 
 use npyz::WriterBuilder;
-use smore::engine::dataset::ResolveOptions;
+use smore::engine::dataset::OpenOptions;
 use smore::engine::dataset::inventory::Reading;
-use smore::engine::dataset::resolve::import_as;
+use smore::engine::dataset::open::import_as;
 use smore::engine::graph::{KnowledgeGraph, Split};
 use std::io::{Cursor, Write};
 
@@ -38,7 +38,7 @@ fn put(folder: &Folder, name: &str, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-fn import(folder: &Folder, options: &ResolveOptions) -> smore::Result<KnowledgeGraph> {
+fn import(folder: &Folder, options: &OpenOptions) -> smore::Result<KnowledgeGraph> {
     import_as(&folder.data(), None, None, options).map(|(graph, _)| graph)
 }
 
@@ -124,7 +124,7 @@ fn arrays_without_maps_are_named_by_their_ids_and_one_file_is_a_dataset() {
     let one = import_as(&path, None, None, &folder.options()).unwrap().0;
     assert_eq!(facts(&one, Split::Train), facts(&whole, Split::Train));
     let reading = Reading { hold_out: 0.1, ..Reading::default() };
-    let split = import(&folder, &ResolveOptions { reading, ..folder.options() }).unwrap();
+    let split = import(&folder, &OpenOptions { reading, ..folder.options() }).unwrap();
     let mut all: Vec<String> = Split::ALL.iter().flat_map(|&s| facts(&split, s)).collect();
     all.sort();
     assert!(all == facts(&whole, Split::Train) && !facts(&split, Split::Test).is_empty());

@@ -5,7 +5,7 @@
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
-use smore::engine::dataset::resolve;
+use smore::engine::dataset::open;
 use smore::engine::eval::{QuerySet, export, import};
 use smore::engine::graph::{KnowledgeGraph, Split};
 use std::collections::HashSet;
@@ -15,7 +15,7 @@ mod common;
 use common::{Folder, smore};
 
 fn umls(folder: &Folder) -> KnowledgeGraph {
-    resolve("umls", &folder.options()).unwrap().0
+    open("umls", &folder.options()).unwrap().0
 }
 
 /// All named structures and a tree of our own, written to the folder `sets`.
@@ -251,7 +251,7 @@ fn branches_in_another_order_join_the_queries_of_their_structure() {
         ("valid.txt", "d\tr\ta\n"),
         ("test.txt", "a\ts\tc\nd\ts\tc\n"),
     ]);
-    let (graph, _) = resolve(folder.data().to_str().unwrap(), &folder.options()).unwrap();
+    let (graph, _) = open(folder.data().to_str().unwrap(), &folder.options()).unwrap();
     let line = |query: &str| format!("{{\"query\":\"{query}\",\"easy\":[],\"hard\":[\"c\"],\"x\":1}}\n\n");
     let lines = line("(('a',('s',)),('a',('r','s')))") + &line("(('a',('t','s')),('a',('s',)))");
     let none = "{\"query\":\"('a',('t',))\",\"easy\":[\"d\"],\"hard\":[]}\n";
@@ -278,7 +278,7 @@ fn sets_that_do_not_fit_are_refused_with_the_place() {
         ("valid.txt", "b\tr\ta\n"),
         ("test.txt", "a\ts\tc\n"),
     ]);
-    let (graph, _) = resolve(folder.data().to_str().unwrap(), &folder.options()).unwrap();
+    let (graph, _) = open(folder.data().to_str().unwrap(), &folder.options()).unwrap();
     let refused = |path: &str, parts: &[&str]| {
         let error = import::read(&folder.path().join(path), &graph, Split::Test).unwrap_err().to_string();
         for part in parts.iter().chain([&path]) {

@@ -5,7 +5,7 @@
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use serde_json::{Value, json};
-use smore::engine::dataset::resolve;
+use smore::engine::dataset::open;
 use smore::engine::graph::{KnowledgeGraph, Split};
 use smore::engine::query::execute::answers;
 use smore::engine::query::{parse_query, structure};
@@ -31,7 +31,7 @@ fn names(line: &Value, key: &str) -> BTreeSet<String> {
 /// Checks easy and hard answers of a line by the executor.
 fn check(graph: &KnowledgeGraph, line: &Value, [observed, full]: [Split; 2]) {
     let query =
-        smore::engine::query::resolve(&parse_query(line["query"].as_str().unwrap()).unwrap(), graph).unwrap();
+        smore::engine::query::ground(&parse_query(line["query"].as_str().unwrap()).unwrap(), graph).unwrap();
     assert_eq!(line["structure"], query.structure().to_string());
     let on = |split| -> BTreeSet<String> {
         answers(&graph.view(split), &query).iter().map(|id| graph.entities().name(id.0)).collect()
@@ -59,7 +59,7 @@ fn every_line_has_a_query_whose_answers_are_those_of_the_executor() {
     let generate = ["data", "generate", "--name=toy", "--entities=300", "--relations=8", "--edges=4000"];
     smore(&folder).args(generate).assert().success();
     for dataset in ["toy", "umls"] {
-        let (graph, _) = resolve(dataset, &folder.options()).unwrap();
+        let (graph, _) = open(dataset, &folder.options()).unwrap();
         for (split, graphs) in
             [("valid", [Split::Train, Split::Valid]), ("test", [Split::Valid, Split::Test])]
         {
@@ -80,7 +80,7 @@ fn names_that_need_quotes_come_back_from_the_text_of_a_query() {
         ("valid.txt", "a \"b\"\tn\tit's\n"),
         ("test.txt", "(c,d)\tn\t\\e\n(c,d)\t^u\tit's\n\\e\tu\ta \"b\"\n"),
     ]);
-    let (graph, _) = resolve(folder.data().to_str().unwrap(), &folder.options()).unwrap();
+    let (graph, _) = open(folder.data().to_str().unwrap(), &folder.options()).unwrap();
     let lines = sample(&folder, &["./data", "--structures=1p.2p.2u.('e',('r','r','r','r'))"]);
     lines.iter().for_each(|line| check(&graph, line, [Split::Valid, Split::Test]));
     assert!(lines.len() > 12, "{lines:?}");
@@ -95,7 +95,7 @@ fn the_queries_are_those_that_eval_ranks() {
     let options = ["--split=valid", "--structures=1p.2i.up", "--queries=40"];
     let report = json(smore(&folder).args(["eval", "run"]).args(options));
     let sets = || {
-        let (graph, _) = resolve("umls", &folder.options()).unwrap();
+        let (graph, _) = open("umls", &folder.options()).unwrap();
         let cache = smore::engine::dataset::Cache::new(Some(&folder.cache())).unwrap();
         std::fs::read_dir(cache.derived(graph.fingerprint())).unwrap().count()
     };

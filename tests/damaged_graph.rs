@@ -22,7 +22,7 @@ const FILES: [(&str, &str); 3] =
 
 /// UMLS as a graph file.
 fn umls(folder: &Folder) -> PathBuf {
-    smore::engine::dataset::resolve("umls", &folder.options()).unwrap().1.graph
+    smore::engine::dataset::open("umls", &folder.options()).unwrap().1.graph
 }
 
 /// Of every place what can be asked of a graph.

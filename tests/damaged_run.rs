@@ -8,7 +8,7 @@ use rand::RngExt;
 use smore::engine::backend::Cpu;
 use smore::engine::eval::{LinkPrediction, ModelScorer, link_prediction};
 use smore::engine::graph::Split;
-use smore::engine::query::{parse_query, resolve::resolve};
+use smore::engine::query::{ground::ground, parse_query};
 use smore::engine::rng::{Rng, stream};
 use smore::engine::train::{Observer, Run, RunFolder, evaluate};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +27,7 @@ fn trained() -> Folder {
     let folder = Folder::in_memory();
     let set = ["training.steps=2".to_owned(), "evaluation.link_prediction=false".to_owned()];
     let config = short_run("query2box", "memory").with(&set).unwrap();
-    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     let run = RunFolder::create(Some(&folder.path().join("run")), &config, &graph, true).unwrap();
     train(&folder, &run, config).unwrap();
     folder
@@ -61,7 +61,7 @@ fn eval(path: &Path) -> smore::Result<String> {
 fn query(path: &Path) -> smore::Result<String> {
     let run = RunFolder::open(path)?;
     let (config, graph) = (run.config()?, run.graph()?);
-    let query = resolve(&parse_query("(('mammal',('isa',)),('fish',('^isa',)))")?, &graph)?;
+    let query = ground(&parse_query("(('mammal',('isa',)),('fish',('^isa',)))")?, &graph)?;
     let loaded = evaluate::load_model(&Cpu, &graph, &config, &run)?;
     let best = ModelScorer::new(&Cpu, &*loaded.model, &loaded.weights)
         .best_of_each(&query.structure(), &[&query], 7, &|_, _| true)?

@@ -5,8 +5,8 @@
 use assert_cmd::Command;
 use predicates::str::contains;
 use serde_json::{Value, json};
-use smore::engine::dataset::resolve;
-use smore::engine::dataset::resolve::import_as;
+use smore::engine::dataset::open;
+use smore::engine::dataset::open::import_as;
 use smore::engine::graph::{KnowledgeGraph, Split};
 use std::path::Path;
 
@@ -70,7 +70,7 @@ fn the_freebase_sample_has_the_published_counts() {
         (&report["dataset"], &report["counts"]["train"]),
         (&"freebase-subject-obama".into(), &1952.into())
     );
-    let graph = resolve("freebase-subject-obama", &folder.options()).unwrap().0;
+    let graph = open("freebase-subject-obama", &folder.options()).unwrap().0;
     let obama = graph.entities().find("/m/02mjmr").unwrap();
     assert_eq!(graph.entities().label(obama).as_deref(), Some("Barack Obama"));
     assert!(graph.relations().find("/people/person/nationality").is_some());
@@ -270,7 +270,7 @@ fn order_and_delimiter_of_columns_can_be_given() {
     let report = smore(&folder, &arguments);
     let counts = json!({ "entities": 2, "relations": 1, "train": 1, "valid": 1, "test": 1 });
     assert_eq!(report["counts"], counts);
-    let graph = resolve("data", &folder.options()).unwrap().0;
+    let graph = open("data", &folder.options()).unwrap().0;
     assert_eq!(triples(&graph, Split::Train), named(&[["a", "r", "b"]]));
     for wrong in [["--columns", "hrr"], ["--columns", "hr"], ["--delimiter", "ab"], ["--hold-out", "0.5"]] {
         let mut command = Command::cargo_bin("smore").unwrap();
@@ -295,7 +295,7 @@ fn a_share_of_one_file_can_be_held_out() {
     let split =
         Folder::with(&[("train.txt", "a\tr\tb\n"), ("valid.txt", "a\tr\ta\n"), ("test.txt", "b\tr\tb\n")]);
     let reading = smore::engine::dataset::inventory::Reading { hold_out: 0.1, ..Default::default() };
-    let options = smore::engine::dataset::ResolveOptions { reading, ..split.options() };
+    let options = smore::engine::dataset::OpenOptions { reading, ..split.options() };
     let error = import_as(&split.data(), None, None, &options).unwrap_err().to_string();
     assert!(error.contains("only where there is none"), "{error}");
 }
@@ -308,7 +308,7 @@ fn an_exported_folder_imports_as_the_same_graph() {
     let made = smore(&folder, &[&generate[..], &sizes[..]].concat());
     let read = smore(&folder, &["data", "import", "data/made", "--name=read", "--memory=20k"]);
     assert_eq!((&made["counts"], &made["findings"]), (&read["counts"], &read["findings"]));
-    let open = |name| resolve(name, &folder.options()).unwrap().0;
+    let open = |name| open(name, &folder.options()).unwrap().0;
     let (made, read) = (open("made"), open("read"));
     for split in Split::ALL {
         assert!(made.split(split).triples().eq(read.split(split).triples()), "{}", split.name());
@@ -364,12 +364,12 @@ fn the_maps_of_user_defined_sets_are_given_by_name_and_read_in_either_order() {
     let folder = Folder::with(&files);
     let import = ["data", "import", "data/edges.tsv", "--maps", "ent.map", "data/rel.map"];
     smore(&folder, &[&import[..], &["--columns=htr", "--delimiter=|"]].concat());
-    let graph = resolve("edges", &folder.options()).unwrap().0;
+    let graph = open("edges", &folder.options()).unwrap().0;
     assert_eq!(triples(&graph, Split::Train), named(&[["x", "r", "z"], ["z", "s", "y"]]));
     // Triples of names keep the ids of the maps as well.
     put(&folder, "edges.tsv", b"y\ts\tx\n");
     smore(&folder, &import);
-    let graph = resolve("edges", &folder.options()).unwrap().0;
+    let graph = open("edges", &folder.options()).unwrap().0;
     assert_eq!((graph.entities().find("y"), graph.num_entities()), (Some(1), 3));
     assert_eq!(triples(&graph, Split::Train), named(&[["y", "s", "x"]]));
     let mut command = Command::cargo_bin("smore").unwrap();
@@ -399,7 +399,7 @@ fn a_share_of_a_dataset_with_ids_of_its_own_can_be_held_out() {
     let count = |split: &str| report["counts"][split].as_u64().unwrap();
     assert_eq!(count("train") + count("valid") + count("test"), 20_000);
     assert!([count("valid"), count("test")].iter().all(|share| (1_800..2_200).contains(share)), "{report}");
-    let graph = resolve("data", &folder.options()).unwrap().0;
+    let graph = open("data", &folder.options()).unwrap().0;
     assert_eq!((graph.entities().find("e7"), graph.relations().find("r3")), (Some(7), Some(3)));
 }
 

@@ -1,8 +1,8 @@
 //! Folders of triples -> graph files, through the library.
 
+use smore::engine::dataset::open::import_as;
 use smore::engine::dataset::registry::{self, Counts};
-use smore::engine::dataset::resolve::import_as;
-use smore::engine::dataset::{ImportReport, ResolveOptions, resolve};
+use smore::engine::dataset::{ImportReport, OpenOptions, open};
 use smore::engine::graph::{KnowledgeGraph, Split};
 use smore::engine::ids::{EntityId, RelationId, Triple};
 use std::io::Write;
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 mod common;
 use common::{Folder, public_data};
 
-fn open(folder: &Folder) -> smore::Result<(KnowledgeGraph, ImportReport)> {
-    resolve(folder.data().to_str().unwrap(), &folder.options())
+fn open_data(folder: &Folder) -> smore::Result<(KnowledgeGraph, ImportReport)> {
+    open(folder.data().to_str().unwrap(), &folder.options())
 }
 
 fn error(folder: &Folder) -> String {
-    open(folder).unwrap_err().to_string()
+    open_data(folder).unwrap_err().to_string()
 }
 
 const TRAIN: &str = "b\tr\ta\na\ts\tb\n";
@@ -25,7 +25,7 @@ const TRAIN: &str = "b\tr\ta\na\ts\tb\n";
 fn names_are_numbered_by_first_appearance_and_read_both_ways() {
     let folder =
         Folder::with(&[("train.txt", TRAIN), ("valid.txt", "a\tr\tc\n"), ("test.txt", "007\tr\t7\n")]);
-    let (graph, report) = open(&folder).unwrap();
+    let (graph, report) = open_data(&folder).unwrap();
     graph.verify().unwrap();
     let entities = graph.entities();
     let names: Vec<String> = (0..entities.len() as u32).map(|id| entities.name(id)).collect();
@@ -58,8 +58,8 @@ fn bad_lines_stop_the_import_or_are_counted() {
     ];
     let folder = Folder::with(&files);
     assert!(error(&folder).contains("train.txt:2: expected 3 tab-separated columns, found 2"));
-    let options = ResolveOptions { skip_bad_lines: true, ..folder.options() };
-    let (graph, report) = resolve(folder.data().to_str().unwrap(), &options).unwrap();
+    let options = OpenOptions { skip_bad_lines: true, ..folder.options() };
+    let (graph, report) = open(folder.data().to_str().unwrap(), &options).unwrap();
     assert_eq!(Counts::of(&graph), Counts { entities: 2, relations: 1, train: 1, valid: 1, test: 1 });
     assert_eq!(report.warnings, ["train.txt: skipped 2 bad lines", "valid.txt: skipped 1 bad line"]);
     assert_eq!(report.bad_lines.len(), 3);
@@ -87,7 +87,7 @@ fn a_missing_file_an_empty_file_and_invalid_utf8_are_named() {
     assert!(
         error(&nothing).contains("train.txt is missing (or .tsv, .csv, .nt); a dataset's folder holds train")
     );
-    let absent = resolve("./no/such/folder", &nothing.options()).unwrap_err().to_string();
+    let absent = open("./no/such/folder", &nothing.options()).unwrap_err().to_string();
     assert_eq!(absent, "./no/such/folder: no such folder or graph file");
 }
 
@@ -99,7 +99,7 @@ fn duplicates_are_kept_once_in_the_earliest_split_and_counted() {
         ("test.txt", "b\tr\ta\nb\tr\tb\na\tr\ta\n"),
         ("test_negatives.txt", "a\tr\tb\nb\tr\tb\n"),
     ]);
-    let (graph, report) = open(&folder).unwrap();
+    let (graph, report) = open_data(&folder).unwrap();
     assert_eq!(Counts::of(&graph), Counts { entities: 2, relations: 1, train: 2, valid: 1, test: 1 });
     assert_eq!(
         report.warnings,
@@ -121,7 +121,7 @@ fn csv_tsv_and_crlf_give_the_same_graph() {
         ("valid.tsv", "b\tr\tb\r\n"),
         ("test.txt", "b\ts\tb"),
     ]);
-    assert_eq!(open(&text).unwrap().0.fingerprint(), open(&other).unwrap().0.fingerprint());
+    assert_eq!(open_data(&text).unwrap().0.fingerprint(), open_data(&other).unwrap().0.fingerprint());
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn compressed_files_give_the_same_graph() {
     write("valid.txt.zst", &zstd::encode_all(files[1].1.as_bytes(), 0).unwrap());
     write("test.csv.gz", &gzip(files[2].1));
     write("text/entity2text.txt.gz", &gzip(TEXTS.1));
-    let graph = open(&other).unwrap().0;
-    assert_eq!(graph.fingerprint(), open(&plain).unwrap().0.fingerprint());
+    let graph = open_data(&other).unwrap().0;
+    assert_eq!(graph.fingerprint(), open_data(&plain).unwrap().0.fingerprint());
     assert_eq!(graph.entities().label(1).as_deref(), Some("Apple"));
     let source = &graph.metadata().sources[1];
     let stored = std::fs::read(other.data().join("valid.txt.zst")).unwrap();
@@ -157,28 +157,28 @@ const TEXTS: (&str, &str) = ("text/entity2text.txt", "a\tApple\n");
 fn a_data_folder_is_not_written_to_and_its_graph_is_cached_by_content() {
     let folder = Folder::with(&[("train.txt", TRAIN), ("valid.txt", TRAIN), ("test.txt", TRAIN)]);
     let files = |path: PathBuf| std::fs::read_dir(path).unwrap().count();
-    let (first, report) = open(&folder).unwrap();
+    let (first, report) = open_data(&folder).unwrap();
     assert!(!report.cached);
-    let (again, report) = open(&folder).unwrap();
+    let (again, report) = open_data(&folder).unwrap();
     assert!(report.cached);
     assert_eq!(first.path(), again.path());
     assert_eq!((files(folder.data()), files(folder.cache().join("graphs"))), (3, 1));
 
     std::fs::write(folder.data().join("train.txt"), "a\tr\ta\n").unwrap();
-    let (changed, report) = open(&folder).unwrap();
+    let (changed, report) = open_data(&folder).unwrap();
     assert!(!report.cached && changed.fingerprint() != first.fingerprint());
 
     // A damaged cached file is made again.
     std::fs::write(changed.path(), b"SMORE").unwrap();
-    assert!(!open(&folder).unwrap().1.cached);
-    assert!(open(&folder).unwrap().1.cached);
+    assert!(!open_data(&folder).unwrap().1.cached);
+    assert!(open_data(&folder).unwrap().1.cached);
 }
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
     let write = || {
         let folder = Folder::with(&[("train.txt", TRAIN), ("valid.txt", TRAIN), ("test.txt", TRAIN)]);
-        std::fs::read(open(&folder).unwrap().0.path()).unwrap()
+        std::fs::read(open_data(&folder).unwrap().0.path()).unwrap()
     };
     assert_eq!(write(), write());
 }
@@ -212,14 +212,14 @@ fn a_codex_checkout_gives_labels_in_its_languages_and_hard_negatives() {
     assert_eq!(graph.hard_negatives(Split::Test), [negative]);
     assert!(graph.hard_negatives(Split::Valid).is_empty());
 
-    let german = ResolveOptions { language: Some("de".into()), ..options.clone() };
+    let german = OpenOptions { language: Some("de".into()), ..options.clone() };
     let (graph, _) = import_as(&folder.data(), Some("codex-s"), None, &german).unwrap();
     assert_eq!(graph.entities().label(0).as_deref(), Some("Haus"));
     // The name now means this graph, wherever the data folder is.
-    let (named, _) = resolve("codex-s", &options).unwrap();
+    let (named, _) = open("codex-s", &options).unwrap();
     assert_eq!(named.entities().label(0).as_deref(), Some("Haus"));
 
-    let french = ResolveOptions { language: Some("fr".into()), ..options.clone() };
+    let french = OpenOptions { language: Some("fr".into()), ..options.clone() };
     let error = import_as(&folder.data(), Some("codex-s"), None, &french).unwrap_err().to_string();
     assert_eq!(error, "no labels in language \"fr\"; codex-s has de, en");
     let error = import_as(&folder.data(), Some("mine"), None, &options).unwrap_err().to_string();
@@ -229,7 +229,7 @@ fn a_codex_checkout_gives_labels_in_its_languages_and_hard_negatives() {
 #[test]
 fn a_truncated_file_another_version_and_foreign_bytes_are_told_apart() {
     let folder = Folder::with(&[("train.txt", TRAIN), ("valid.txt", TRAIN), ("test.txt", TRAIN)]);
-    let bytes = std::fs::read(open(&folder).unwrap().0.path()).unwrap();
+    let bytes = std::fs::read(open_data(&folder).unwrap().0.path()).unwrap();
     let path = folder.path().join("graph.smore");
     let open_bytes = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
@@ -267,7 +267,7 @@ fn a_truncated_file_another_version_and_foreign_bytes_are_told_apart() {
 #[test]
 fn the_bundled_graph_needs_no_files() {
     let folder = Folder::with(&[]);
-    let (graph, report) = resolve("umls", &folder.options()).unwrap();
+    let (graph, report) = open("umls", &folder.options()).unwrap();
     graph.verify().unwrap();
     assert_eq!(Counts::of(&graph), registry::find("umls").unwrap().counts);
     assert!(report.warnings.is_empty(), "{:?}", report.warnings);
@@ -276,15 +276,15 @@ fn the_bundled_graph_needs_no_files() {
 #[test]
 fn an_unknown_name_lists_what_is_known_and_what_is_near() {
     let folder = Folder::with(&[]);
-    let error = resolve("FB15k-273", &folder.options()).unwrap_err().to_string();
+    let error = open("FB15k-273", &folder.options()).unwrap_err().to_string();
     assert!(
         error.starts_with("unknown dataset \"FB15k-273\" (did you mean fb15k-237?): known are codex-s"),
         "{error}"
     );
-    let error = resolve("wn18rr", &folder.options()).unwrap_err().to_string();
+    let error = open("wn18rr", &folder.options()).unwrap_err().to_string();
     assert!(error.contains("--data-dir") && error.contains("TimDettmers/ConvE"), "{error}");
-    let options = ResolveOptions { data_dir: Some(folder.data()), ..folder.options() };
-    let error = resolve("wn18rr", &options).unwrap_err().to_string();
+    let options = OpenOptions { data_dir: Some(folder.data()), ..folder.options() };
+    let error = open("wn18rr", &options).unwrap_err().to_string();
     assert!(error.contains("looked for WN18RR, wn18rr"), "{error}");
 }
 
@@ -292,17 +292,17 @@ fn an_unknown_name_lists_what_is_known_and_what_is_near() {
 fn a_folder_in_the_data_folder_is_known_by_its_name() {
     let files = [("mine/train.txt", TRAIN), ("mine/valid.txt", TRAIN), ("mine/test.txt", TRAIN)];
     let folder = Folder::with(&files);
-    let options = ResolveOptions { data_dir: Some(folder.data()), ..folder.options() };
-    assert_eq!(resolve("mine", &options).unwrap().0.dataset(), "mine");
+    let options = OpenOptions { data_dir: Some(folder.data()), ..folder.options() };
+    assert_eq!(open("mine", &options).unwrap().0.dataset(), "mine");
 }
 
 #[test]
 fn every_public_dataset_imports_as_published() {
     let Some(data) = public_data() else { return };
     let folder = Folder::with(&[]);
-    let options = ResolveOptions { data_dir: Some(data.clone()), ..folder.options() };
+    let options = OpenOptions { data_dir: Some(data.clone()), ..folder.options() };
     for manifest in registry::all().iter().filter(|manifest| manifest.name != "codex-l") {
-        let (graph, report) = resolve(&manifest.name, &options).unwrap();
+        let (graph, report) = open(&manifest.name, &options).unwrap();
         graph.verify().unwrap();
         assert_eq!(Counts::of(&graph), manifest.counts, "{}", manifest.name);
         assert_eq!(manifest.differences(&graph), [""; 0], "{}", manifest.name);
@@ -313,7 +313,7 @@ fn every_public_dataset_imports_as_published() {
             "{report:?}"
         );
         // The same dataset, given by its folder, is recognised.
-        let (again, report) = resolve(report.source.to_str().unwrap(), &options).unwrap();
+        let (again, report) = open(report.source.to_str().unwrap(), &options).unwrap();
         assert_eq!((again.dataset(), again.path()), (manifest.name.as_str(), graph.path()));
         assert!(manifest.bundled().is_some() || report.cached);
     }
@@ -323,8 +323,8 @@ fn every_public_dataset_imports_as_published() {
 fn public_labels_and_negatives_are_those_of_the_files() {
     let Some(data) = public_data() else { return };
     let folder = Folder::with(&[]);
-    let options = ResolveOptions { data_dir: Some(data.clone()), ..folder.options() };
-    let open = |name: &str| resolve(name, &options).unwrap().0;
+    let options = OpenOptions { data_dir: Some(data.clone()), ..folder.options() };
+    let open = |name: &str| open(name, &options).unwrap().0;
 
     let codex = open("codex-s");
     let languages: Vec<&str> = codex.relations().languages().map(|(language, _)| language).collect();
@@ -352,8 +352,8 @@ fn public_labels_and_negatives_are_those_of_the_files() {
 fn codex_l_without_its_train_file_says_where_to_get_it() {
     let Some(data) = public_data() else { return };
     let folder = Folder::with(&[]);
-    let options = ResolveOptions { data_dir: Some(data), ..folder.options() };
-    let error = resolve("codex-l", &options).unwrap_err().to_string();
+    let options = OpenOptions { data_dir: Some(data), ..folder.options() };
+    let error = open("codex-l", &options).unwrap_err().to_string();
     assert!(error.contains("codex-l: train.txt is missing"), "{error}");
     assert!(
         error.contains("valid.txt and test.txt are here; CoDEx-L comes from repository tsafavi/codex"),
@@ -391,10 +391,10 @@ fn a_frozen_file_of_version_2_opens() {
 fn bytes_with(folder: &Path, memory: u64) -> Vec<u8> {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("out").join("graph.smore");
-    let options = ResolveOptions {
+    let options = OpenOptions {
         cache_dir: Some(scratch.path().join("cache")),
         memory: Some(memory),
-        ..ResolveOptions::default()
+        ..OpenOptions::default()
     };
     let (graph, _) = import_as(folder, Some("same"), Some(&output), &options).unwrap();
     graph.verify().unwrap();

@@ -3,8 +3,8 @@
 #![cfg(feature = "cli")]
 
 use serde_json::Value;
-use smore::engine::dataset::resolve::import_as;
-use smore::engine::dataset::{ImportReport, ResolveOptions};
+use smore::engine::dataset::open::import_as;
+use smore::engine::dataset::{ImportReport, OpenOptions};
 use smore::engine::graph::{KnowledgeGraph, Split};
 
 mod common;
@@ -13,7 +13,7 @@ use common::Folder;
 fn import_with(
     folder: &Folder,
     file: &str,
-    change: impl FnOnce(&mut ResolveOptions),
+    change: impl FnOnce(&mut OpenOptions),
 ) -> smore::Result<(KnowledgeGraph, ImportReport)> {
     let mut options = folder.options();
     change(&mut options);

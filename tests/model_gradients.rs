@@ -98,7 +98,7 @@ fn config(model: &[&str], dim: usize, temperature: f32) -> Config {
         format!("sampling.structures=\"{structures}{negation}\""),
         "training.batch_size=20".into(),
     ]);
-    Config::resolve(None, &assignments).unwrap()
+    Config::load(None, &assignments).unwrap()
 }
 
 fn plan(config: &Config) -> Plan {

@@ -1,13 +1,12 @@
 //! Structures and queries as text: what is read, what is written, what is refused and how.
 
 use proptest::prelude::*;
+use smore::engine::query::ground::with_names;
 use smore::engine::query::parse::{MAX_DEPTH, RelationName};
 use smore::engine::query::print::structure_tuple;
-use smore::engine::query::resolve::with_names;
 use smore::engine::query::structure::{NAMED, named};
 use smore::engine::query::{
-    NameKind, NameLookup, NamedQuery, Structure, Tree, parse_query, parse_structure, parse_structures,
-    resolve,
+    NameKind, NameLookup, NamedQuery, Structure, Tree, ground, parse_query, parse_structure, parse_structures,
 };
 use smore::{EntityId, RelationId};
 
@@ -222,20 +221,20 @@ impl NameLookup for Words {
 
 #[test]
 fn names_come_before_labels_and_inverses_are_odd_relations() {
-    let query = resolve(&parse_query("(ALPHA,(^p,'part of'))").unwrap(), &Words).unwrap();
+    let query = ground(&parse_query("(ALPHA,(^p,'part of'))").unwrap(), &Words).unwrap();
     let (anchors, relations) = query.flatten();
     assert_eq!(anchors, [&EntityId(0)]);
     assert_eq!(relations, [&RelationId(1), &RelationId(0)]);
     assert_eq!(with_names(&query, &Words).to_string(), "('a',('^p','p'))");
-    let odd = resolve(&parse_query(r"('TWINS',('\^odd','^^odd'))").unwrap(), &Words).unwrap();
+    let odd = ground(&parse_query(r"('TWINS',('\^odd','^^odd'))").unwrap(), &Words).unwrap();
     assert_eq!(odd.flatten().1, [&RelationId(2), &RelationId(3)]);
     let again = parse_query(&with_names(&odd, &Words).to_string()).unwrap();
-    assert_eq!(resolve(&again, &Words).unwrap(), odd);
+    assert_eq!(ground(&again, &Words).unwrap(), odd);
 }
 
 #[test]
 fn unknown_names_get_suggestions_and_ambiguous_labels_their_candidates() {
-    let fails = |text| resolve(&parse_query(text).unwrap(), &Words).unwrap_err().to_string();
+    let fails = |text| ground(&parse_query(text).unwrap(), &Words).unwrap_err().to_string();
     assert_eq!(fails("(ALPAH,(p,))"), "no entity has the name or label \"ALPAH\"; did you mean ALPHA, a?");
     assert_eq!(fails("(a,(q,))"), "no relation has the name or label \"q\"");
     assert_eq!(fails("(TWIN,(p,))"), "\"TWIN\" is the label of 2 entities: write one of the names b, c");

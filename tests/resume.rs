@@ -44,7 +44,7 @@ impl Observer for Silent {}
 /// Trains in `path`, from its state where there is one; `stop` ends it after one step, in the
 /// evaluation that is due then if one is, and the next time after that evaluation and a step.
 fn train<B: Backend>(backend: B, path: &Path, config: &Config, folder: &Folder, stop: bool) -> bool {
-    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     let resume = path.exists();
     let run = match resume {
         true => RunFolder::resume(path).unwrap(),

@@ -17,7 +17,7 @@ impl Observer for Silent {}
 
 /// A run of [`short_run`] in `folder/run`, from its begin to its end.
 fn trained(folder: &Folder) -> PathBuf {
-    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     let (path, config) = (folder.path().join("run"), short_run("gqe", "file"));
     let run = Run {
         backend: Cpu,
@@ -34,7 +34,7 @@ fn trained(folder: &Folder) -> PathBuf {
 
 /// The shape that the table of a run on UMLS has.
 fn shape(cols: usize, folder: &Folder) -> Shape {
-    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     Shape { rows: graph.num_entities(), cols, graph: graph.fingerprint(), seed: 0 }
 }
 
@@ -58,7 +58,7 @@ fn eval_and_query_read_the_table_where_it_is() {
 #[test]
 fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
     let folder = Folder::in_memory();
-    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     let plan = |table: &str| {
         let config = short_run("gqe", table);
         let model = smore::engine::model::create(&config.model).unwrap();
@@ -79,7 +79,7 @@ fn the_plan_tells_the_size_of_the_file_and_what_evaluations_take() {
 fn a_gpu_is_refused() {
     let Some(gpu) = emulator::cuda() else { return };
     let folder = Folder::in_memory();
-    let (graph, _) = smore::engine::dataset::resolve("umls", &folder.options()).unwrap();
+    let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     let config = short_run("gqe", "file");
     let model = smore::engine::model::create(&config.model).unwrap();
     let error = RunPlan::new(&gpu, &*model, &graph, &config).unwrap_err().to_string();

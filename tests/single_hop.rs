@@ -118,7 +118,7 @@ fn config(case: &[&str], dim: usize) -> Config {
     // Images need two rows of three numbers.
     let dim = if case[0] == "model.name=conve" { dim.next_multiple_of(6) } else { dim };
     assignments.extend([format!("model.dim={dim}"), "model.gamma=3".into(), "training.batch_size=20".into()]);
-    Config::resolve(None, &assignments).unwrap()
+    Config::load(None, &assignments).unwrap()
 }
 
 /// A graph with few entities, so that triples share heads and pairs.

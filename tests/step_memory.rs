@@ -31,7 +31,7 @@ fn check<B: Backend + Clone>(backend: &B, graph: &Graph) {
                 let mut set = vec![format!("model.name={name}"), format!("training.objective={objective}")];
                 set.extend(["model.dim=6", "model.hidden=5", "training.batch_size=60"].map(String::from));
                 set.extend(more.iter().map(|s| s.to_string()));
-                check_one(backend, graph, &Config::resolve(None, &set).unwrap());
+                check_one(backend, graph, &Config::load(None, &set).unwrap());
             }
         }
     }
@@ -39,7 +39,7 @@ fn check<B: Backend + Clone>(backend: &B, graph: &Graph) {
     for name in multilinear {
         let set =
             [&format!("model.name={name}"), "training.objective=kvsall", "training.relation_prediction=0.5"];
-        check_one(backend, graph, &Config::resolve(None, &set.map(String::from)).unwrap());
+        check_one(backend, graph, &Config::load(None, &set.map(String::from)).unwrap());
     }
 }
 

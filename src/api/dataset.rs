@@ -1,6 +1,6 @@
 //! From the name of a dataset to its graph.
 
-use crate::dataset::{ResolveOptions, resolve};
+use crate::dataset::{OpenOptions, open};
 use crate::error::Result;
 use crate::graph::KnowledgeGraph;
 use crate::progress::Progress;
@@ -17,13 +17,13 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct Dataset {
     name: String,
-    options: ResolveOptions,
+    options: OpenOptions,
 }
 
 impl Dataset {
     /// `umls` comes with the crate; other known names are looked for in the data folder.
     pub fn new(name: impl Into<String>) -> Self {
-        Dataset { name: name.into(), options: ResolveOptions::default() }
+        Dataset { name: name.into(), options: OpenOptions::default() }
     }
 
     /// A folder that has the folders of known datasets.
@@ -62,6 +62,6 @@ impl Dataset {
     ///
     /// [`Error`](crate::Error) with the file and line where an import fails.
     pub fn graph(&self) -> Result<KnowledgeGraph> {
-        resolve(&self.name, &self.options).map(|(graph, _)| graph)
+        open(&self.name, &self.options).map(|(graph, _)| graph)
     }
 }

@@ -19,7 +19,7 @@ pub use saved_run::SavedRun;
 use crate::error::Result;
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::{EntityId, RelationId};
-use crate::query::{Query, Tree, execute, parse_query, resolve};
+use crate::query::{Query, Tree, execute, ground, parse_query};
 
 impl Query {
     /// A query in the notation of nested tuples, with names or labels of a graph: `('Q1',('P1','P2'))`.
@@ -29,7 +29,7 @@ impl Query {
     /// [`Error::NoSuchEntity`](crate::Error::NoSuchEntity), [`Error::NoSuchRelation`](crate::Error::NoSuchRelation);
     /// [`Error::Invalid`](crate::Error::Invalid) with a place where the text is no query.
     pub fn parse(text: &str, graph: &KnowledgeGraph) -> Result<Query> {
-        resolve::resolve(&parse_query(text)?, graph)
+        ground::ground(&parse_query(text)?, graph)
     }
 
     /// What `relation` leads to from `head`.
@@ -46,6 +46,6 @@ impl Query {
 impl KnowledgeGraph {
     /// The text of a query, with names: [`Query::parse`] reads it.
     pub fn text_of(&self, query: &Query) -> String {
-        resolve::with_names(query, self).to_string()
+        ground::with_names(query, self).to_string()
     }
 }

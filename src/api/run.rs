@@ -121,7 +121,7 @@ impl Run {
     /// [`Error::OutOfMemory`] before anything is allocated, [`Error::Training`] where the loss diverges, and
     /// [`Error::Interrupted`] where the callback ended it: then [`Run::resume`] goes on.
     pub fn train(self, folder: impl AsRef<Path>) -> Result<SavedRun> {
-        let config = Config::resolve(self.config_file.as_deref(), &self.assignments)?;
+        let config = Config::load(self.config_file.as_deref(), &self.assignments)?;
         let cache = Cache::new(self.cache.as_deref())?;
         let (device, _) = self.device.open(config.training.math, &cache)?;
         let (opened, cache_folder) = (self.device, self.cache.clone());

@@ -13,7 +13,7 @@ use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::Triple;
 use crate::model;
 use crate::query::trained::Trained;
-use crate::query::{Query, parse_query, resolve};
+use crate::query::{Query, ground, parse_query};
 use crate::train::evaluate::{Evaluation, Loaded, Queries, evaluate_loaded, load_model};
 use crate::train::{Changes, Observer, RunFolder};
 use std::path::Path;
@@ -159,7 +159,7 @@ impl SavedRun {
     /// [`Error::NoSuchRelation`](crate::Error::NoSuchRelation) with what may be meant;
     /// [`Error::CannotExpress`](crate::Error::CannotExpress) where the model has not what the query needs.
     pub fn query(&self, text: &str) -> Result<Query> {
-        let query = resolve::resolve(&parse_query(text)?, &self.graph)?;
+        let query = ground::ground(&parse_query(text)?, &self.graph)?;
         self.model.check(&query)?;
         Ok(query)
     }

@@ -114,7 +114,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     match args.command {
         BenchCommand::Train(args) => super::bench_train::run(args, global),
         BenchCommand::Eval(args) => {
-            let config = args.config.resolve()?.explicit();
+            let config = args.config.load()?.explicit();
             let device = args.device.open(config.training.math, global)?;
             on!(device, backend => eval(backend, config, args.timing, global))
         }
@@ -210,7 +210,7 @@ fn eval<B: Backend>(backend: B, config: Config, timing: Timing, global: &Global)
 }
 
 fn sample(args: SampleArgs, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?.explicit();
+    let config = args.config.load()?.explicit();
     let graph = Arc::new(global.open(&config.data.dataset)?);
     let weighted = config.training_mix()?;
     let alone = weighted.iter().map(|(s, _)| (s.to_string(), vec![(s.clone(), 1.0)]));

@@ -42,7 +42,7 @@ pub fn run(mut args: Args, global: &Global) -> anyhow::Result<()> {
     if args.config.epochs.is_none() {
         args.config.steps.get_or_insert(STEPS);
     }
-    let config = args.config.resolve()?.explicit();
+    let config = args.config.load()?.explicit();
     if config.training.table == TableKind::File {
         return Err(Error::invalid("bench steps compares tables in memory: leave out --table file").into());
     }

@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Runs `smore bench train`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let config = args.config.resolve()?.explicit();
+    let config = args.config.load()?.explicit();
     let device = args.device.open(config.training.math, global)?;
     on!(device, backend => train(backend, config, args.timing, global))
 }

@@ -9,9 +9,9 @@ use crate::dataset::format::columns::Columns;
 use crate::dataset::format::delimiter::Delimiter;
 use crate::dataset::format::maps::MapFormat;
 use crate::dataset::inventory::{Reading, missing_splits};
+use crate::dataset::open::{Place, Reuse, import_as, locate_known, missing_data_dir};
 use crate::dataset::registry::{self, Counts, Manifest};
-use crate::dataset::resolve::{Place, Reuse, import_as, locate_known, missing_data_dir};
-use crate::dataset::{ImportReport, ResolveOptions, resolve};
+use crate::dataset::{ImportReport, OpenOptions, open};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{Table, bytes, count};
 use clap::{Subcommand, ValueEnum};
@@ -147,7 +147,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 }
 
 fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
-    let options = ResolveOptions {
+    let options = OpenOptions {
         skip_bad_lines: args.skip_bad_lines,
         language: args.lang,
         reading: Reading {
@@ -165,7 +165,7 @@ fn import(args: ImportArgs, global: &Global) -> anyhow::Result<()> {
         memory: args.memory,
         progress: progress::printer(),
         reuse: if args.force { Reuse::Never } else { Reuse::Verified },
-        ..global.resolve_options()
+        ..global.open_options()
     };
     super::memory::advise("give a smaller --memory");
     let wants_labels = options.language.is_some();
@@ -336,8 +336,8 @@ fn list(global: &Global) -> anyhow::Result<()> {
 }
 
 fn verify(args: VerifyArgs, global: &Global) -> anyhow::Result<()> {
-    let options = ResolveOptions { reuse: Reuse::Always, ..global.resolve_options() };
-    let (graph, report) = resolve(&args.dataset, &options)?;
+    let options = OpenOptions { reuse: Reuse::Always, ..global.open_options() };
+    let (graph, report) = open(&args.dataset, &options)?;
     let start = Instant::now();
     graph.verify()?;
     let seconds = start.elapsed().as_secs_f64();

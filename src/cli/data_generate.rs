@@ -4,9 +4,9 @@ use super::data::show_made;
 use super::data_export::export;
 use super::options::{parse_bytes, parse_number};
 use super::{Global, progress};
-use crate::dataset::ResolveOptions;
+use crate::dataset::OpenOptions;
 use crate::dataset::generate::Synthetic;
-use crate::dataset::resolve::generate_as;
+use crate::dataset::open::generate_as;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -90,7 +90,7 @@ pub fn run(args: GenerateArgs, global: &Global) -> anyhow::Result<()> {
         seed: args.seed,
     };
     let resources =
-        ResolveOptions { memory: args.memory, progress: progress::printer(), ..global.resolve_options() };
+        OpenOptions { memory: args.memory, progress: progress::printer(), ..global.open_options() };
     let start = Instant::now();
     let (graph, report) = generate_as(&options, &args.name, args.output.as_deref(), &resources)?;
     // Takes the line of progress off the screen.

@@ -28,7 +28,7 @@ pub mod train;
 mod train_plan;
 mod usage;
 
-use crate::dataset::{Cache, ImportReport, ResolveOptions, resolve};
+use crate::dataset::{Cache, ImportReport, OpenOptions, open};
 use crate::error::reason;
 use crate::graph::KnowledgeGraph;
 use crate::train::RunFolder;
@@ -159,11 +159,11 @@ fn describe(error: &anyhow::Error) -> String {
 
 impl Global {
     /// How datasets are looked for and imported.
-    pub fn resolve_options(&self) -> ResolveOptions {
-        ResolveOptions {
+    pub fn open_options(&self) -> OpenOptions {
+        OpenOptions {
             data_dir: self.data_dir.clone(),
             cache_dir: self.cache_dir.clone(),
-            ..ResolveOptions::default()
+            ..OpenOptions::default()
         }
     }
 
@@ -180,8 +180,8 @@ impl Global {
 
     /// Opens a dataset argument; a first import and its warnings are noted on standard error.
     pub fn open(&self, dataset: &str) -> anyhow::Result<KnowledgeGraph> {
-        let options = ResolveOptions { progress: progress::printer(), ..self.resolve_options() };
-        let (graph, report) = resolve(dataset, &options)?;
+        let options = OpenOptions { progress: progress::printer(), ..self.open_options() };
+        let (graph, report) = open(dataset, &options)?;
         if !report.cached {
             match report.source.starts_with("(bundled)") {
                 true => note(format_args!("imported {}, which comes with smore", graph.dataset())),

@@ -94,8 +94,8 @@ impl ConfigArgs {
     }
 
     /// The resolved configuration.
-    pub fn resolve(&self) -> Result<Config> {
-        Config::resolve(self.config.as_deref(), &self.assignments())
+    pub fn load(&self) -> Result<Config> {
+        Config::load(self.config.as_deref(), &self.assignments())
     }
 }
 

@@ -9,8 +9,8 @@ use crate::eval::answers::{self, Answer};
 use crate::eval::ask::{Answered, Asker, Show};
 use crate::eval::{AnswerStatus, ModelScorer};
 use crate::model::{self, Model};
+use crate::query::ground::{ground, with_names};
 use crate::query::parse_query;
-use crate::query::resolve::{resolve, with_names};
 use crate::query::trained::Trained;
 use crate::query::{Query, Structure};
 use crate::storage::regular;
@@ -125,7 +125,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let source = Source::of(args.query)?;
     // Before the model is loaded: a slip is told at once.
     let one = match &source {
-        Source::One(text) => Some(resolve(&parse_query(text)?, &graph)?),
+        Source::One(text) => Some(ground(&parse_query(text)?, &graph)?),
         Source::Lines(..) => None,
     };
     on!(args.device.open(config.training.math, global)?, backend => {
@@ -238,7 +238,7 @@ impl<B: Backend> Session<'_, B> {
         if text.is_empty() {
             return Ok(None);
         }
-        let query = resolve(&parse_query(text)?, self.asker.graph)?;
+        let query = ground(&parse_query(text)?, self.asker.graph)?;
         self.check(&query.structure())?;
         Ok(Some(query))
     }

@@ -63,7 +63,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let resumed = args.resume.as_deref().map(resume).transpose()?;
     let config = match &resumed {
         Some(folder) => resumed_config(folder, &args.config)?,
-        None => args.config.resolve()?,
+        None => args.config.load()?,
     };
     let (device, no_gpu) = args.device.open_with_reason(config.training.math, global)?;
     on!(device, backend => train(backend, config, no_gpu, resumed, args, global))
@@ -206,7 +206,7 @@ fn resumed_config(folder: &RunFolder, args: &ConfigArgs) -> Result<Config> {
 
 /// A query to try: the first training edge, with names.
 fn example(folder: &RunFolder) -> Option<String> {
-    use crate::query::{Tree, resolve::with_names};
+    use crate::query::{Tree, ground::with_names};
     let graph = folder.graph().ok()?;
     let triple = graph.split(crate::graph::Split::Train).triples().find(|t| !t.relation.is_inverse())?;
     let query = Tree::Projection(Box::new(Tree::Anchor(triple.head)), triple.relation);

@@ -4,12 +4,12 @@
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 //!
 //! Reading order: this file (the document), its sections [`model`], [`sampling`] and [`training`], [`keys`] (what each key takes
-//! and means), `check` (what depends on several keys), `resolve` (how documents, assignments and defaults of a model come together).
+//! and means), `check` (what depends on several keys), `layers` (how documents, assignments and defaults of a model come together).
 
 mod check;
 pub mod keys;
+mod layers;
 pub mod model;
-mod resolve;
 pub mod sampling;
 #[cfg(test)]
 mod tests;

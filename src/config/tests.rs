@@ -3,7 +3,7 @@
 use super::*;
 
 fn set(assignments: &[&str]) -> Result<Config> {
-    Config::resolve(None, &assignments.iter().map(|s| s.to_string()).collect::<Vec<_>>())
+    Config::load(None, &assignments.iter().map(|s| s.to_string()).collect::<Vec<_>>())
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn a_resolved_configuration_is_a_configuration() {
     let config = set(&["training.steps=7", "model.gamma=6.5"]).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), config.to_toml()).unwrap();
-    assert_eq!(Config::resolve(Some(file.path()), &[]).unwrap(), config);
+    assert_eq!(Config::load(Some(file.path()), &[]).unwrap(), config);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_model_has_defaults_of_its_own_which_a_document_and_assignments_replace() {
 fn a_given_length_replaces_that_of_the_document() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "[training]\nepochs = 3\n").unwrap();
-    let config = Config::resolve(Some(file.path()), &["training.steps=7".into()]).unwrap();
+    let config = Config::load(Some(file.path()), &["training.steps=7".into()]).unwrap();
     assert_eq!((config.training.steps, config.training.epochs), (Some(7), None));
     let longer = config.with(&["training.epochs=2".into()]).unwrap();
     assert_eq!((longer.training.steps, longer.training.epochs), (None, Some(2.0)));

@@ -5,7 +5,7 @@ use super::queries::QuerySet;
 use super::scorer::QueryBlock;
 use crate::graph::KnowledgeGraph;
 use crate::ids::EntityId;
-use crate::query::resolve::with_names;
+use crate::query::ground::with_names;
 use serde::Serialize;
 use std::io::{self, Write};
 

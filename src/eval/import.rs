@@ -6,7 +6,7 @@ use super::queries::{QuerySet, hard_proofs, with_graphs};
 use crate::error::{Error, Result};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::EntityId;
-use crate::query::{Proof, Query, Structure, Tree, parse_query, resolve, structure};
+use crate::query::{Proof, Query, Structure, Tree, ground, parse_query, structure};
 use crate::storage::regular;
 use hashbrown::HashMap;
 use rayon::prelude::*;
@@ -59,7 +59,7 @@ fn read_json_lines(path: &Path, graph: &KnowledgeGraph, found: &mut Found) -> Re
             let reason = text.split(" at line ").next().unwrap_or_default();
             wrong(format!("expected {{\"query\": text, \"easy\": [names], \"hard\": [names]}}: {reason}"))
         })?;
-        let query = parse_query(&line.query).and_then(|query| resolve(&query, graph));
+        let query = parse_query(&line.query).and_then(|query| ground(&query, graph));
         let query = query.map_err(|e| wrong(e.to_string()))?;
         let entity = |name: &String| {
             let id = graph.entities().find(name).map(EntityId);

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
 //! a model must do to be evaluated), [`model_scorer`] (trained models), [`baseline`] (the scorer to beat),
-//! [`group`] (queries of one structure with their answers), [`draw`] (one query that passes a held-out
+//! [`group`] (queries of one structure with their answers), [`held_out`] (one query that passes a held-out
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
 //! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] (a set from any of these),
 //! [`multi_hop`] and [`link_prediction`] (a scorer and queries -> metrics), [`report`] (tables and JSON),
@@ -13,10 +13,10 @@ pub mod ask;
 pub mod baseline;
 pub mod cache;
 mod compared;
-pub mod draw;
 pub mod export;
 pub mod export_pickle;
 pub mod group;
+pub mod held_out;
 pub mod import;
 mod import_pickle;
 pub mod link_prediction;

@@ -1,7 +1,7 @@
 //! Valid and test query sets of any structures, with easy and hard answers.
 
-use super::draw::{LIMIT, can_have_hard_answers, draw};
 use super::group::QueryGroup;
+use super::held_out::{LIMIT, can_have_hard_answers, draw};
 use crate::error::Result;
 use crate::graph::csr::Sizes;
 use crate::graph::{Csr, KnowledgeGraph, Split, View};

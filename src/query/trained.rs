@@ -1,7 +1,7 @@
 //! What of a query training has seen: the row of an entity or relation that no training edge has is what it was at
 //! the start.
 
-use super::resolve::{NameKind, NameLookup};
+use super::ground::{NameKind, NameLookup};
 use super::tree::Query;
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::{EntityId, RelationId};

@@ -1,12 +1,17 @@
 //! One query, drawn backward from its answer.
+//!
+//! [`fill`] is the walk; [`Choices`] are what training and evaluation decide differently on the way. [`instantiate`] draws
+//! for training, [`held_out`](crate::eval::held_out) for evaluation.
 
+use super::branches::{Branches, Position, end, negated, same};
+use super::frontier::Filling;
 use super::reject::Rejection;
 use crate::graph::Walk;
-use crate::ids::{EntityId, RelationId, Triple};
+use crate::ids::{EntityId, RelationId};
 use crate::query::{Structure, Tree};
 use crate::rng::{Rng, below};
 
-/// Tries to find a random entity that has edges before the draw is given up.
+/// Attempts to find a random entity that has edges.
 const ENTITY_TRIES: usize = 64;
 
 /// Walks to find another answer of an intersection for a negated branch to start from.
@@ -16,37 +21,93 @@ const ENTITY_TRIES: usize = 64;
 /// without the negation); of `3in` 41 % of 45 %, `pin` 89 % of 93 %, `pni` all of 80 %.
 pub const OTHER_TRIES: usize = 16;
 
-/// Draws a query of `structure` that has `answer` among its answers, walking backward from it.
+/// What is decided on the way backward from an answer.
+pub trait Choices {
+    /// The graph that the walk is on.
+    type Graph: Walk;
+
+    /// Whether all branches of a union have its target. Otherwise one has, drawn uniformly, and each of the others has a
+    /// target of its own.
+    const UNIONS_SHARE_TARGET: bool;
+
+    /// The graph that the walk is on.
+    fn graph(&self) -> &Self::Graph;
+
+    /// An edge that leaves `target`, for the projection `node`.
+    fn edge(
+        &mut self,
+        node: &Structure,
+        target: EntityId,
+        rng: &mut Rng,
+    ) -> Result<(RelationId, EntityId), Rejection>;
+
+    /// Where a negated branch starts: if possible at another answer than `target` of the intersection's other branches.
+    fn other_answer(
+        &mut self,
+        branches: Branches,
+        target: EntityId,
+        rng: &mut Rng,
+    ) -> Result<EntityId, Rejection>;
+
+    /// Called where the query is found to be degenerate; an error ends the walk.
+    fn degenerate(&mut self, reason: Rejection) -> Result<(), Rejection> {
+        Err(reason)
+    }
+}
+
+/// Fills `structure` with a query that has `answer` among its answers, walking backward from it.
 ///
 /// Anchors and relations are **appended** in post-order (see [`Tree::flatten`]), also where the draw
 /// is rejected: the caller then truncates. Every node has a target entity that its set should hold;
 /// the root's is `answer`. Top down:
 ///
-/// - projection: an edge that leaves the target is drawn by [`Walk::pick_edge`] (a relation uniformly
-///   among those of the target, then a tail uniformly among that relation's). Its inverse becomes the
-///   query's relation, its tail the child's target;
+/// - projection: an edge that leaves the target, by [`Choices::edge`]. Its inverse becomes the query's relation, its tail
+///   the child's target;
 /// - intersection: every child has the same target;
-/// - union: one child, drawn uniformly, has the target; each other child has a target of its own,
-///   drawn uniformly among the entities that have edges;
-/// - negation: the child has another entity as its target. In an intersection it is another answer of the branches
-///   that are not negated, found by walking forward through one of them (see [`OTHER_TRIES`]), so that the negation takes
-///   something away; where none is found, and outside intersections, it is drawn uniformly among the entities that have
-///   edges. Below a double negation the target is the same again;
+/// - union: every child, or one of them (see [`Choices::UNIONS_SHARE_TARGET`]). Targets of their own are drawn uniformly
+///   among the entities that have edges;
+/// - negation: the child has another entity as its target. In an intersection it is [`Choices::other_answer`], so that the
+///   negation takes something away; elsewhere it is drawn uniformly among the entities that have edges. Below a double
+///   negation the target is the same again;
 /// - anchor: the target.
 ///
 /// So the distribution of an accepted query is that of this process, given that none of the reasons to
-/// reject below holds. The walk needs no sets, only edges: O(nodes) random accesses.
+/// reject below holds. O(nodes) random accesses, besides the choices.
 ///
 /// # Errors
 ///
 /// [`Rejection::NoEdges`], [`Rejection::StepsBack`] (also across the intersections and unions between
-/// two projections) and [`Rejection::EqualBranches`] (of an intersection or a union; a branch equal to
-/// the inside of a negated one also counts).
+/// two projections) and [`Rejection::EqualBranches`] (of an intersection or a union, whatever the order inside them; a branch
+/// equal to the inside of a negated one also counts), and what the choices return.
 ///
 /// Where `structure` has a negation, `answer` may be in the negated branch all the same: the walk
 /// cannot see that. The caller must check it and throw the query away: the [`Sampler`](super::Sampler)
 /// does so as [`Rejection::NegatedAnswer`], the evaluation's query sets with
 /// [`answers`](crate::query::execute::answers). Without a negation `answer` is an answer for sure.
+pub fn fill<C: Choices>(
+    choices: &mut C,
+    structure: &Structure,
+    answer: EntityId,
+    rng: &mut Rng,
+    anchors: &mut Vec<EntityId>,
+    relations: &mut Vec<RelationId>,
+) -> Result<(), Rejection> {
+    let start = (anchors.len(), relations.len());
+    let (num_anchors, num_relations) = end(structure, start);
+    anchors.resize(num_anchors, EntityId(0));
+    relations.resize(num_relations, RelationId(0));
+    let (anchors, relations) = (&mut anchors[start.0..], &mut relations[start.1..]);
+    Backward { choices, rng, anchors, relations }.node(structure, answer, None, (0, 0)).map(|_| ())
+}
+
+/// Draws a training query: [`fill`] with edges of `graph`, each drawn by [`Walk::pick_edge`] (a relation uniformly among
+/// those of the target, then a tail uniformly among that relation's). In unions one child has the target. The other answer
+/// of an intersection is found by walking forward through one of its branches (see [`OTHER_TRIES`]); where none is found, it is
+/// any entity that has edges. The walk needs no sets, only edges.
+///
+/// # Errors
+///
+/// As [`fill`].
 pub fn instantiate(
     graph: &impl Walk,
     structure: &Structure,
@@ -55,233 +116,174 @@ pub fn instantiate(
     anchors: &mut Vec<EntityId>,
     relations: &mut Vec<RelationId>,
 ) -> Result<(), Rejection> {
-    Draw { graph, rng, anchors, relations }.node(structure, answer, None)
+    fill(&mut Training(graph), structure, answer, rng, anchors, relations)
 }
 
-struct Draw<'a, G> {
-    graph: &'a G,
+/// An entity drawn uniformly among those that have edges and are not `except`.
+///
+/// # Errors
+///
+/// [`Rejection::NoEdges`] where none is found.
+pub fn entity_with_edges(
+    graph: &impl Walk,
+    except: Option<EntityId>,
+    rng: &mut Rng,
+) -> Result<EntityId, Rejection> {
+    for _ in 0..ENTITY_TRIES {
+        let entity = EntityId(below(rng, graph.num_entities() as u64) as u32);
+        if Some(entity) != except && graph.has_edges(entity) {
+            return Ok(entity);
+        }
+    }
+    Err(Rejection::NoEdges)
+}
+
+/// A walk that is going on. The arrays are those of one query, in their final length.
+struct Backward<'a, C> {
+    choices: &'a mut C,
     rng: &'a mut Rng,
-    anchors: &'a mut Vec<EntityId>,
-    relations: &'a mut Vec<RelationId>,
+    anchors: &'a mut [EntityId],
+    relations: &'a mut [RelationId],
 }
 
-impl<G: Walk> Draw<'_, G> {
-    /// `after` is the relation of the projection that is applied next to this node's set.
+impl<C: Choices> Backward<'_, C> {
+    /// Fills a node that begins at `begin` and returns where it ends. `after` is the relation of the projection that is
+    /// applied next to this node's set.
     fn node(
         &mut self,
         node: &Structure,
         target: EntityId,
         after: Option<RelationId>,
-    ) -> Result<(), Rejection> {
+        begin: Position,
+    ) -> Result<Position, Rejection> {
         match node {
-            Tree::Anchor(()) => self.anchors.push(target),
+            Tree::Anchor(()) => {
+                self.anchors[begin.0] = target;
+                Ok((begin.0 + 1, begin.1))
+            }
             Tree::Projection(child, ()) => {
-                let (back, source) = self.graph.pick_edge(target, self.rng).ok_or(Rejection::NoEdges)?;
+                let (back, source) = self.choices.edge(node, target, self.rng)?;
                 let relation = back.inverse();
                 if after == Some(back) {
-                    return Err(Rejection::StepsBack);
+                    self.choices.degenerate(Rejection::StepsBack)?;
                 }
-                self.node(child, source, Some(relation))?;
-                self.relations.push(relation);
+                let (anchor, place) = self.node(child, source, Some(relation), begin)?;
+                self.relations[place] = relation;
+                Ok((anchor, place + 1))
             }
             Tree::Negation(child) => match &**child {
-                Tree::Negation(inner) => self.node(inner, target, after)?,
+                Tree::Negation(inner) => self.node(inner, target, after, begin),
                 child => {
-                    let other = self.entity_with_edges(Some(target))?;
-                    self.node(child, other, None)?;
+                    let other = entity_with_edges(self.choices.graph(), Some(target), self.rng)?;
+                    self.node(child, other, None, begin)
                 }
             },
             Tree::Intersection(children) => {
-                let start = self.position();
+                let mut next = begin;
                 for child in children {
-                    match negated(child) {
-                        // Its place is kept until the others are known.
-                        Some(_) => self.reserve(child),
-                        None => self.node(child, target, after)?,
+                    next = match negated(child) {
+                        // After the others, which decide where it starts.
+                        Some(_) => end(child, next),
+                        None => self.node(child, target, after, next)?,
                     }
                 }
-                self.negated_branches(children, target, start)?;
-                self.check_branches(children, start)?;
+                self.negated_branches(children, target, begin)?;
+                self.check_branches(children, begin)?;
+                Ok(next)
             }
             Tree::Union(children) => {
-                let start = self.position();
-                let chosen = below(self.rng, children.len() as u64) as usize;
+                let chosen =
+                    (!C::UNIONS_SHARE_TARGET).then(|| below(self.rng, children.len() as u64) as usize);
+                let mut next = begin;
                 for (i, child) in children.iter().enumerate() {
-                    let target = if i == chosen { target } else { self.entity_with_edges(None)? };
-                    self.node(child, target, after)?;
+                    let target = match chosen.is_none_or(|chosen| i == chosen) {
+                        true => target,
+                        false => entity_with_edges(self.choices.graph(), None, self.rng)?,
+                    };
+                    next = self.node(child, target, after, next)?;
                 }
-                self.check_branches(children, start)?;
+                self.check_branches(children, begin)?;
+                Ok(next)
             }
         }
-        Ok(())
     }
 
-    fn position(&self) -> (usize, usize) {
-        (self.anchors.len(), self.relations.len())
-    }
-
-    /// Makes room for the anchors and relations of a branch.
-    fn reserve(&mut self, branch: &Structure) {
-        let (anchors, relations) = end(branch, self.position());
-        self.anchors.resize(anchors, EntityId(0));
-        self.relations.resize(relations, RelationId(0));
-    }
-
-    /// Draws the negated branches of an intersection, whose others lie from `start`, into the room that was made.
+    /// Fills the negated branches of an intersection whose other branches are filled.
     fn negated_branches(
         &mut self,
         children: &[Structure],
         target: EntityId,
-        start: (usize, usize),
+        begin: Position,
     ) -> Result<(), Rejection> {
-        let mut begin = start;
+        let mut next = begin;
         for child in children {
-            let next = end(child, begin);
             if let Some(inside) = negated(child) {
-                let other = match self.other_answer(children, target, start) {
-                    Some(other) => other,
-                    None => self.entity_with_edges(Some(target))?,
-                };
-                let (anchors, relations) = self.position();
-                self.node(inside, other, None)?;
-                self.anchors.copy_within(anchors.., begin.0);
-                self.relations.copy_within(relations.., begin.1);
-                self.anchors.truncate(anchors);
-                self.relations.truncate(relations);
+                let query = Filling { anchors: self.anchors, relations: self.relations };
+                let other =
+                    self.choices.other_answer(Branches { children, begin, query }, target, self.rng)?;
+                self.node(inside, other, None, next)?;
             }
-            begin = next;
+            next = end(child, next);
         }
         Ok(())
     }
 
-    /// An answer, other than `target`, of the branches from `start` that are not negated.
+    /// Finds branches that are written the same, negated or not.
+    fn check_branches(&mut self, children: &[Structure], begin: Position) -> Result<(), Rejection> {
+        let query = Filling { anchors: self.anchors, relations: self.relations };
+        let inside = |(child, at)| (negated(child).unwrap_or(child), at);
+        let mut branches = Branches { children, begin, query }.iter().map(inside);
+        while let Some(branch) = branches.next() {
+            if branches.clone().any(|other| same(query, branch, other)) {
+                return self.choices.degenerate(Rejection::EqualBranches);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The choices of training.
+struct Training<'a, G>(&'a G);
+
+impl<G: Walk> Choices for Training<'_, G> {
+    type Graph = G;
+
+    const UNIONS_SHARE_TARGET: bool = false;
+
+    fn graph(&self) -> &G {
+        self.0
+    }
+
+    fn edge(
+        &mut self,
+        _: &Structure,
+        target: EntityId,
+        rng: &mut Rng,
+    ) -> Result<(RelationId, EntityId), Rejection> {
+        self.0.pick_edge(target, rng).ok_or(Rejection::NoEdges)
+    }
+
     fn other_answer(
         &mut self,
-        children: &[Structure],
+        branches: Branches,
         target: EntityId,
-        start: (usize, usize),
-    ) -> Option<EntityId> {
-        (0..OTHER_TRIES).find_map(|_| {
-            self.walk_any(children, start).filter(|&e| e != target && self.may_answer(children, start, e))
-        })
-    }
-
-    /// Walks forward through a random one of the branches that are not negated.
-    fn walk_any(&mut self, children: &[Structure], mut begin: (usize, usize)) -> Option<EntityId> {
-        let count = children.iter().filter(|child| negated(child).is_none()).count();
-        let mut chosen = if count == 0 { return None } else { below(self.rng, count as u64) };
-        for child in children {
-            if negated(child).is_none() {
-                if chosen == 0 {
-                    return self.walk(child, begin);
-                }
-                chosen -= 1;
-            }
-            begin = end(child, begin);
-        }
-        None
-    }
-
-    /// An entity that the branch at `begin` leads to, without regard to the other branches of its intersections.
-    fn walk(&mut self, branch: &Structure, begin: (usize, usize)) -> Option<EntityId> {
-        match branch {
-            Tree::Anchor(()) => Some(self.anchors[begin.0]),
-            Tree::Projection(child, ()) => {
-                let from = self.walk(child, begin)?;
-                let relation = self.relations[end(child, begin).1];
-                self.graph.pick_tail(from, relation, self.rng)
-            }
-            Tree::Negation(child) => match &**child {
-                Tree::Negation(inner) => self.walk(inner, begin),
-                _ => None,
-            },
-            Tree::Intersection(children) | Tree::Union(children) => self.walk_any(children, begin),
-        }
-    }
-
-    /// Whether no branch of one hop, negated ones aside, says that `entity` is no answer. Longer ones are not looked at.
-    fn may_answer(&self, children: &[Structure], mut begin: (usize, usize), entity: EntityId) -> bool {
-        children.iter().all(|child| {
-            let here = begin;
-            begin = end(child, begin);
-            match child {
-                Tree::Projection(anchor, ()) if matches!(**anchor, Tree::Anchor(())) => {
-                    let (head, relation) = (self.anchors[here.0], self.relations[here.1]);
-                    self.graph.contains(Triple { head, relation, tail: entity })
-                }
-                _ => true,
-            }
-        })
-    }
-
-    /// Uniform among the entities that have edges and are not `except`.
-    fn entity_with_edges(&mut self, except: Option<EntityId>) -> Result<EntityId, Rejection> {
-        for _ in 0..ENTITY_TRIES {
-            let entity = EntityId(below(self.rng, self.graph.num_entities() as u64) as u32);
-            if Some(entity) != except && self.graph.has_edges(entity) {
-                return Ok(entity);
+        rng: &mut Rng,
+    ) -> Result<EntityId, Rejection> {
+        for _ in 0..OTHER_TRIES {
+            let found = branches.walk(self.0, rng).filter(|&e| e != target);
+            if let Some(other) = found.filter(|&e| branches.may_answer(self.0, e)) {
+                return Ok(other);
             }
         }
-        Err(Rejection::NoEdges)
+        entity_with_edges(self.0, Some(target), rng)
     }
-
-    /// Rejects two branches that are written the same, negated or not.
-    fn check_branches(
-        &self,
-        children: &[Structure],
-        (anchor, relation): (usize, usize),
-    ) -> Result<(), Rejection> {
-        let mut begin = (anchor, relation);
-        for (i, child) in children.iter().enumerate() {
-            let next = end(child, begin);
-            let mut other_begin = next;
-            for other in &children[i + 1..] {
-                let other_end = end(other, other_begin);
-                if positive(child) == positive(other)
-                    && self.anchors[begin.0..next.0] == self.anchors[other_begin.0..other_end.0]
-                    && self.relations[begin.1..next.1] == self.relations[other_begin.1..other_end.1]
-                {
-                    return Err(Rejection::EqualBranches);
-                }
-                other_begin = other_end;
-            }
-            begin = next;
-        }
-        Ok(())
-    }
-}
-
-/// What is negated, or the branch itself.
-fn positive(branch: &Structure) -> &Structure {
-    match branch {
-        Tree::Negation(child) => child,
-        other => other,
-    }
-}
-
-/// What a branch negates; `None` where it is no negation, or a double one.
-fn negated(branch: &Structure) -> Option<&Structure> {
-    match branch {
-        Tree::Negation(child) if !matches!(**child, Tree::Negation(_)) => Some(child),
-        _ => None,
-    }
-}
-
-/// Position in the flat lists after `tree`, which starts at `(anchor, relation)`.
-fn end(tree: &Structure, (anchor, relation): (usize, usize)) -> (usize, usize) {
-    let own = match tree {
-        Tree::Anchor(()) => (1, 0),
-        Tree::Projection(..) => (0, 1),
-        _ => (0, 0),
-    };
-    let start = (anchor + own.0, relation + own.1);
-    tree.children().iter().fold(start, |position, child| end(child, position))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::{CsrBuf, View};
+    use crate::ids::Triple;
     use crate::query::execute::answers;
     use crate::rng::stream;
 

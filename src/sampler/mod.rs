@@ -1,15 +1,16 @@
 //! Training queries and verified negatives, by bidirectional rejection sampling.
 //!
-//! Reading order: [`batch`] (what is handed on), [`draw`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
-//! query, drawn backward from its answer), [`direction`] (over which relations), [`epoch`] (every edge in turn, instead), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
+//! Reading order: [`batch`] (what is handed on), [`bidirectional`] (the sampler: what is drawn, what a batch is promised), [`mod@instantiate`] (one
+//! query, drawn backward from its answer, for training and for evaluation), `branches` (those of it that are known so far), [`direction`] (over which relations), [`epoch`] (every edge in turn, instead), [`popularity`] (how answers and negatives are drawn), [`reject`] (why a draw is thrown away), `cut` (where the
 //! forward and the backward walk meet), `frontier` (the forward walk), `negatives` (a pool, indexed
 //! once per batch where it is shared), `verify` (the backward walk from the pool's candidates), `work` (how much was read), `prefetch`
 //! (what will be), [`single`] (batches of single-hop training), and the sets underneath: [`sorted`], [`entity_set`].
 
 pub mod batch;
+pub mod bidirectional;
+mod branches;
 mod cut;
 pub mod direction;
-pub mod draw;
 pub mod entity_set;
 pub mod epoch;
 mod frontier;
@@ -29,8 +30,9 @@ pub(crate) const CHANGED: &str =
     "the graph's file was changed while it is used: its ids are out of range; import it again";
 
 pub use batch::{Batch, Groups, SingleBatch};
+pub use bidirectional::{Prepared, Sampler};
+pub use branches::Branches;
 pub use direction::Direction;
-pub use draw::{Prepared, Sampler};
 pub use entity_set::EntitySet;
 pub use instantiate::instantiate;
 pub use negatives::Pooling;

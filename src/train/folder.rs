@@ -404,7 +404,7 @@ impl RunFolder {
 
     /// Its configuration.
     pub fn config(&self) -> Result<Config> {
-        Config::resolve(Some(&self.file(CONFIG)), &[])
+        Config::load(Some(&self.file(CONFIG)), &[])
     }
 
     /// Replaces its configuration.

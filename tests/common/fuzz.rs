@@ -241,10 +241,10 @@ pub fn query_text(bytes: &[u8]) {
 /// A configuration.
 pub fn config(bytes: &[u8]) {
     let path = file("options.toml", bytes);
-    let Ok(config) = Config::resolve(Some(&path), &[]) else { return };
+    let Ok(config) = Config::load(Some(&path), &[]) else { return };
     let explicit = config.explicit();
     std::fs::write(&path, explicit.to_toml()).expect("a temporary file");
-    let again = Config::resolve(Some(&path), &[]).expect("its own text");
+    let again = Config::load(Some(&path), &[]).expect("its own text");
     assert_eq!(again.explicit(), explicit);
     let _ = config.with(&[String::from_utf8_lossy(bytes).into_owned()]);
 }

@@ -14,7 +14,7 @@ pub mod gpu;
 
 use assert_cmd::Command;
 use smore::engine::backend::{Backend, Number, Parameters};
-use smore::engine::dataset::ResolveOptions;
+use smore::engine::dataset::OpenOptions;
 use smore::engine::model::Weights;
 use std::path::{Path, PathBuf};
 
@@ -78,8 +78,8 @@ impl Folder {
         self.0.path().join("cache")
     }
 
-    pub fn options(&self) -> ResolveOptions {
-        ResolveOptions { cache_dir: Some(self.cache()), ..ResolveOptions::default() }
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions { cache_dir: Some(self.cache()), ..OpenOptions::default() }
     }
 }
 
@@ -147,5 +147,5 @@ pub fn short_run(model: &str, table: &str) -> smore::engine::config::Config {
         "evaluation.queries=10",
         "evaluation.valid_queries=5",
     ];
-    smore::engine::config::Config::resolve(None, &set.map(String::from)).unwrap()
+    smore::engine::config::Config::load(None, &set.map(String::from)).unwrap()
 }

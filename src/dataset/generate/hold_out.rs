@@ -86,7 +86,7 @@ fn may_go(uses: &mut [Vec<u32>; 2], Triple { head, relation, tail }: Triple) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::draw::mark;
+    use super::super::triples::mark;
     use super::super::{Synthetic, popularities};
     use super::*;
     use crate::graph::Resources;

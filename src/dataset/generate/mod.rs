@@ -9,10 +9,10 @@
 //! Draws come in chunks with random streams of their own and are sorted in bounded memory, so the graph
 //! depends neither on the threads nor on the memory.
 //!
-//! `draw.rs` draws and chooses, `hold_out.rs` splits.
+//! `triples.rs` draws and chooses, `hold_out.rs` splits.
 
-mod draw;
 mod hold_out;
+mod triples;
 
 use crate::error::{Error, Result};
 use crate::graph::edges::Probe;

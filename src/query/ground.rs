@@ -42,14 +42,14 @@ pub trait NameLookup {
 /// Looks every name of a query up: as a name first, then as a label.
 ///
 /// Errors: an unknown name, with what it might have been; a label of several ids, with their names.
-pub fn resolve(query: &NamedQuery, names: &impl NameLookup) -> Result<Query> {
+pub fn ground(query: &NamedQuery, names: &impl NameLookup) -> Result<Query> {
     query.try_map(&mut |anchor| find(names, NameKind::Entity, anchor).map(EntityId), &mut |relation| {
         let id = find(names, NameKind::Relation, &relation.name)?;
         Ok(RelationId(2 * id + u32::from(relation.inverse)))
     })
 }
 
-/// The query with names for ids: its `to_string` is text that resolves to the same query.
+/// The query with names for ids: its `to_string` is text that is grounded to the same query.
 pub fn with_names(query: &Query, names: &impl NameLookup) -> NamedQuery {
     let named = query.try_map(&mut |anchor| Ok(names.name(NameKind::Entity, anchor.0)), &mut |relation| {
         let name = names.name(NameKind::Relation, relation.0 / 2);

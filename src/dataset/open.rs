@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// Where to look for datasets and how to import them.
 #[derive(Clone, Debug, Default)]
-pub struct ResolveOptions {
+pub struct OpenOptions {
     /// A folder of datasets' folders.
     pub data_dir: Option<PathBuf>,
     /// Where imported graphs are kept; `None` is the user's cache folder.
@@ -65,12 +65,12 @@ pub enum Place {
 /// cost is that of reading the source files once for their checksums.
 ///
 /// ```no_run
-/// use smore::engine::dataset::{ResolveOptions, resolve};
-/// let (graph, _) = resolve("umls", &ResolveOptions::default())?;
+/// use smore::engine::dataset::{OpenOptions, open};
+/// let (graph, _) = open("umls", &OpenOptions::default())?;
 /// assert_eq!(graph.num_entities(), 135);
 /// # Ok::<(), smore::Error>(())
 /// ```
-pub fn resolve(argument: &str, options: &ResolveOptions) -> Result<(KnowledgeGraph, ImportReport)> {
+pub fn open(argument: &str, options: &OpenOptions) -> Result<(KnowledgeGraph, ImportReport)> {
     let cache = Cache::new(options.cache_dir.as_deref())?;
     match locate(argument, options.data_dir.as_deref(), &cache)? {
         Place::Graph(path) => {
@@ -109,7 +109,7 @@ pub fn import_as(
     path: &Path,
     name: Option<&str>,
     output: Option<&Path>,
-    options: &ResolveOptions,
+    options: &OpenOptions,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let cache = Cache::new(options.cache_dir.as_deref())?;
     let known = name.and_then(registry::find);
@@ -152,7 +152,7 @@ pub fn generate_as(
     options: &Synthetic,
     name: &str,
     output: Option<&Path>,
-    resources: &ResolveOptions,
+    resources: &OpenOptions,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     check_dataset_name(name)?;
     if let Some(Manifest { title, .. }) = registry::find(name) {
@@ -186,7 +186,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io(path))
 }
 
-/// Finds out what `argument` means; see [`resolve`]. Reads no data.
+/// Finds out what `argument` means; see [`open`]. Reads no data.
 pub fn locate(argument: &str, data_dir: Option<&Path>, cache: &Cache) -> Result<Place> {
     let path = Path::new(argument);
     let is_path = argument.starts_with('.') || argument.contains(std::path::is_separator);
@@ -253,7 +253,7 @@ fn open_or_import(
     files: &Fingerprinted,
     name: &str,
     manifest: Option<&Manifest>,
-    options: &ResolveOptions,
+    options: &OpenOptions,
     cache: &Cache,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let path = cache.graph(name, &files.key(&import_options(name, options)));
@@ -269,7 +269,7 @@ fn import(
     files: &Fingerprinted,
     name: &str,
     manifest: Option<&Manifest>,
-    options: &ResolveOptions,
+    options: &OpenOptions,
     path: &Path,
 ) -> Result<(KnowledgeGraph, ImportReport)> {
     let write = |path: &Path| files.import(&import_options(name, options), path);
@@ -334,7 +334,7 @@ fn make(
     Ok((graph, report))
 }
 
-fn import_options<'o>(name: &'o str, options: &'o ResolveOptions) -> ImportOptions<'o> {
+fn import_options<'o>(name: &'o str, options: &'o OpenOptions) -> ImportOptions<'o> {
     ImportOptions {
         name,
         skip_bad_lines: options.skip_bad_lines,

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 impl Config {
     /// Resolves a document and assignments `key.path=value` on top of the defaults.
-    pub fn resolve(file: Option<&Path>, assignments: &[String]) -> Result<Self> {
+    pub fn load(file: Option<&Path>, assignments: &[String]) -> Result<Self> {
         let mut table = Table::new();
         if let Some(path) = file {
             table = read(path)?;
