@@ -165,15 +165,9 @@ pub fn fit(mut head: String, parts: &[String], width: usize) -> String {
 
 /// `14541` as `14,541`.
 pub fn count(number: impl TryInto<u64>) -> String {
-    let digits = number.try_into().unwrap_or(u64::MAX).to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let mut text = num_format::Buffer::new();
+    text.write_formatted(&number.try_into().unwrap_or(u64::MAX), &num_format::Locale::en);
+    text.to_string()
 }
 
 /// `1 thread`, `2,000 threads`.
@@ -182,17 +176,9 @@ pub fn counted(number: impl TryInto<u64>, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Bytes in the largest decimal unit of which there is one, with three digits: `3.27 MB`.
+/// Bytes in the largest decimal unit of which there is one: `3.27 MB`.
 pub fn bytes(number: u64) -> String {
-    let mut value = number as f64;
-    for unit in ["B", "kB", "MB", "GB", "TB"] {
-        if value < 999.5 || unit == "TB" {
-            let decimals = if unit == "B" || value >= 99.95 { 0 } else { 1 + usize::from(value < 9.995) };
-            return format!("{value:.decimals$} {unit}");
-        }
-        value /= 1000.0;
-    }
-    unreachable!("the last unit takes every number")
+    format!("{:.2}", bytesize::ByteSize(number).display().si())
 }
 
 /// A word as a shell takes it: as it stands where that is safe, else in quotes.
@@ -273,10 +259,19 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_three_digits_and_a_unit() {
+    fn bytes_have_two_decimals_and_a_unit() {
         let shown = [0, 999, 1_000, 9_996, 123_456, 999_499, 999_600, 45_600_000, u64::MAX].map(bytes);
-        let expected =
-            ["0 B", "999 B", "1.00 kB", "10.0 kB", "123 kB", "999 kB", "1.00 MB", "45.6 MB", "18446744 TB"];
+        let expected = [
+            "0 B",
+            "999 B",
+            "1.00 kB",
+            "10.00 kB",
+            "123.46 kB",
+            "999.50 kB",
+            "999.60 kB",
+            "45.60 MB",
+            "18.45 EB",
+        ];
         assert_eq!(shown, expected);
     }
 

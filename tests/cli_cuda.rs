@@ -334,7 +334,7 @@ fn a_run_that_does_not_fit_the_gpu_is_refused_and_leaves_no_run() {
     };
     // By the plan, before anything is allocated.
     let told = run(40);
-    assert!(told.contains("of the GPU's memory and it has 41.9 MB"), "{told}");
+    assert!(told.contains("of the GPU's memory and it has 41.94 MB"), "{told}");
     // By the driver: the plan does not count the workspace of matrix products.
     let needed =
         |told: &str| told.split("this run needs ").nth(1).unwrap().split(' ').next().unwrap().to_string();

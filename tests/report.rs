@@ -90,7 +90,7 @@ fn names_are_text_and_not_markup() {
     let path = report::write(&[to], None).unwrap();
     let html = page(&path);
     is_well_formed(&html);
-    assert!(html.contains("&lt;b&gt;&amp;&#39;&quot;run: finished") && !html.contains("<b>&"));
+    assert!(html.contains("&lt;b&gt;&amp;&#x27;&quot;run: finished") && !html.contains("<b>&"));
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn a_full_disk_is_told_with_what_the_table_takes_and_leaves_no_file() {
     // Some petabytes; a sparse file could have them.
     let shape = Shape { rows: 1 << 40, cols: 400, graph: 0, seed: 0 };
     let error = RowFile::create(&path, shape, 256, |_, _| panic!("the room is reserved first")).unwrap_err();
-    assert!(error.to_string().contains("takes 5278 TB of disk"), "{error}");
+    assert!(error.to_string().contains("takes 5.28 PB of disk"), "{error}");
     assert!(!path.exists());
 }
 

@@ -114,7 +114,7 @@ mod tests {
     fn a_line_tells_rate_and_time_left() {
         let text = line("sorting train", 50_000_000, 200_000_000, Duration::from_secs(5));
         assert_eq!(text, "sorting train  50,000,000 / 200,000,000  10,000,000/s  15 s left");
-        assert_eq!(line("reading", 5_000_000, 20_000_000, Duration::ZERO), "reading  5.00 MB / 20.0 MB");
+        assert_eq!(line("reading", 5_000_000, 20_000_000, Duration::ZERO), "reading  5.00 MB / 20.00 MB");
         assert_eq!(line("sorting names", 0, 0, Duration::ZERO), "sorting names");
     }
 }

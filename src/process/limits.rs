@@ -1,8 +1,9 @@
 //! How much memory this process may use: the machine's, or less by a limit of the process or of its control group.
 
-use super::{field, status};
 use std::fmt;
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::Path;
+use std::path::PathBuf;
 
 /// The memory that there is for this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,81 +56,77 @@ impl MemoryLimit {
 
 /// The smallest of the limits that hold for this process; `None` where the system tells none.
 pub fn memory_limit() -> Option<MemoryLimit> {
-    let machine = super::total_memory();
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let swap = field("/proc/meminfo", "SwapTotal:").unwrap_or(0);
-    let mut limits = of_groups(&groups, Path::new("/sys/fs/cgroup"), swap);
-    limits.extend(machine.map(|bytes| MemoryLimit { bytes, by: LimitedBy::Machine }));
-    limits.extend(of_process());
+    let machine = super::total_memory().map(|bytes| MemoryLimit { bytes, by: LimitedBy::Machine });
+    let mut limits: Vec<MemoryLimit> = machine.into_iter().collect();
+    #[cfg(target_os = "linux")]
+    {
+        let groups = procfs::process::Process::myself().and_then(|process| process.cgroups());
+        if let Ok(groups) = groups {
+            limits.extend(linux::of_groups(&groups, Path::new("/sys/fs/cgroup"), super::system::swap()));
+        }
+        limits.extend(linux::of_process());
+    }
     limits.into_iter().min_by_key(|limit| limit.bytes)
 }
 
-/// Address space that a thread takes besides what it allocates: its stack, and the reserve of its allocator.
-const THREAD: u64 = (2 << 20) + (64 << 20);
-
-/// Limits of `setrlimit` less what is used already and what the threads of a run are going to reserve.
 #[cfg(target_os = "linux")]
-fn of_process() -> Vec<MemoryLimit> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let mut limits = Vec::new();
-    if let Some(all) = soft_limit(libc::RLIMIT_AS) {
-        let used = status("VmSize:").unwrap_or(0) + threads.min(16) * THREAD;
-        limits.push(MemoryLimit { bytes: all.saturating_sub(used), by: LimitedBy::AddressSpace(all) });
-    }
-    if let Some(all) = soft_limit(libc::RLIMIT_DATA) {
-        let used = status("VmData:").unwrap_or(0);
-        limits.push(MemoryLimit { bytes: all.saturating_sub(used), by: LimitedBy::Data(all) });
-    }
-    limits
-}
+mod linux {
+    use super::super::system::{kilobytes, status};
+    use super::*;
+    use procfs::ProcessCGroups;
+    use rustix::process::{Resource, getrlimit};
 
-#[cfg(not(target_os = "linux"))]
-fn of_process() -> Vec<MemoryLimit> {
-    let _ = THREAD;
-    Vec::new()
-}
+    /// Address space that a thread takes besides what it allocates: its stack, and the reserve of its allocator.
+    const THREAD: u64 = (2 << 20) + (64 << 20);
 
-#[cfg(target_os = "linux")]
-fn soft_limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid rlimit that the call writes and nobody else has.
-    let known = unsafe { libc::getrlimit(resource, &mut limit) } == 0;
-    (known && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
-}
-
-/// The limits of the control groups that `/proc/self/cgroup` lists, of both versions, and of those above them. In a
-/// container its own group is mounted at `root`, whatever the list calls it.
-fn of_groups(list: &str, root: &Path, swap: u64) -> Vec<MemoryLimit> {
-    let mut limits = Vec::new();
-    for line in list.lines() {
-        let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let (mount, memory, with_swap) = match controllers {
-            "" => (root.to_path_buf(), "memory.max", "memory.swap.max"),
-            v1 if v1.split(',').any(|name| name == "memory") => {
-                (root.join("memory"), "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-            }
-            _ => continue,
-        };
-        for group in Path::new(path.trim_start_matches('/')).ancestors() {
-            let file = mount.join(group).join(memory);
-            let Some(limit) = number(&file) else { continue };
-            let swap = match (controllers, number(&mount.join(group).join(with_swap))) {
-                (_, None) => swap,
-                ("", Some(most)) => swap.min(most),
-                (_, Some(both)) => swap.min(both.saturating_sub(limit)),
-            };
-            limits.push(MemoryLimit { bytes: limit.saturating_add(swap), by: LimitedBy::Group(file) });
+    /// Limits of `setrlimit` less what is used already and what the threads of a run are going to reserve.
+    pub fn of_process() -> Vec<MemoryLimit> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let Some(status) = status() else { return Vec::new() };
+        let mut limits = Vec::new();
+        if let Some(all) = getrlimit(Resource::As).current {
+            let used = status.vmsize.map_or(0, kilobytes) + threads.min(16) * THREAD;
+            limits.push(MemoryLimit { bytes: all.saturating_sub(used), by: LimitedBy::AddressSpace(all) });
         }
+        if let Some(all) = getrlimit(Resource::Data).current {
+            let used = status.vmdata.map_or(0, kilobytes);
+            limits.push(MemoryLimit { bytes: all.saturating_sub(used), by: LimitedBy::Data(all) });
+        }
+        limits
     }
-    limits
-}
 
-/// The number in a file; `None` where there is none, or `max`.
-fn number(file: &Path) -> Option<u64> {
-    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    /// The limits of a process's control groups, of both versions, and of those above them. In a container its own group
+    /// is mounted at `root`, whatever the list calls it.
+    pub fn of_groups(groups: &ProcessCGroups, root: &Path, swap: u64) -> Vec<MemoryLimit> {
+        let mut limits = Vec::new();
+        for group in groups {
+            // Of version 2 there is one hierarchy, and no controller is named.
+            let unified = group.controllers.iter().all(String::is_empty);
+            let (mount, memory, with_swap) = match unified {
+                true => (root.to_path_buf(), "memory.max", "memory.swap.max"),
+                false if group.controllers.iter().any(|name| name == "memory") => {
+                    (root.join("memory"), "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+                }
+                false => continue,
+            };
+            for group in Path::new(group.pathname.trim_start_matches('/')).ancestors() {
+                let file = mount.join(group).join(memory);
+                let Some(limit) = number(&file) else { continue };
+                let swap = match (unified, number(&mount.join(group).join(with_swap))) {
+                    (_, None) => swap,
+                    (true, Some(most)) => swap.min(most),
+                    (false, Some(both)) => swap.min(both.saturating_sub(limit)),
+                };
+                limits.push(MemoryLimit { bytes: limit.saturating_add(swap), by: LimitedBy::Group(file) });
+            }
+        }
+        limits
+    }
+
+    /// The number in a file; `None` where there is none, or `max`.
+    fn number(file: &Path) -> Option<u64> {
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +134,7 @@ mod tests {
     use super::*;
 
     /// A folder with these files.
+    #[cfg(target_os = "linux")]
     fn groups(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -147,13 +145,17 @@ mod tests {
         root
     }
 
+    #[cfg(target_os = "linux")]
     fn least(list: &str, root: &Path, swap: u64) -> Option<(u64, PathBuf)> {
-        let limit = of_groups(list, root, swap).into_iter().min_by_key(|limit| limit.bytes)?;
+        use procfs::FromRead;
+        let groups = procfs::ProcessCGroups::from_read(list.as_bytes()).unwrap();
+        let limit = linux::of_groups(&groups, root, swap).into_iter().min_by_key(|limit| limit.bytes)?;
         let LimitedBy::Group(file) = limit.by else { panic!("not of a group") };
         Some((limit.bytes, file.strip_prefix(root).unwrap().to_path_buf()))
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn the_smallest_limit_of_a_control_group_and_those_above_it_holds() {
         let root = groups(&[
             ("a/memory.max", "3000\n"),
@@ -173,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn in_a_container_the_group_at_the_root_counts_whatever_its_name_outside() {
         let root = groups(&[("memory.max", "7000")]);
         assert_eq!(least("0::/docker/abc", root.path(), 0), Some((7000, "memory.max".into())));

@@ -41,9 +41,7 @@ pub fn place(from: &Path, to: &Path, may_link: bool) -> Result<Placed> {
 /// Makes the empty file `to` share the blocks of `from`; whether the file system can.
 #[cfg(target_os = "linux")]
 fn share_blocks(from: &File, to: &File) -> bool {
-    use std::os::fd::AsRawFd;
-    // SAFETY: both descriptors are open for the call, which touches no memory of this process.
-    unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) == 0 }
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -39,13 +39,11 @@ pub fn full(path: &Path, bytes: u64) -> impl FnOnce(std::io::Error) -> Error {
 
 #[cfg(target_os = "linux")]
 fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd;
-    let length = libc::off_t::try_from(bytes).map_err(|_| ErrorKind::FileTooLarge)?;
-    // SAFETY: the descriptor is open as long as `file` is borrowed; the call touches no memory of this process.
-    match unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, length) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    }
+    rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), 0, bytes).map_err(|error| match error {
+        // An offset that the system cannot count.
+        rustix::io::Errno::INVAL if bytes > i64::MAX as u64 => ErrorKind::FileTooLarge.into(),
+        other => other.into(),
+    })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -66,7 +64,7 @@ mod tests {
         // An exabyte: no disk has it. A system that cannot reserve finds out when it writes.
         match reserve(&file, &path, 1 << 60) {
             Ok(()) => assert!(cfg!(not(target_os = "linux")) || allocate(&file, 1).is_err()),
-            Err(error) => assert!(error.to_string().contains("takes 1152922 TB of disk"), "{error}"),
+            Err(error) => assert!(error.to_string().contains("takes 1.15 EB of disk"), "{error}"),
         }
     }
 }
