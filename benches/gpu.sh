@@ -57,10 +57,11 @@ pack() {
     cp benches/peers/*.py "$pack/benches/peers/"
     cp configs/*.toml "$pack/configs/"
     cp "$(executable build --release --locked --bin smore)" "$pack/smore"
+    cp "$(executable bench --locked --no-run --bench kernels)" "$pack/kernels"
     for test in backend_parity model_gradients single_hop; do
         cp "$(executable test --locked --no-run --test "$test")" "$pack/tests/$test"
     done
-    strip "$pack/smore" "$pack"/tests/*
+    strip "$pack/smore" "$pack/kernels" "$pack"/tests/*
     # The graphs, imported; the machine with the GPU gets no data but these.
     for dataset in umls fb15k-237 codex-s; do
         SMORE_CACHE=$pack/cache SMORE_DATA=$data "$pack/smore" data info "$dataset" >/dev/null
@@ -225,9 +226,11 @@ part_sampler() {
 }
 
 part_kernels() {
-    need smore
+    need kernels
     # shellcheck disable=SC2086
-    record kernels bench kernels --device cuda $([[ $small ]] && echo "$tiny")
+    "$here/kernels" --device cuda --json "$work/kernels.json" $([[ $small ]] && echo "$tiny") >&2 ||
+        { say "kernels failed"; return 1; }
+    add kernels <"$work/kernels.json"
 }
 
 # PyTorch beside smore, in one process. What is under way when the limit is reached is finished, so not the whole time.
@@ -256,26 +259,26 @@ part_profile() {
     return $status
 }
 
-tiny="--queries 8 --negatives 16 --dim 16 --table 0.0001 --runs 1"
+tiny="--queries 8 --negatives 16 --dim 16 --table 0.0001 --seconds 0.001 --samples 10"
 # The kernels at a small size, then training steps with every kind of projection, score and loss. Allocations have no slack; the
 # kernels of cuBLAS are not ours to check for races, so there smore's own multiplies.
 sanitize() {
-    need smore compute-sanitizer
+    need smore kernels compute-sanitizer
     local tool=$1 status=0 model
     export SMORE_CUDA_EXACT_MEMORY=1
     [[ $tool == racecheck ]] && export SMORE_CUDA_NO_CUBLAS=1
     # shellcheck disable=SC2086
-    sanitized kernels bench kernels $tiny
-    local steps=(bench steps "$here/umls.smore" --dim 16 --batch-size 16 --negatives 16 --set model.hidden=16 --steps 2)
+    sanitized kernels kernels $tiny
+    local steps=(smore bench steps "$here/umls.smore" --dim 16 --batch-size 16 --negatives 16 --set model.hidden=16 --steps 2)
     for model in query2box betae; do sanitized "$model" "${steps[@]}" --model "$model"; done
     sanitized conve "${steps[@]}" --model conve --set training.objective=1vsall --set training.clip_norm=1 --set model.batch_norm=true
     return $status
 }
-# The report of the tool lies among the logs; its first finding is told.
+# A program under the tool. The report lies among the logs; its first finding is told.
 sanitized() {
-    local name=$1 report=$work/logs/$tool-$1.txt
-    shift
-    compute-sanitizer --tool "$tool" --error-exitcode 3 --log-file "$report" "$here/smore" "$@" --device cuda >/dev/null && return
+    local name=$1 program=$here/$2 report=$work/logs/$tool-$1.txt
+    shift 2
+    compute-sanitizer --tool "$tool" --error-exitcode 3 --log-file "$report" "$program" "$@" --device cuda >/dev/null && return
     status=1
     say "$name: FAILED: $(grep -m 1 -E '^=+ +(Invalid|Error|Race|Barrier|Uninit|Program)' "$report" | sed 's/^=* *//')"
     head -n 40 "$report"
@@ -412,7 +415,7 @@ contact() {
     failed=() left_out=()
     # The driver shuts a GPU down that nobody has open, and starts it again for every process.
     [[ -r /dev/nvidia0 ]] && exec {hold}</dev/nvidia0
-    export SMORE_CACHE=${SMORE_CACHE:-$work/cache} SMORE_REQUIRE_GPU=1
+    export SMORE_CACHE=${SMORE_CACHE:-$work/cache} SMORE_REQUIRE_GPU=1 CRITERION_HOME=$work/criterion
     libraries
     local left allowed status
     # shellcheck disable=SC2086

@@ -31,8 +31,14 @@ impl Machine {
     }
 
     fn smore(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("smore").unwrap();
-        command.args(arguments).current_dir(self.folder.path());
+        let mut command = self.program(&assert_cmd::cargo::cargo_bin("smore"));
+        command.args(arguments);
+        command
+    }
+
+    fn program(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
+        command.current_dir(self.folder.path());
         command.env("LD_LIBRARY_PATH", std::env::join_paths(&self.libraries).unwrap());
         for variable in ["SMORE_CUDA_LIBS", "CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"] {
             command.env_remove(variable);
@@ -353,9 +359,12 @@ fn a_run_that_does_not_fit_the_gpu_is_refused_and_leaves_no_run() {
 #[test]
 fn every_kernel_is_timed_against_its_floor() {
     let Some(machine) = Machine::new() else { return };
-    let small = ["--queries", "8", "--negatives", "16", "--dim", "16", "--table", "0.0001", "--runs", "1"];
-    let mut bench = machine.smore(&["bench", "kernels", "--device", "cuda", "--json"]);
-    let document = report(&bench.args(small).assert().success().get_output().stdout);
+    let small = ["--queries", "8", "--negatives", "16", "--dim", "16", "--table", "0.0001"];
+    let mut bench = machine.program(&common::kernel_benchmarks());
+    bench.args(small).args(["--seconds", "0.001", "--samples", "10", "--device", "cuda", "--json"]);
+    bench.arg(machine.path("kernels.json")).assert().success();
+    let document: Value =
+        serde_json::from_slice(&std::fs::read(machine.path("kernels.json")).unwrap()).unwrap();
     let kernels = document["kernels"].as_array().unwrap();
     for kernel in kernels {
         let share = kernel["share_of_roofline"].as_f64().unwrap();
@@ -365,4 +374,7 @@ fn every_kernel_is_timed_against_its_floor() {
         kernels.iter().filter(|k| k["kernel"].as_str().unwrap().starts_with("scores backward")).count(),
         7
     );
+    let moved = machine.smore(&["bench", "kernels", "--dim", "16"]).assert().failure().get_output().clone();
+    let told = String::from_utf8_lossy(&moved.stderr).into_owned();
+    assert!(told.contains("cargo bench --bench kernels -- --dim 16"), "{told}");
 }

@@ -40,7 +40,7 @@ fn json_lines(set: &QuerySet, graph: &KnowledgeGraph) -> String {
 fn python(folder: &Path, script: &str) -> Option<String> {
     let Ok(output) = std::process::Command::new("python3").args(["-c", script]).current_dir(folder).output()
     else {
-        common::skip("no python3 to read and write pickles with");
+        common::skip(common::Missing::Tool, "no python3 to read and write pickles with");
         return None;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -18,7 +18,7 @@ fn compiler() -> Option<Compiler> {
     match Compiler::find(NEWEST) {
         Ok(compiler) => Some(compiler),
         Err(why) => {
-            common::skip(why);
+            common::skip(common::Missing::Compiler, why);
             None
         }
     }

@@ -2,6 +2,8 @@
 
 #![cfg(feature = "cli")]
 
+mod common;
+
 use proptest::prelude::*;
 use smore::engine::eval::group::QueryGroup;
 use smore::engine::eval::link_prediction::{self, LinkPrediction};
@@ -20,7 +22,6 @@ use smore::engine::query::{Structure, Tree, parse_structure};
 use smore::engine::rng::{below, stream};
 use smore::{EntityId, RelationId};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 
 /// Three splits of a random graph, or of triple files.
 struct Data {
@@ -51,18 +52,13 @@ impl Data {
         Data { num_relations: 8, splits }
     }
 
-    /// CoDEx-S, or `None` with a line that says so where the public data is absent.
+    /// CoDEx-S, or `None` where the public data is absent.
     fn codex_s() -> Option<Data> {
-        let root = std::env::var_os("SMORE_DATA").map(PathBuf::from);
-        let root = root.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-        let folder = root.join("codex/data/triples/codex-s");
+        let folder = common::public_data()?.join("codex/data/triples/codex-s");
         let (mut entities, mut relations) = (HashMap::new(), HashMap::new());
         let mut splits: [Vec<Triple>; 3] = Default::default();
         for (name, split) in ["train", "valid", "test"].into_iter().zip(&mut splits) {
-            let Ok(text) = std::fs::read_to_string(folder.join(name).with_extension("txt")) else {
-                println!("skipped: no CoDEx-S below {} (set SMORE_DATA)", root.display());
-                return None;
-            };
+            let text = std::fs::read_to_string(folder.join(name).with_extension("txt")).unwrap();
             for line in text.lines() {
                 let mut columns = line.split('\t').map(str::to_string);
                 let mut column = || columns.next().expect("three columns");

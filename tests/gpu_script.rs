@@ -26,7 +26,7 @@ fn root() -> &'static Path {
 impl Packed {
     fn new() -> Option<Self> {
         if ["bash", "python3"].iter().any(|tool| Command::new(tool).arg("--version").output().is_err()) {
-            common::skip("benches/gpu.sh needs bash and python3");
+            common::skip(common::Missing::Tool, "benches/gpu.sh needs bash and python3");
             return None;
         }
         let libraries = emulator::fake_driver()?.to_vec();
@@ -38,6 +38,7 @@ impl Packed {
         symlink(root().join("benches"), path("benches")).unwrap();
         symlink(root().join("configs"), path("configs")).unwrap();
         symlink(assert_cmd::cargo::cargo_bin("smore"), path("smore")).unwrap();
+        symlink(common::kernel_benchmarks(), path("kernels")).unwrap();
         std::fs::create_dir(path("tests")).unwrap();
         std::fs::write(path("commit"), "test\n").unwrap();
         common::smore(&packed.folder).args(["data", "info", "umls"]).assert().success();

@@ -138,10 +138,35 @@ fn an_operation_stands_in_few_files() {
             .iter()
             .filter(stands_in)
             .map(|(name, _)| name.as_str())
-            // A table of benchmarks, and the list of the vocabulary.
-            .filter(|name| !name.starts_with("src/cli/bench_kernels") && !name.ends_with("tests.rs"))
+            .filter(|name| !name.ends_with("tests.rs"))
             .collect();
         assert!(files.len() <= 6, "{operation}: {files:?}");
+    }
+}
+
+/// Tests and benchmarks go through all kinds of an operation.
+#[test]
+fn every_kind_of_an_operation_is_a_case() {
+    let cases = std::fs::read_to_string(root().join("tests/common/cases.rs")).unwrap();
+    let kinds =
+        ["Scoring", "Projection", "Function", "Activation", "Penalty", "Optimizer", "PoolLoss", "LabelLoss"];
+    let vocabulary: String = sources("src/program/ops").into_iter().map(|(_, text)| text).collect();
+    for kind in kinds {
+        let (_, variants) = vocabulary.split_once(&format!("pub enum {kind} {{\n")).expect(kind);
+        let (variants, _) = variants.split_once("\n}").unwrap();
+        let variants = variants.lines().filter_map(|line| line.strip_prefix("    "));
+        let variants: Vec<&str> = variants
+            .filter(|line| line.starts_with(char::is_uppercase))
+            .map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap())
+            .collect();
+        assert!(variants.len() >= 2, "{kind}: {variants:?}");
+        for variant in variants {
+            let name = format!("{kind}::{variant}");
+            let stands = cases
+                .match_indices(&name)
+                .any(|(at, _)| !cases[at + name.len()..].starts_with(char::is_alphanumeric));
+            assert!(stands, "tests/common/cases.rs lacks {name}");
+        }
     }
 }
 

@@ -259,7 +259,10 @@ fn a_run_folder_that_may_not_be_written_to_can_be_evaluated_and_not_gone_on_with
     let evaluated = as_reader(&["eval", "run"]).output();
     match evaluated {
         Err(error) => {
-            return common::skip(format_args!("the program cannot be run by another user: {error}"));
+            return common::skip(
+                common::Missing::Tool,
+                format_args!("the program cannot be run by another user: {error}"),
+            );
         }
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
     }

@@ -51,8 +51,12 @@ enum BenchCommand {
     /// 1vsall and kvsall N.heads, N.relations, N.label_offsets, N.labels) and steps.json (losses, configuration, and the
     /// structures of a batch as nested tuples with their number of queries).
     Steps(super::bench_steps::Args),
-    /// Every operation on the device by itself, against what the device can do at most
-    Kernels(super::bench_kernels::Args),
+    /// Has become `cargo bench --bench kernels`
+    #[command(hide = true, disable_help_flag = true)]
+    Kernels {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
 }
 
 /// How long and how often.
@@ -120,7 +124,11 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         }
         BenchCommand::Sample(args) => sample(args, global),
         BenchCommand::Steps(args) => super::bench_steps::run(args, global),
-        BenchCommand::Kernels(args) => super::bench_kernels::run(args, global),
+        BenchCommand::Kernels { options } => anyhow::bail!(
+            "operations are timed by themselves from smore's source folder: cargo bench --bench kernels{}{}",
+            if options.is_empty() { "" } else { " -- " },
+            options.join(" ")
+        ),
     }
 }
 

@@ -7,7 +7,6 @@
 //! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage, 130 interrupted.
 
 pub mod bench;
-pub mod bench_kernels;
 pub mod bench_steps;
 pub mod bench_train;
 pub mod completions;

@@ -1,12 +1,11 @@
 //! Scores by the divergence of Beta distributions.
 
 use crate::array::*;
+use crate::common::cases::BETA;
 use crate::score::backward;
-use smore::engine::backend::{Backend, RankCount, RankTask, Reference, Scoring};
+use smore::engine::backend::{Backend, RankCount, RankTask, Reference};
 use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward};
 use smore::engine::rng::{Rng, below, stream};
-
-pub const KIND: Scoring = Scoring::Beta { gamma: 60.0 };
 
 /// A parameter, spread evenly over the logarithms of `low..high`.
 fn parameter(rng: &mut Rng, [low, high]: [f64; 2]) -> f64 {
@@ -33,7 +32,7 @@ pub fn entities(rng: &mut Rng, queries: &Array, rows: usize, d: usize, range: [f
 }
 
 fn scores<B: Backend>(backend: &B, q: &Array, e: &Array) -> Array {
-    crate::score::scores(backend, KIND, q, e)
+    crate::score::scores(backend, BETA, q, e)
 }
 
 /// Queries, entities, dimensions.
@@ -107,8 +106,8 @@ pub fn check_scores_backward<B: Backend>(backend: &B) {
             let e = entities(&mut rng, &q, num_entities, d, range);
             let s = scores(&Reference, &q, &e).rounded();
             let w = weights(&mut rng, num_queries, num_entities);
-            let (dq, de) = backward(backend, KIND, [&q, &e, &s, &w]);
-            let (want_dq, want_de) = backward(&Reference, KIND, [&q, &e, &s, &w]);
+            let (dq, de) = backward(backend, BETA, [&q, &e, &s, &w]);
+            let (want_dq, want_de) = backward(&Reference, BETA, [&q, &e, &s, &w]);
             let by = |i: usize, j: usize, k: usize, side: usize| {
                 w.at(i, j).abs() * sensitivity(q.row(i), e.row(j), k)[side]
             };
@@ -139,7 +138,7 @@ pub fn check_own<B: Backend>(backend: &B) {
         let mut own = Array::junk(num_roots, candidates).on(backend);
         let index = backend.index(&roots).unwrap();
         backend.run(OwnScores {
-            kind: KIND,
+            kind: BETA,
             queries: q.on(backend).mat(),
             entities: e.on(backend).mat(),
             roots: &index,
@@ -160,7 +159,7 @@ pub fn check_own<B: Backend>(backend: &B) {
             let index = backend.index(roots).unwrap();
             let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
             backend.run(OwnScoresBackward {
-                kind: KIND,
+                kind: BETA,
                 queries: q.mat(),
                 entities: e.mat(),
                 roots: &index,
@@ -230,7 +229,7 @@ pub fn check_rank<B: Backend>(backend: &B) {
             filter_offsets: &filter_offsets,
             filter: &filter,
         };
-        let got = backend.rank(KIND, task, on_e.mat()).unwrap();
+        let got = backend.rank(BETA, task, on_e.mat()).unwrap();
         let all = scores(backend, &q, &e);
         let mut got = got.into_iter();
         for i in 0..num_queries {

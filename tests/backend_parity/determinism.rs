@@ -2,8 +2,8 @@
 //! order of threads and blocks, those of a GPU in every run.
 
 use crate::array::*;
-use crate::penalty::PENALTIES;
-use crate::score::{KINDS, entities, entity_width, queries};
+use crate::common::cases::{BETA, PENALTIES, POOL_LOSSES, PROJECTIONS, SCORES, kinds};
+use crate::score::{entities, entity_width, queries};
 use smore::engine::backend::*;
 use smore::engine::program::ops::linear::{Linear, LinearBackward};
 use smore::engine::program::ops::optimizer::{Optimize, OptimizeRows};
@@ -55,8 +55,8 @@ fn scores<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "scores", 0);
     let (num_queries, num_entities) = (203, 301);
     let mut results = Vec::new();
-    for kind in KINDS.into_iter().chain([crate::beta::KIND]) {
-        let beta = kind == crate::beta::KIND;
+    for kind in kinds(&SCORES).chain([BETA]) {
+        let beta = kind == BETA;
         // Parameters of distributions are positive, and have two halves.
         let d = if beta { 116 } else { entity_width(kind, 117) };
         let mut array = |rows, cols| {
@@ -118,7 +118,7 @@ fn project<B: Backend>(backend: &B) -> Vec<f64> {
     let mut shared = smore::engine::sampler::Groups::default();
     shared.assign(&(0..count as u32).map(|i| i * i % 7).collect::<Vec<_>>());
     let shared = crate::project::device_groups(backend, &shared);
-    let kinds = crate::project::KINDS.into_iter().map(|kind| (kind, None));
+    let kinds = kinds(&PROJECTIONS).map(|kind| (kind, None));
     for (kind, groups) in kinds.chain([(Projection::Matrix, Some(&shared))]) {
         let width = kind.relation_width(d);
         let from = if kind == Projection::Matrix { &matrices } else { &relations };
@@ -161,7 +161,7 @@ fn losses<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "loss", 0);
     let mut case = crate::loss::Case::random(&mut rng, 200, 301, 2, 0.3, 8.0);
     let mut results = Vec::new();
-    for (loss, temperature) in crate::loss::KINDS {
+    for (loss, temperature) in kinds(&POOL_LOSSES) {
         (case.loss, case.temperature) = (loss, temperature);
         let out = case.run(backend);
         results.extend([out.losses, out.positive_weights, out.weights].iter().flat_map(all));
@@ -273,8 +273,9 @@ fn penalties<B: Backend>(backend: &B) -> Vec<f64> {
     let x = Array::new(203, 234, |_, _| full(&mut rng));
     let weights = Array::new(1, 203, |_, _| full(&mut rng));
     let start = Array::new(203, 234, |_, _| full(&mut rng));
-    let outs = PENALTIES.map(|penalty| crate::penalty::run(backend, penalty, &weights, &x, &start));
-    outs.iter().flatten().flat_map(all).collect()
+    let outs =
+        kinds(&PENALTIES).flat_map(|penalty| crate::penalty::run(backend, penalty, &weights, &x, &start));
+    outs.flat_map(|out| all(&out)).collect()
 }
 
 #[test]
@@ -329,7 +330,7 @@ fn ranks<B: Backend>(backend: &B) -> Vec<f64> {
     let mut rng = stream(30, "rank", 0);
     let (num_queries, num_entities) = (150, 4200);
     let mut results = Vec::new();
-    for kind in KINDS {
+    for kind in kinds(&SCORES) {
         let d = entity_width(kind, 33);
         let roots = segments(&mut rng, num_queries, 2);
         let q = queries(&mut rng, kind, roots[num_queries] as usize, d);

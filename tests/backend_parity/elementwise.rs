@@ -1,20 +1,10 @@
 //! Functions of numbers.
 
 use crate::array::*;
+use crate::common::cases::{FUNCTIONS, kinds};
 use smore::engine::backend::{BETA_MAX, BETA_MIN, Backend, Function, Reference};
 use smore::engine::program::ops::elementwise::{Apply, ApplyBackward, GradientReads};
 use smore::engine::rng::{below, stream};
-
-pub const FUNCTIONS: [Function; 8] = [
-    Function::BetaParameter,
-    Function::Reciprocal,
-    Function::Tanh { slope: 2.0, height: 1.5, shift: 1.5 },
-    Function::Direction { scale: 0.5 },
-    Function::Angle,
-    Function::Ends,
-    Function::Complement,
-    Function::Sector { modulus: 0.25 },
-];
 
 /// How large what a function or its gradient adds up can be, where its results are smaller; 0 where nothing cancels.
 fn scale(f: Function) -> f64 {
@@ -50,7 +40,7 @@ pub fn gradient<B: Backend>(backend: &B, f: Function, x: &Array, out: &Array, do
 /// Shapes, and numbers below, between and above the bounds of a parameter.
 fn each_input(mut body: impl FnMut(&str, Function, Array, Array)) {
     let mut rng = stream(9, "elementwise", 0);
-    for f in FUNCTIONS {
+    for f in kinds(&FUNCTIONS) {
         let [inputs, values] = f.parts();
         let shapes = COUNTS.map(|n| (n, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, d)));
         for (rows, d) in shapes {

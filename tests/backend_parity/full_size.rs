@@ -233,7 +233,7 @@ macro_rules! full_size {
             }
             #[test]
             fn scores_of_beta_distributions_agree_at_full_size() {
-                scores(beta::KIND);
+                scores(crate::common::cases::BETA);
             }
             #[test]
             fn linear_layers_agree_at_full_size() {

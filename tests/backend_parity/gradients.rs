@@ -5,6 +5,7 @@
 //! coefficients. Inputs stay away from the kinks of their operation, by more than the step.
 
 use crate::array::*;
+use crate::common::cases::{FUNCTIONS, PENALTIES, POOL_LOSSES, PROJECTIONS, SCORES, kinds};
 use crate::loss::Case;
 use crate::{linear, score};
 use smore::engine::backend::*;
@@ -52,7 +53,7 @@ fn even(rng: &mut Rng) -> f64 {
 #[test]
 fn project_backward_is_the_derivative_of_project() {
     let mut rng = stream(20, "project", 0);
-    for kind in crate::project::KINDS {
+    for kind in kinds(&PROJECTIONS) {
         // Slots 1 and 3 are read, 4 and 5 written.
         let inputs = vec![3, 1];
         let slots = Array::new(6, 6, |_, _| odd(&mut rng));
@@ -301,7 +302,7 @@ fn check_scores(what: &str, kind: Scoring, inputs: [Array; 2], coefficients: &Ar
 #[test]
 fn scores_backward_is_the_derivative_of_scores() {
     let mut rng = stream(20, "scores", 0);
-    for kind in crate::score::KINDS {
+    for kind in kinds(&SCORES) {
         let inputs = embeddings(&mut rng, kind, 4, 3);
         let coefficients = Array::random(&mut rng, 4, 3, 1.0);
         check_scores(&format!("{kind:?}"), kind, inputs, &coefficients);
@@ -312,7 +313,7 @@ fn scores_backward_is_the_derivative_of_scores() {
 fn own_scores_backward_is_the_derivative_of_own_scores() {
     let mut rng = stream(20, "own", 0);
     let roots = vec![0, 2, 3, 6];
-    for (kind, k) in crate::score::KINDS.into_iter().flat_map(|kind| [(kind, 1), (kind, 4)]) {
+    for (kind, k) in kinds(&SCORES).flat_map(|kind| [(kind, 1), (kind, 4)]) {
         let inputs = embeddings(&mut rng, kind, 6, 3 * k);
         let coefficients = Array::random(&mut rng, 6, k, 1.0);
         let scores = |x: &[Array]| {
@@ -395,7 +396,7 @@ fn total_loss(case: &Case, positives: &Array, scores: &Array, shares: &[Vec<f64>
 #[test]
 fn loss_weights_are_the_derivatives_of_the_loss_at_fixed_adversarial_weights() {
     let mut rng = stream(20, "loss", 0);
-    for (loss, temperature) in crate::loss::KINDS {
+    for (loss, temperature) in kinds(&POOL_LOSSES) {
         for masked in [0.0, 0.4, 1.0] {
             let mut case = Case::random(&mut rng, 5, 11, 3, masked, 4.0);
             (case.loss, case.temperature) = (loss, temperature);
@@ -421,7 +422,7 @@ fn loss_weights_are_the_derivatives_of_the_loss_at_fixed_adversarial_weights() {
 #[test]
 fn gradients_of_penalties_are_their_derivatives() {
     let mut rng = stream(20, "penalties", 0);
-    for penalty in crate::penalty::PENALTIES {
+    for penalty in kinds(&PENALTIES) {
         let weights = Array::new(1, 3, |_, i| [0.25, 1.5, 0.75][i]);
         let run = |x: &Array| crate::penalty::run(&Reference, penalty, &weights, x, &Array::zeros(3, 6));
         let x = Array::new(3, 6, |_, _| odd(&mut rng));
@@ -445,7 +446,7 @@ fn gradients_of_penalties_are_their_derivatives() {
 #[test]
 fn elementwise_backward_is_the_derivative_of_elementwise() {
     let mut rng = stream(20, "elementwise", 0);
-    for f in crate::elementwise::FUNCTIONS {
+    for f in kinds(&FUNCTIONS) {
         // Away from 0, and from -0.95 by more than the step.
         let [inputs, values] = f.parts();
         let sign = |rng: &mut Rng| if below(rng, 3) == 0 { -1.02 } else { 1.02 };
@@ -460,10 +461,11 @@ fn elementwise_backward_is_the_derivative_of_elementwise() {
 
 #[test]
 fn the_gradients_of_divergences_are_their_derivatives() {
-    use crate::beta::{KIND, entities, queries};
+    use crate::beta::{entities, queries};
+    use crate::common::cases::BETA;
     let mut rng = stream(20, "beta", 0);
     let q = queries(&mut rng, 4, 3, [0.3, 8.0]);
     let e = entities(&mut rng, &q, 6, 3, [0.3, 8.0]);
     let coefficients = Array::random(&mut rng, 4, 6, 1.0);
-    check_scores("beta", KIND, [q, e], &coefficients);
+    check_scores("beta", BETA, [q, e], &coefficients);
 }

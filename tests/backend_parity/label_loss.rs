@@ -1,6 +1,7 @@
 //! The losses of rows of scores with labels.
 
 use crate::array::*;
+use crate::common::cases::{LABEL_LOSSES, kinds};
 use smore::engine::backend::{Backend, LabelLoss, Reference};
 use smore::engine::program::ops::label_loss::LossOfLabels;
 use smore::engine::rng::{Rng, below, stream};
@@ -63,15 +64,6 @@ impl Case {
     }
 }
 
-pub const LOSSES: [LabelLoss; 6] = [
-    LabelLoss::CrossEntropy { smoothing: 0.0 },
-    LabelLoss::CrossEntropy { smoothing: 0.25 },
-    LabelLoss::Logistic { smoothing: 0.0, per_label: false },
-    LabelLoss::Logistic { smoothing: 0.25, per_label: false },
-    LabelLoss::Logistic { smoothing: 0.0, per_label: true },
-    LabelLoss::Logistic { smoothing: 0.25, per_label: true },
-];
-
 pub fn check_label_loss<B: Backend>(backend: &B) {
     let mut rng = stream(8, "label loss", 0);
     let sizes =
@@ -79,7 +71,7 @@ pub fn check_label_loss<B: Backend>(backend: &B) {
     for (i, (rows, entities)) in sizes.filter(|(rows, entities)| rows * entities <= 200_000).enumerate() {
         let scale = [1.0, 8.0, 64.0][i % 3];
         let mut case = Case::random(&mut rng, rows, entities, [1, 3, 400][i % 3], scale);
-        for loss in LOSSES {
+        for loss in kinds(&LABEL_LOSSES) {
             case.loss = loss;
             let what = format!("{rows} rows of {entities}, scale {scale}, {loss:?}");
             let ([losses, got], [want_losses, want]) = (case.run(backend), case.run(&Reference));
@@ -118,7 +110,7 @@ pub fn check_label_loss<B: Backend>(backend: &B) {
 
 pub fn check_nan<B: Backend>(backend: &B) {
     let mut rng = stream(8, "label loss nan", 0);
-    for loss in LOSSES {
+    for loss in kinds(&LABEL_LOSSES) {
         for _ in 0..30 {
             let mut case = Case::random(&mut rng, 6, 130, 3, 8.0);
             case.row_weights = case.row_weights.map(|_| 1.0);

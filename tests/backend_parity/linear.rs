@@ -1,6 +1,7 @@
 //! Linear layers.
 
 use crate::array::*;
+use crate::common::cases::ACTIVATIONS;
 use smore::engine::backend::cuda::driver::Operand;
 use smore::engine::backend::cuda::linear::matmul;
 use smore::engine::backend::cuda::memory::{mat, mat_mut};
@@ -32,7 +33,7 @@ pub fn run<B: Backend>(backend: &B, x: &Array, w: &Array, b: &Array, f: Activati
 pub fn check_linear<B: Backend>(backend: &B) {
     let mut rng = stream(3, "linear", 0);
     for [rows, inputs, outputs] in shapes() {
-        for f in [Activation::None, Activation::Relu, Activation::Softplus] {
+        for f in ACTIVATIONS {
             let x = Array::random(&mut rng, rows, inputs, 1.0);
             let w = Array::random(&mut rng, outputs, inputs, 2.0);
             let b = Array::random(&mut rng, 1, outputs, 1.0);
@@ -110,7 +111,7 @@ pub fn check_linear_backward<B: Backend>(backend: &B) {
 
 pub fn check_nan<B: Backend>(backend: &B) {
     let mut rng = stream(3, "linear nan", 0);
-    for f in [Activation::None, Activation::Relu, Activation::Softplus] {
+    for f in ACTIVATIONS {
         let mut x = Array::random(&mut rng, 5, 7, 1.0);
         let (w, b) = (Array::random(&mut rng, 33, 7, 1.0), Array::random(&mut rng, 1, 33, 1.0));
         x.set(2, 3, f64::NAN);

@@ -1,21 +1,10 @@
 //! The loss of queries with a positive and a masked pool.
 
 use crate::array::*;
+use crate::common::cases::{POOL_LOSSES, kinds};
 use smore::engine::backend::{Backend, LossOptions, PoolLoss, Reference};
 use smore::engine::program::ops::loss::Loss;
 
-/// Every loss with every kind of weights.
-pub const KINDS: [(PoolLoss, Option<f32>); 9] = [
-    (PoolLoss::Logistic, None),
-    (PoolLoss::Logistic, Some(0.0)),
-    (PoolLoss::Logistic, Some(0.5)),
-    (PoolLoss::Logistic, Some(2.0)),
-    (PoolLoss::CrossEntropy, None),
-    (PoolLoss::CrossEntropy, Some(0.5)),
-    (PoolLoss::Margin { margin: 1.5 }, None),
-    (PoolLoss::Margin { margin: 0.0 }, Some(0.5)),
-    (PoolLoss::Margin { margin: -1.0 }, Some(2.0)),
-];
 use smore::engine::rng::{Rng, below, stream};
 
 pub struct Case {
@@ -98,7 +87,7 @@ pub fn check_loss<B: Backend>(backend: &B) {
     let mut rng = stream(6, "loss", 0);
     let sizes = COUNTS.into_iter().flat_map(|q| [0, 1, 5, 31, 32, 33, 65, 130, 1000].map(|pool| (q, pool)));
     for (i, (queries, pool)) in sizes.enumerate() {
-        for (loss, temperature) in KINDS {
+        for (loss, temperature) in kinds(&POOL_LOSSES) {
             let masked = [0.0, 0.3, 0.95, 1.0][i % 4];
             let scale = [1.0, 8.0, 16.0, 64.0][(i / 4) % 4];
             let arity = 1 + i % 3;
@@ -141,7 +130,7 @@ pub fn check_loss<B: Backend>(backend: &B) {
 
 pub fn check_nan<B: Backend>(backend: &B) {
     let mut rng = stream(6, "loss nan", 0);
-    for (loss, temperature) in KINDS {
+    for (loss, temperature) in kinds(&POOL_LOSSES) {
         for trial in 0..300 {
             let mut case = Case::random(&mut rng, 5, 70, 3, 0.5, 8.0);
             (case.loss, case.temperature) = (loss, temperature);

@@ -1,14 +1,12 @@
 //! The optimizers.
 
 use crate::array::*;
+use crate::common::cases::{OPTIMIZERS, kinds};
 use smore::engine::backend::{Backend, DeviceGroups, Number, Optimizer, Parameters, Reference};
 use smore::engine::program::ops::optimizer::{Optimize, OptimizeRows};
 use smore::engine::rng::stream;
 
 const RATE: f64 = 0.01;
-
-const OPTIMIZERS: [Optimizer; 4] =
-    [Optimizer::Adam, Optimizer::Adagrad, Optimizer::RowwiseAdagrad, Optimizer::Sgd];
 
 /// The gradients of some steps, and for each the rows they belong to: ids, offsets, members.
 pub struct Case {
@@ -85,7 +83,7 @@ pub fn compare<B: Backend>(backend: &B, what: &str, case: &Case, rows_only: bool
 }
 
 pub fn check_rows<B: Backend>(backend: &B) {
-    OPTIMIZERS.into_iter().for_each(|optimizer| check_rows_by(backend, optimizer));
+    kinds(&OPTIMIZERS).for_each(|optimizer| check_rows_by(backend, optimizer));
 }
 
 fn check_rows_by<B: Backend>(backend: &B, optimizer: Optimizer) {
@@ -129,7 +127,7 @@ fn check_rows_by<B: Backend>(backend: &B, optimizer: Optimizer) {
 }
 
 pub fn check_tables<B: Backend>(backend: &B) {
-    OPTIMIZERS.into_iter().for_each(|optimizer| check_tables_by(backend, optimizer));
+    kinds(&OPTIMIZERS).for_each(|optimizer| check_tables_by(backend, optimizer));
 }
 
 fn check_tables_by<B: Backend>(backend: &B, optimizer: Optimizer) {

@@ -1,11 +1,10 @@
 //! What large numbers of rows cost.
 
 use crate::array::*;
+use crate::common::cases::{PENALTIES, kinds};
 use smore::engine::backend::{Backend, Penalty, Reference};
 use smore::engine::program::ops::penalty::Penalise;
 use smore::engine::rng::stream;
-
-pub const PENALTIES: [Penalty; 3] = [Penalty::Squares, Penalty::Cubes, Penalty::ComplexCubes];
 
 /// What the gradients have become, and the penalties.
 pub fn run<B: Backend>(
@@ -30,7 +29,7 @@ pub fn run<B: Backend>(
 
 pub fn check_penalise<B: Backend>(backend: &B) {
     let mut rng = stream(1, "penalty", 0);
-    for penalty in PENALTIES {
+    for penalty in kinds(&PENALTIES) {
         for d in DIMENSIONS {
             for count in COUNTS {
                 let cols = if penalty == Penalty::ComplexCubes { 2 * d } else { d };

@@ -1,21 +1,11 @@
 //! Projections.
 
 use crate::array::*;
-use smore::engine::backend::{Activation, Backend, DeviceGroups, Projection, Reference};
+use crate::common::cases::{PROJECTIONS, kinds};
+use smore::engine::backend::{Backend, DeviceGroups, Projection, Reference};
 use smore::engine::program::ops::project::{Project, ProjectBackward};
 use smore::engine::rng::{Rng, below, stream};
 use smore::engine::sampler::Groups;
-
-pub const KINDS: [Projection; 8] = [
-    Projection::Translate,
-    Projection::Box { offset: Activation::None },
-    Projection::Box { offset: Activation::Relu },
-    Projection::Box { offset: Activation::Softplus },
-    Projection::Product,
-    Projection::ComplexProduct,
-    Projection::Rotate { scale: 2.5 },
-    Projection::Matrix,
-];
 
 /// Slots below the first output, and behind the last one.
 const BELOW: usize = 150;
@@ -69,7 +59,7 @@ fn each_case(mut body: impl FnMut(Case)) {
             groups: None,
         });
     };
-    for kind in KINDS.into_iter().filter(|&kind| kind != Projection::Matrix) {
+    for kind in kinds(&PROJECTIONS).filter(|&kind| kind != Projection::Matrix) {
         DIMENSIONS.into_iter().for_each(|d| case(&mut rng, kind, 5, d));
         COUNTS.into_iter().for_each(|count| case(&mut rng, kind, count, 17));
         case(&mut rng, kind, 65, 400);

@@ -4,17 +4,18 @@
 //! or clearly different; rotation: every modulus is 0, 1 or 2) and the counts must be equal, not close.
 
 use crate::array::*;
+use crate::common::cases::{SCORES, kinds};
 use smore::engine::backend::{Backend, RankCount, RankTask, Reference, Scoring};
 use smore::engine::rng::{Rng, below, stream};
 
-const KINDS: [Scoring; 6] = [
-    Scoring::L1 { gamma: 24.0 },
-    Scoring::L2 { gamma: 24.0 },
-    Scoring::Box { gamma: 24.0, inside: 0.25 },
-    Scoring::Dot,
-    Scoring::Rotation { gamma: 24.0 },
-    Scoring::Cone { gamma: 24.0, inside: 0.25 },
-];
+/// The same score with weights that float32 holds.
+fn exact(kind: Scoring) -> Scoring {
+    match kind {
+        Scoring::Box { gamma, .. } => Scoring::Box { gamma, inside: 0.25 },
+        Scoring::Cone { gamma, .. } => Scoring::Cone { gamma, inside: 0.25 },
+        other => other,
+    }
+}
 
 pub struct Case {
     kind: Scoring,
@@ -132,7 +133,7 @@ pub fn check_rank<B: Backend>(backend: &B) {
     let shapes = shapes.chain(COUNTS.map(|q| (q, 70, 3, 3)));
     let shapes = shapes.chain(DIMENSIONS.map(|d| (7, 60, d, 1)));
     let shapes: Vec<_> = shapes.chain([(66, 2048 + 130, 17, 2), (1, 4097, 16, 1)]).collect();
-    for kind in KINDS {
+    for kind in kinds(&SCORES).map(exact) {
         let mut ties = 0;
         for &(queries, entities, d, arity) in &shapes {
             let case = Case::random(&mut rng, kind, queries, entities, d, arity);
@@ -147,7 +148,7 @@ pub fn check_rank<B: Backend>(backend: &B) {
         assert!(ties > 100, "{kind:?}: too few ties to test them");
     }
     // More than any backend takes at a time, of queries and of entities.
-    let mut case = Case::random(&mut rng, KINDS[0], 1000, 8192 + 70, 2, 2);
+    let mut case = Case::random(&mut rng, SCORES[0].kind, 1000, 8192 + 70, 2, 2);
     case.targets.iter_mut().for_each(|list| list.truncate(5));
     case.filters.iter_mut().for_each(|list| list.truncate(20));
     assert_eq!(case.run(backend), case.run(&Reference));

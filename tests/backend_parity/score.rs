@@ -1,19 +1,10 @@
 //! Scores of all pairs and of queries with candidates of their own, forward and backward.
 
 use crate::array::*;
+use crate::common::cases::{SCORES, kinds};
 use smore::engine::backend::{Backend, Reference, Scoring};
 use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
 use smore::engine::rng::{Rng, below, stream};
-
-pub const KINDS: [Scoring; 7] = [
-    Scoring::L1 { gamma: 24.0 },
-    Scoring::L2 { gamma: 24.0 },
-    Scoring::Box { gamma: 24.0, inside: 0.02 },
-    Scoring::Box { gamma: 12.0, inside: 1.0 },
-    Scoring::Dot,
-    Scoring::Rotation { gamma: 24.0 },
-    Scoring::Cone { gamma: 24.0, inside: 0.02 },
-];
 
 /// Columns of an entity row of `d` dimensions.
 pub fn entity_width(kind: Scoring, d: usize) -> usize {
@@ -37,7 +28,7 @@ pub fn entities(rng: &mut Rng, queries: &Array, rows: usize, d: usize) -> Array 
 /// Queries, entities, columns.
 fn each_shape(mut body: impl FnMut(&mut Rng, Scoring, usize, usize, usize)) {
     let mut rng = stream(5, "scores", 0);
-    for kind in KINDS {
+    for kind in kinds(&SCORES) {
         let mut body =
             |rng: &mut Rng, kind, q, e, dimensions| body(rng, kind, q, e, entity_width(kind, dimensions));
         COUNTS.into_iter().for_each(|q| COUNTS.into_iter().for_each(|e| body(&mut rng, kind, q, e, 3)));
@@ -168,7 +159,7 @@ struct Own {
 
 fn each_own(mut body: impl FnMut(&mut Rng, Own)) {
     let mut rng = stream(5, "own", 0);
-    for kind in KINDS {
+    for kind in kinds(&SCORES) {
         // Queries, candidates, columns. One candidate is a query's positive.
         let shapes = COUNTS.map(|n| (n, 1, 17)).into_iter().chain(DIMENSIONS.map(|d| (5, 1, d)));
         let several = [2, 3, 5, 15, 16, 17, 64, 130].map(|k| (4, k, 18)).into_iter();
@@ -255,7 +246,7 @@ pub fn check_own_scores_backward<B: Backend>(backend: &B) {
 
 pub fn check_nan<B: Backend>(backend: &B) {
     let mut rng = stream(5, "score nan", 0);
-    for kind in KINDS {
+    for kind in kinds(&SCORES) {
         for d in [1, 16, 33].map(|dimensions| entity_width(kind, dimensions)) {
             let mut q = queries(&mut rng, kind, 6, d);
             let mut e = entities(&mut rng, &q, 9, d);
@@ -280,7 +271,7 @@ pub fn check_bits<B: Backend>(backend: &B) {
     let shapes: Vec<_> =
         small.into_iter().chain([(70, 130, 33), (65, 33_000, 18), (65, 33_000, 24)]).collect();
     for (kind, &(num_queries, num_entities, dimensions)) in
-        KINDS.iter().flat_map(|&k| shapes.iter().map(move |s| (k, s)))
+        kinds(&SCORES).flat_map(|k| shapes.iter().map(move |s| (k, s)))
     {
         let d = entity_width(kind, dimensions);
         let q = Array::new(num_queries, kind.query_width(d), |_, _| full(&mut rng));

@@ -16,13 +16,13 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// The backend, or `None`, with a printed reason, where there is no C++ compiler.
 pub fn cuda() -> Option<Cuda> {
-    static KERNELS: OnceLock<Option<Arc<libloading::Library>>> = OnceLock::new();
+    static KERNELS: OnceLock<std::result::Result<Arc<libloading::Library>, String>> = OnceLock::new();
     let load = || {
         let path = build("kernels.so", &[("main.cpp", "#include \"kernels.cpp\"\n")])?;
         // SAFETY: loading runs the kernels' registration, which only fills a map.
-        Some(Arc::new(unsafe { libloading::Library::new(path) }.unwrap()))
+        Ok(Arc::new(unsafe { libloading::Library::new(path) }.unwrap()))
     };
-    let library = KERNELS.get_or_init(load).clone()?;
+    let library = or_skip(KERNELS.get_or_init(load).clone())?;
     // SAFETY: the symbol is defined with this signature in kernels/emulator.h.
     let launch = unsafe { *library.get::<LaunchFn>(b"smore_launch\0").unwrap() };
     Some(Cuda::on(Arc::new(Emulator {
@@ -35,15 +35,27 @@ pub fn cuda() -> Option<Cuda> {
 
 /// Folders with a driver, a compiler of kernels and a cuBLAS that stand in for NVIDIA's, for `LD_LIBRARY_PATH`.
 pub fn fake_driver() -> Option<[PathBuf; 3]> {
-    let driver = build("libcuda.so", &[("driver.cpp", include_str!("../fake_cuda/driver.cpp"))])?;
-    let nvrtc = build("libnvrtc.so.13", &[("nvrtc.cpp", include_str!("../fake_cuda/nvrtc.cpp"))])?;
-    let cublas = build("libcublas.so.13", &[("cublas.cpp", include_str!("../fake_cuda/cublas.cpp"))])?;
-    Some([driver, nvrtc, cublas].map(|path| path.parent().expect("in a folder").to_path_buf()))
+    let libraries = [
+        ("libcuda.so", "driver.cpp", include_str!("../fake_cuda/driver.cpp")),
+        ("libnvrtc.so.13", "nvrtc.cpp", include_str!("../fake_cuda/nvrtc.cpp")),
+        ("libcublas.so.13", "cublas.cpp", include_str!("../fake_cuda/cublas.cpp")),
+    ];
+    let mut folders = Vec::new();
+    for (library, file, text) in libraries {
+        let path = or_skip(build(library, &[(file, text)]))?;
+        folders.push(path.parent().expect("in a folder").to_path_buf());
+    }
+    Some(folders.try_into().expect("three libraries"))
+}
+
+/// What was built, or a skipped test where there is no compiler.
+fn or_skip<T>(built: std::result::Result<T, String>) -> Option<T> {
+    built.map_err(|why| super::skip(super::Missing::Compiler, why)).ok()
 }
 
 /// Compiles C++ to a shared library `name`, unless that was done for the same sources before; its path. The first
-/// file is the one that is compiled; `kernels.cpp`, with all kernels, can be included.
-pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
+/// file is the one that is compiled; `kernels.cpp`, with all kernels, can be included. Errors where there is no compiler.
+fn build(name: &str, files: &[(&str, &str)]) -> std::result::Result<PathBuf, String> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let flags = "-std=c++17 -O2 -g1 -march=native -ffp-contract=off -fPIC -shared -fvisibility=hidden -Wall -Wextra \
                  -Wno-unknown-pragmas -Wno-unused-parameter -DSMORE_EMULATED";
@@ -54,7 +66,7 @@ pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
     let folder = tmp.join(format!("emulated-{key:016x}"));
     let library = folder.join(name);
     if library.is_file() {
-        return Some(library);
+        return Ok(library);
     }
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     let work = tempfile::tempdir_in(&tmp).unwrap();
@@ -71,10 +83,7 @@ pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
         .arg(work.path().join(files[0].0));
     match command.output() {
         Err(error) => {
-            super::skip(format_args!(
-                "no C++ compiler runs the CUDA kernels on the CPU ({compiler}: {error})"
-            ));
-            return None;
+            return Err(format!("no C++ compiler runs the CUDA kernels on the CPU ({compiler}: {error})"));
         }
         Ok(output) => {
             let errors = String::from_utf8_lossy(&output.stderr);
@@ -84,7 +93,7 @@ pub fn build(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
     }
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::rename(built, &library).unwrap();
-    Some(library)
+    Ok(library)
 }
 
 type LaunchFn =

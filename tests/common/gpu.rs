@@ -6,15 +6,15 @@ use std::sync::OnceLock;
 
 /// The first GPU, or `None` with a printed reason. All tests of a process share it.
 pub fn cuda() -> Option<Cuda> {
-    static GPU: OnceLock<Option<Cuda>> = OnceLock::new();
-    let open = || match Cuda::open(0, Math::Fp32, &kernels()) {
-        Ok(cuda) => Some(cuda),
+    static GPU: OnceLock<Result<Cuda, String>> = OnceLock::new();
+    let open = || Cuda::open(0, Math::Fp32, &kernels()).map_err(|why| why.to_string());
+    match GPU.get_or_init(open) {
+        Ok(cuda) => Some(cuda.clone()),
         Err(why) => {
-            super::skip(format_args!("tests on a GPU: {why}"));
+            super::skip(super::Missing::Gpu, format_args!("tests on a GPU: {why}"));
             None
         }
-    };
-    GPU.get_or_init(open).clone()
+    }
 }
 
 /// The folder of compiled kernels: the program's, where a machine that did not build the tests runs them.

@@ -1,10 +1,12 @@
 //! What the integration tests share.
 //!
-//! A test that lacks something (a GPU, a compiler, public data) is skipped: it says so and passes. With
-//! `SMORE_REQUIRE_GPU=1` (anything but nothing and 0) it fails with the reason instead, so that a run which is to test a GPU
-//! cannot pass without one.
+//! A test that lacks something (a GPU, a compiler, public data) is skipped: it passes, the first says why, and at the
+//! end of its binary the skipped ones are counted. With `CI` set it fails where a compiler or public data are missing, with
+//! `SMORE_REQUIRE_GPU` set where anything is, so that a run which is to test a GPU cannot pass without one. (Set is anything but
+//! nothing and 0.)
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod cases;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod emulator;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -16,7 +18,9 @@ use assert_cmd::Command;
 use smore::engine::backend::{Backend, Number, Parameters};
 use smore::engine::dataset::OpenOptions;
 use smore::engine::model::Weights;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// A test of each backend that trains, by a function of it.
 #[allow(unused_macros, reason = "each test binary uses a part")]
@@ -104,23 +108,67 @@ pub fn public_data() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    skip(format_args!("no public data in {} (set SMORE_DATA)", folder.display()));
+    skip(Missing::Data, format_args!("no public data in {} (set SMORE_DATA)", folder.display()));
     None
 }
 
 /// The variable with which nothing may be skipped.
 pub const REQUIRE_GPU: &str = "SMORE_REQUIRE_GPU";
 
-/// Tells that a test is skipped, also where the test runner keeps what tests print to itself. Fails where nothing may be
-/// skipped.
+/// What a test lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    Gpu,
+    /// Of C++, or of CUDA.
+    Compiler,
+    /// The folder of public datasets.
+    Data,
+    /// A program, a right or a system.
+    Tool,
+}
+
+/// The thing in the summary.
+const NEEDS: [(Missing, &str); 4] = [
+    (Missing::Gpu, "a GPU"),
+    (Missing::Compiler, "a compiler"),
+    (Missing::Data, "public data"),
+    (Missing::Tool, "a tool or another system"),
+];
+
+/// Tests that were skipped by what they lack.
+static SKIPPED: Mutex<Vec<Missing>> = Mutex::new(Vec::new());
+
+/// Counts a skipped test, and says of the first for each reason why, also where the test runner keeps what tests print to itself.
+/// Fails where it may not be skipped.
 #[track_caller]
-pub fn skip(why: impl std::fmt::Display) {
-    use std::io::Write;
-    if std::env::var_os(REQUIRE_GPU).is_some_and(|value| !value.is_empty() && value != "0") {
+pub fn skip(missing: Missing, why: impl std::fmt::Display) {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    if set(REQUIRE_GPU) {
         panic!("not skipped, because {REQUIRE_GPU} is set: {why}");
     }
-    let thread = std::thread::current();
-    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("test"));
+    if set("CI") && matches!(missing, Missing::Compiler | Missing::Data) {
+        panic!("not skipped, because CI is set: {why}");
+    }
+    let mut skipped = SKIPPED.lock().unwrap();
+    if !skipped.contains(&missing) {
+        let thread = std::thread::current();
+        let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("test"));
+    }
+    skipped.push(missing);
+    #[cfg(unix)]
+    if skipped.len() == 1 {
+        extern "C" fn summary() {
+            let Ok(skipped) = SKIPPED.lock() else { return };
+            for (missing, what) in NEEDS {
+                let count = skipped.iter().filter(|kind| **kind == missing).count();
+                if count > 0 {
+                    let _ = writeln!(std::io::stderr(), "skipped {count} for lack of {what}");
+                }
+            }
+        }
+        // SAFETY: the function is one of this process, takes and returns nothing, and does not unwind: nothing in it panics.
+        unsafe { libc::atexit(summary) };
+    }
 }
 
 /// The bits of all tables.
@@ -148,4 +196,17 @@ pub fn short_run(model: &str, table: &str) -> smore::engine::config::Config {
         "evaluation.valid_queries=5",
     ];
     smore::engine::config::Config::load(None, &set.map(String::from)).unwrap()
+}
+
+/// The benchmarks of kernels (`benches/kernels`), built as the tests are.
+pub fn kernel_benchmarks() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("in the target folder");
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["build", "--locked", "--bench", "kernels", "--message-format", "json", "--target-dir"]);
+    let output = cargo.arg(target).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let messages = output.stdout.split(|byte| *byte == b'\n');
+    let artifacts = messages.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let mut executables = artifacts.filter_map(|artifact| artifact["executable"].as_str().map(PathBuf::from));
+    executables.next_back().expect("cargo names the benchmark that it has built")
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 const WHY: &str = "the emulator of CUDA kernels runs on Linux on x86-64 only";
 
 pub fn cuda() -> Option<Cuda> {
-    super::skip(WHY);
+    super::skip(super::Missing::Tool, WHY);
     None
 }
 
 pub fn fake_driver() -> Option<[PathBuf; 3]> {
-    super::skip(WHY);
+    super::skip(super::Missing::Tool, WHY);
     None
 }

@@ -49,30 +49,6 @@ pub enum Scoring {
 }
 
 impl Scoring {
-    /// One of each kind, with usual numbers.
-    pub const EACH: [Scoring; 7] = [
-        Scoring::L1 { gamma: 24.0 },
-        Scoring::L2 { gamma: 24.0 },
-        Scoring::Box { gamma: 24.0, inside: 0.02 },
-        Scoring::Dot,
-        Scoring::Rotation { gamma: 24.0 },
-        Scoring::Cone { gamma: 30.0, inside: 0.02 },
-        Scoring::Beta { gamma: 60.0 },
-    ];
-
-    /// Its kind in a word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scoring::L1 { .. } => "L1",
-            Scoring::L2 { .. } => "L2",
-            Scoring::Box { .. } => "box",
-            Scoring::Dot => "dot",
-            Scoring::Rotation { .. } => "rotation",
-            Scoring::Cone { .. } => "cone",
-            Scoring::Beta { .. } => "beta",
-        }
-    }
-
     /// Parts, side by side and equally wide, of a query row and of an entity row.
     pub fn parts(self) -> [usize; 2] {
         match self {

@@ -1,9 +1,9 @@
 //! ConvE's convolution: windows, a product, and back.
 
 use super::{Bench, Cost};
-use crate::backend::*;
-use crate::program::ops::convolution::{Fold, Unfold};
-use crate::table::count;
+use smore::engine::backend::*;
+use smore::engine::program::ops::convolution::{Fold, Unfold};
+use smore::engine::table::count;
 
 /// 3 x 3 windows of images of 20 x 20, ConvE's of d = 200.
 ///

@@ -1,9 +1,9 @@
 //! Batch normalisation of ConvE's features.
 
 use super::{Bench, Cost};
-use crate::backend::*;
-use crate::program::ops::normalise::{ColumnMoments, Normalise, NormaliseBackward};
-use crate::table::count;
+use smore::engine::backend::*;
+use smore::engine::program::ops::normalise::{ColumnMoments, Normalise, NormaliseBackward};
+use smore::engine::table::count;
 
 /// Rows of 32 features, as 3 x 3 filters make them of `images` of 20 x 20.
 ///

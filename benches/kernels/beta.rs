@@ -1,17 +1,17 @@
 //! The operations of Beta distributions. Their rows have 2d numbers.
 
-use super::{Bench, Cost};
-use crate::backend::*;
-use crate::program::ops::elementwise::{Apply, ApplyBackward};
-use crate::program::ops::score::{Scores, ScoresBackward};
-use crate::table::count;
+use super::{Bench, Cost, cases};
+use smore::engine::backend::*;
+use smore::engine::program::ops::elementwise::Apply;
+use smore::engine::program::ops::score::{Scores, ScoresBackward};
+use smore::engine::table::count;
 
-/// Scores, gradients and ranks of `queries` with `pool` entities, and elementwise functions on as many rows.
+/// Scores, gradients and ranks of `queries` with `pool` entities.
 ///
 /// Floors: a multiply-add in float64 takes the time of two in float32 (on a GPU with full-rate float64; others have a
 /// fraction of it), gradients are two products in float32.
 pub fn bench<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usize) -> anyhow::Result<()> {
-    let kind = Scoring::Beta { gamma: 60.0 };
+    let kind = cases::BETA;
     let width = 2 * d;
     let entities = bench.random(pool * width, 0.2)?;
     let raw = bench.random(queries * width, 0.2)?;
@@ -21,17 +21,8 @@ pub fn bench<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: u
     let mut dentities = bench.backend.zeros(pool * width)?;
     let mut out = bench.backend.zeros(queries * pool)?;
     let x = Mat::new(&raw, queries, width);
-    let numbers = (queries * width) as f64;
-    let size = format!("{} x {width}", count(queries as u64));
-    let f = Function::BetaParameter;
-    bench.time("elementwise", size.clone(), Cost { bytes: 8.0 * numbers, ..Cost::default() }, |b| {
-        b.run(Apply { f, x, out: MatMut::new(&mut rows, queries, width) });
-    })?;
+    bench.backend.run(Apply { f: Function::BetaParameter, x, out: MatMut::new(&mut rows, queries, width) });
     let q = Mat::new(&rows, queries, width);
-    bench.time("elementwise backward", size, Cost { bytes: 12.0 * numbers, ..Cost::default() }, |b| {
-        b.run(ApplyBackward { f, at: q, dout: x, dx: MatMut::new(&mut dqueries, queries, width) });
-    })?;
-
     let e = Mat::new(&entities, pool, width);
     let size = format!("{} x {} x {width}", count(queries as u64), count(pool as u64));
     let products = 2.0 * (queries * pool * width) as f64;

@@ -1,11 +1,11 @@
 //! Projections by matrices that uses share.
 
 use super::{Bench, Cost};
-use crate::backend::*;
-use crate::program::ops::project::{Project, ProjectBackward};
-use crate::rng::below;
-use crate::sampler::Groups;
-use crate::table::count;
+use smore::engine::backend::*;
+use smore::engine::program::ops::project::{Project, ProjectBackward};
+use smore::engine::rng::below;
+use smore::engine::sampler::Groups;
+use smore::engine::table::count;
 
 /// `uses` vectors of d times the matrices of `relations`, and the gradients.
 ///

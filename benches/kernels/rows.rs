@@ -1,7 +1,7 @@
 //! Rows, projections, optimizers, ranking.
 
 use super::*;
-use crate::backend::Number;
+use smore::engine::backend::Number;
 
 pub fn rows<B: Backend>(
     bench: &mut Bench<B>,
@@ -35,14 +35,14 @@ pub fn rows<B: Backend>(
     let size = format!("{} of {} rows x {d}", count(touched as u64), count(table_rows as u64));
     let row_bytes = 4.0 * (touched * d) as f64;
     let cost = |passes: f64| Cost { bytes: passes * row_bytes, ..Cost::default() };
-    // Gradient, value and state read, value and state written; Adam's state is two numbers a value.
-    let optimizers = [
-        ("adam", Optimizer::Adam, 7.0),
-        ("adagrad", Optimizer::Adagrad, 5.0),
-        ("row-wise adagrad", Optimizer::RowwiseAdagrad, 3.0),
-        ("sgd", Optimizer::Sgd, 3.0),
-    ];
-    for (name, optimizer, passes) in optimizers {
+    for (name, optimizer) in benchmarks(&cases::OPTIMIZERS) {
+        // Gradient, value and state read, value and state written.
+        let passes = 3.0
+            + match optimizer {
+                Optimizer::Adam => 4.0,
+                Optimizer::Adagrad => 2.0,
+                Optimizer::RowwiseAdagrad | Optimizer::Sgd => 0.0,
+            };
         let step = optimizer.step(1e-3, 10);
         table.state = optimizer.state(d);
         bench.time(&format!("{name} on rows"), size.clone(), cost(passes), |b| {
@@ -77,52 +77,12 @@ pub fn rows<B: Backend>(
             out: MatMut::new(&mut table.values, table_rows, d),
         });
     })?;
-    projections(bench, queries, d)?;
+    projections::bench(bench, 32 * queries, d)?;
+    functions::bench(bench, 32 * queries, d)?;
     matrix::bench(bench, queries, queries.div_ceil(8), d)?;
     convolution::bench(bench, 2 * queries)?;
     normalise::bench(bench, 2 * queries)?;
     ranking(bench, &table, queries)
-}
-
-/// A level of translations, and of rotations.
-fn projections<B: Backend>(bench: &mut Bench<B>, queries: usize, d: usize) -> anyhow::Result<()> {
-    let step = 32 * queries;
-    let size = format!("{} slots x {d}", count(step as u64));
-    let inputs = bench.backend.index(&(0..step as u32).collect::<Vec<_>>())?;
-    let relations = bench.random(step * d, 1.0)?;
-    let bytes = 12.0 * (step * d) as f64;
-    let mut slots = bench.random(2 * step * d, 1.0)?;
-    bench.time("project", size, Cost { bytes, ..Cost::default() }, |b| {
-        let slots = MatMut::new(&mut slots, 2 * step, d);
-        b.run(Project {
-            kind: Projection::Translate,
-            inputs: &inputs,
-            output: step,
-            count: step,
-            groups: None,
-            relations: Mat::new(&relations, step, d),
-            slots,
-        });
-    })?;
-
-    // Rotation reads half as much of a relation.
-    let d2 = d / 2 * 2;
-    let size = format!("{} slots x {d2}", count(step as u64));
-    let bytes = 10.0 * (step * d2) as f64;
-    bench.time("project rotate", size, Cost { bytes, ..Cost::default() }, |b| {
-        let slots = MatMut::new(&mut slots, 2 * step, d2);
-        let relations = Mat::new(&relations, step, d2 / 2);
-        b.run(Project {
-            kind: Projection::Rotate { scale: 3.0 },
-            inputs: &inputs,
-            output: step,
-            count: step,
-            groups: None,
-            relations,
-            slots,
-        });
-    })?;
-    Ok(())
 }
 
 /// Full ranking of one target a query, in tiles.
@@ -135,7 +95,7 @@ fn ranking<B: Backend>(bench: &mut Bench<B>, table: &Parameters<B>, queries: usi
     let none = vec![0; queries + 1];
     let elements = (queries * entities * d) as f64;
     let size = format!("{} x {} x {d}", count(queries as u64), count(entities as u64));
-    for kind in geometries() {
+    for (name, kind) in benchmarks(&cases::SCORES) {
         let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.1)?;
         let cost = Cost {
@@ -145,7 +105,7 @@ fn ranking<B: Backend>(bench: &mut Bench<B>, table: &Parameters<B>, queries: usi
             ..Cost::default()
         };
         let mut failure = None;
-        bench.time(&format!("rank {}", kind.name()), size.clone(), cost, |b| {
+        bench.time(&format!("rank {}", name), size.clone(), cost, |b| {
             let task = RankTask {
                 root_offsets: &one_each,
                 queries: Mat::new(&rows, queries, width),
@@ -174,13 +134,9 @@ fn penalties<B: Backend>(
     let mut weights = bench.backend.zeros(touched)?;
     bench.backend.upload(&ones, &mut weights, 0)?;
     let mut penalties = bench.backend.zeros(touched)?;
-    let penalised = [
-        ("penalise squares", Penalty::Squares),
-        ("penalise cubes", Penalty::Cubes),
-        ("penalise complex cubes", Penalty::ComplexCubes),
-    ];
-    for (name, penalty) in penalised {
-        bench.time(name, format!("{} rows x {d}", count(touched as u64)), cost(3.0), |b| {
+    for (name, penalty) in benchmarks(&cases::PENALTIES) {
+        let size = format!("{} rows x {d}", count(touched as u64));
+        bench.time(&format!("penalise {name}"), size, cost(3.0), |b| {
             b.run(Penalise {
                 penalty,
                 row_weights: Mat::new(&weights, touched, 1),

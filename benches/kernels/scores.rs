@@ -9,7 +9,7 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
     let mut dentities = bench.backend.zeros(pool * d)?;
     let size = format!("{} x {} x {d}", count(queries as u64), count(pool as u64));
     let elements = (queries * pool * d) as f64;
-    for kind in geometries() {
+    for (name, kind) in benchmarks(&cases::SCORES) {
         let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.2)?;
         let mut dqueries = bench.backend.zeros(queries * width)?;
@@ -22,7 +22,7 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             instructions: instructions(kind)[0].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("scores {}", kind.name()), size.clone(), cost, |b| {
+        bench.time(&format!("scores {}", name), size.clone(), cost, |b| {
             b.run(Scores {
                 kind,
                 exact: true,
@@ -37,7 +37,7 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             instructions: instructions(kind)[1].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("scores backward {}", kind.name()), size.clone(), cost, |b| {
+        bench.time(&format!("scores backward {}", name), size.clone(), cost, |b| {
             b.run(ScoresBackward {
                 kind,
                 queries: q,
@@ -63,7 +63,7 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
     let mut dentities = bench.backend.zeros(queries * own * d)?;
     let size = format!("{} x {} x {d}", count(queries as u64), count(own as u64));
     let (elements, pairs) = ((queries * own * d) as f64, (queries * own) as f64);
-    for kind in geometries() {
+    for (name, kind) in benchmarks(&cases::SCORES) {
         let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.2)?;
         let mut dqueries = bench.backend.zeros(queries * width)?;
@@ -75,7 +75,7 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             instructions: instructions(kind)[0].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("own scores {}", kind.name()), size.clone(), cost, |b| {
+        bench.time(&format!("own scores {}", name), size.clone(), cost, |b| {
             b.run(OwnScores {
                 kind,
                 queries: q,
@@ -91,7 +91,7 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             instructions: instructions(kind)[1].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("own scores backward {}", kind.name()), size.clone(), cost, |b| {
+        bench.time(&format!("own scores backward {}", name), size.clone(), cost, |b| {
             b.run(OwnScoresBackward {
                 kind,
                 queries: q,
@@ -116,15 +116,10 @@ fn losses<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize) -> anyh
     let words = pool.div_ceil(32);
     let mask = bench.backend.index(&vec![0; queries * words])?;
     let (mut losses, mut dpositives) = (bench.backend.zeros(queries)?, bench.backend.zeros(queries)?);
-    for (name, loss, adversarial_temperature) in [
-        ("loss uniform", PoolLoss::Logistic, None),
-        ("loss adversarial", PoolLoss::Logistic, Some(1.0)),
-        ("loss cross-entropy", PoolLoss::CrossEntropy, None),
-        ("loss margin", PoolLoss::Margin { margin: 1.0 }, None),
-    ] {
+    for (name, (loss, adversarial_temperature)) in benchmarks(&cases::POOL_LOSSES) {
         let bytes = 8.0 * (queries * pool) as f64;
         let size = format!("{} x {}", count(queries as u64), count(pool as u64));
-        bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
+        bench.time(&format!("loss {name}"), size, Cost { bytes, ..Cost::default() }, |b| {
             b.run(Loss {
                 options: LossOptions { loss, adversarial_temperature },
                 roots: &roots,
@@ -145,15 +140,11 @@ fn losses<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize) -> anyh
     let labels: Vec<u32> = (0..3 * queries as u32).map(|l| l % pool.max(3) as u32).collect();
     let (offsets, labels) = (bench.backend.index(&offsets)?, bench.backend.index(&labels)?);
     let mut rows = bench.random(queries * pool.max(3), 20.0)?;
-    let losses_of = [
-        ("label loss cross-entropy", LabelLoss::CrossEntropy { smoothing: 0.0 }),
-        ("label loss logistic", LabelLoss::Logistic { smoothing: 0.1, per_label: false }),
-    ];
-    for (name, kind) in losses_of {
+    for (name, kind) in benchmarks(&cases::LABEL_LOSSES) {
         let pool = pool.max(3);
         let bytes = 8.0 * (queries * pool) as f64;
         let size = format!("{} x {}", count(queries as u64), count(pool as u64));
-        bench.time(name, size, Cost { bytes, ..Cost::default() }, |b| {
+        bench.time(&format!("label loss {name}"), size, Cost { bytes, ..Cost::default() }, |b| {
             b.run(LossOfLabels {
                 loss: kind,
                 offsets: &offsets,
