@@ -58,7 +58,7 @@ pack() {
     cp configs/*.toml "$pack/configs/"
     cp "$(executable build --release --locked --bin smore)" "$pack/smore"
     cp "$(executable bench --locked --no-run --bench kernels)" "$pack/kernels"
-    for test in backend_parity model_gradients single_hop; do
+    for test in backend_parity model_gradients one_vs_all; do
         cp "$(executable test --locked --no-run --test "$test")" "$pack/tests/$test"
     done
     strip "$pack/smore" "$pack/kernels" "$pack"/tests/*
@@ -161,7 +161,7 @@ part_parity() { gpu_tests backend_parity cuda:: 4; }
 part_models() {
     local status=0
     gpu_tests model_gradients gpu 2 || status=1
-    gpu_tests single_hop gpu 2 || status=1
+    gpu_tests one_vs_all gpu 2 || status=1
     return $status
 }
 

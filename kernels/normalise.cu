@@ -1,8 +1,8 @@
-// Batch normalisation: moments of columns, and what they do to rows. CPU twin: src/backend/cpu/normalise.rs; launchers:
+// Batch normalisation: mean and variance of columns, and what they do to rows. CPU twin: src/backend/cpu/normalise.rs; launchers:
 // src/backend/cuda/normalise.rs.
 //
 // Sums over rows: a block has 8 columns, the 32 bytes that memory gives at once, and 64 partial sums of each, which a tree
-// adds up, as `add_rows` in linear.cu. Floors: 8 bytes per number for moments, 8 for a normalised number, 24 backward.
+// adds up, as `add_rows` in linear.cu. Floors: 8 bytes per number for mean and variance, 8 for a normalised number, 24 backward.
 #include "common.cuh"
 
 namespace normalise {
@@ -32,14 +32,14 @@ template <class Term> __device__ __forceinline__ float over_rows(u32 rows, bool 
 /// Whether the derivative of f lets a gradient through, by f's value; NaN does.
 __device__ __forceinline__ bool open(u32 f, float y) { return f != ACTIVATION_RELU || !(y <= 0.0f); }
 
-__device__ __forceinline__ float inverse_deviation(const Mat& moments, u32 k, float epsilon) {
-    return __fdiv_rn(1.0f, sqrtf(moments.row(1)[k] + epsilon));
+__device__ __forceinline__ float inverse_deviation(const Mat& mean_variance, u32 k, float epsilon) {
+    return __fdiv_rn(1.0f, sqrtf(mean_variance.row(1)[k] + epsilon));
 }
 
 } // namespace normalise
 
 /// out[0] = means of the columns, out[1] = means of the squared distances from them.
-KERNEL(512, moments, (Mat x, MatMut out)) {
+KERNEL(512, mean_variance, (Mat x, MatMut out)) {
     using namespace normalise;
     u32 place = threadIdx.x / COLUMNS, col = blockIdx.x * COLUMNS + threadIdx.x % COLUMNS;
     bool inside = col < x.cols;
@@ -55,21 +55,21 @@ KERNEL(512, moments, (Mat x, MatMut out)) {
 }
 
 /// out = f((x - mean) / sqrt(variance + epsilon) * (1 + affine[0]) + affine[1]).
-KERNEL(256, normalise_rows, (u32 f, float epsilon, Mat x, Mat moments, Mat affine, MatMut out)) {
+KERNEL(256, normalise_rows, (u32 f, float epsilon, Mat x, Mat mean_variance, Mat affine, MatMut out)) {
     Cell c = cell(out.rows, out.cols);
     if (!c.inside) return;
     u32 k = c.col;
-    float slope = normalise::inverse_deviation(moments, k, epsilon) * (1.0f + affine.row(0)[k]);
-    out.row(c.row)[k] = activate(f, (x.row(c.row)[k] - moments.row(0)[k]) * slope + affine.row(1)[k]);
+    float slope = normalise::inverse_deviation(mean_variance, k, epsilon) * (1.0f + affine.row(0)[k]);
+    out.row(c.row)[k] = activate(f, (x.row(c.row)[k] - mean_variance.row(0)[k]) * slope + affine.row(1)[k]);
 }
 
 /// Gradients of scales and shifts: sums[0] of gradient times normalised number, sums[1] of gradients.
-KERNEL(512, normalise_sums, (u32 f, float epsilon, Mat x, Mat moments, Mat out, Mat dout, MatMut sums)) {
+KERNEL(512, normalise_sums, (u32 f, float epsilon, Mat x, Mat mean_variance, Mat out, Mat dout, MatMut sums)) {
     using namespace normalise;
     u32 place = threadIdx.x / COLUMNS, col = blockIdx.x * COLUMNS + threadIdx.x % COLUMNS;
     bool inside = col < x.cols;
-    float mean = inside ? moments.row(0)[col] : 0.0f;
-    float inverse = inside ? inverse_deviation(moments, col, epsilon) : 0.0f;
+    float mean = inside ? mean_variance.row(0)[col] : 0.0f;
+    float inverse = inside ? inverse_deviation(mean_variance, col, epsilon) : 0.0f;
     auto gradient = [&](i64 i) { return open(f, out.row(i)[col]) ? dout.row(i)[col] : 0.0f; };
     float scale = over_rows(x.rows, inside, [&](i64 i) { return gradient(i) * (x.row(i)[col] - mean) * inverse; });
     float shift = over_rows(x.rows, inside, gradient);
@@ -81,14 +81,14 @@ KERNEL(512, normalise_sums, (u32 f, float epsilon, Mat x, Mat moments, Mat out, 
 
 /// dx from dout, in its place, and the sums.
 KERNEL(256, normalise_backward,
-       (u32 f, float epsilon, Mat x, Mat moments, Mat affine, Mat out, Mat sums, MatMut dx)) {
+       (u32 f, float epsilon, Mat x, Mat mean_variance, Mat affine, Mat out, Mat sums, MatMut dx)) {
     Cell c = cell(dx.rows, dx.cols);
     if (!c.inside) return;
     u32 k = c.col;
     float* d = dx.row(c.row) + k;
     float through = normalise::open(f, out.row(c.row)[k]) ? *d : 0.0f;
-    float inverse = normalise::inverse_deviation(moments, k, epsilon);
-    float normal = (x.row(c.row)[k] - moments.row(0)[k]) * inverse;
+    float inverse = normalise::inverse_deviation(mean_variance, k, epsilon);
+    float normal = (x.row(c.row)[k] - mean_variance.row(0)[k]) * inverse;
     float mean = sums.row(1)[k] / x.rows, along = sums.row(0)[k] / x.rows;
     *d = inverse * (1.0f + affine.row(0)[k]) * (through - mean - normal * along);
 }

@@ -31,7 +31,7 @@ struct ComplexCubes {
 /// grads[i] += weights[i] * penalty'(x[i]) and penalties[0, i] = weights[i] * penalty(x[i]), a warp a row. Complex rows
 /// are [real, imaginary]. Floor: 12 bytes per number of a row whose weight is not 0.
 template <class Penalty>
-__device__ __forceinline__ void penalise(Mat weights, Mat x, MatMut grads, MatMut penalties) {
+__device__ __forceinline__ void regularise(Mat weights, Mat x, MatMut grads, MatMut penalties) {
     u32 i = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (i >= x.rows) return;
     const bool complex = Penalty::complex;
@@ -49,12 +49,12 @@ __device__ __forceinline__ void penalise(Mat weights, Mat x, MatMut grads, MatMu
     sum = warp_sum(sum);
     if (lane == 0) penalties.row(0)[i] = weight * sum;
 }
-KERNEL(256, penalise_squares, (Mat weights, Mat x, MatMut grads, MatMut penalties)) {
-    penalise<Squares>(weights, x, grads, penalties);
+KERNEL(256, regularise_squares, (Mat weights, Mat x, MatMut grads, MatMut penalties)) {
+    regularise<Squares>(weights, x, grads, penalties);
 }
-KERNEL(256, penalise_cubes, (Mat weights, Mat x, MatMut grads, MatMut penalties)) {
-    penalise<Cubes>(weights, x, grads, penalties);
+KERNEL(256, regularise_cubes, (Mat weights, Mat x, MatMut grads, MatMut penalties)) {
+    regularise<Cubes>(weights, x, grads, penalties);
 }
-KERNEL(256, penalise_complex_cubes, (Mat weights, Mat x, MatMut grads, MatMut penalties)) {
-    penalise<ComplexCubes>(weights, x, grads, penalties);
+KERNEL(256, regularise_complex_cubes, (Mat weights, Mat x, MatMut grads, MatMut penalties)) {
+    regularise<ComplexCubes>(weights, x, grads, penalties);
 }

@@ -61,7 +61,7 @@ pub enum Error {
         /// What is missing, and what to use instead.
         message: String,
     },
-    /// A run needs more memory than there is; told before anything is allocated.
+    /// A run needs more memory than there is; reported before anything is allocated.
     #[error("{message}")]
     OutOfMemory {
         /// Bytes that are needed.

@@ -1,4 +1,6 @@
 //! What this process has used so far, CPU time and memory, and what there is for it.
+//!
+//! `linux` reads `/proc`, `elsewhere` stands in where there is none; `limits` finds how much memory the process may use.
 
 mod limits;
 #[cfg_attr(target_os = "linux", path = "process/linux.rs")]

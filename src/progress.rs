@@ -1,4 +1,4 @@
-//! How far a long piece of work is, told to whoever wants to know.
+//! The progress of long work, reported to a callback.
 
 use crate::error::{Error, Result};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Called with the stage, the bytes or items done, and all of them (0 where that is not known).
 type Listener = dyn Fn(&str, u64, u64) + Send + Sync;
 
-/// Who is told; by default nobody. Cheap to clone.
+/// Where progress is reported; by default nowhere. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Progress(Option<Arc<Listener>>);
 
@@ -32,10 +32,10 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// Who watches a long piece of work: is told how far it is, and can stop it.
+/// The observer of long work: progress is reported to it, and it can stop the work.
 #[derive(Clone, Debug)]
 pub struct Watch<'a> {
-    /// Who is told.
+    /// Where progress is reported.
     pub progress: Progress,
     /// Set from outside to end the work with [`Error::Interrupted`].
     pub stop: &'a AtomicBool,

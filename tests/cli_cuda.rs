@@ -131,7 +131,7 @@ fn devices_lists_the_gpu_and_what_it_needs() {
 }
 
 #[test]
-fn a_missing_cublas_is_told_and_training_goes_on() {
+fn a_missing_cublas_is_reported_and_training_goes_on() {
     let Some(machine) = Machine::new() else { return };
     let machine = machine.with_libraries(1);
     let missing = predicate::str::contains("pip install nvidia-cublas");
@@ -288,14 +288,13 @@ fn check_unfit(machine: &Machine, variables: &[(&str, &str)], message: &str) {
     run(&arguments("cuda")).failure().code(1).stderr(predicate::str::contains(message));
     run(&arguments("auto")).success().stderr(predicate::str::contains("GPU").not());
     let train = ["train", "umls", "--dim", "4", "--steps", "1", "--set", "evaluation.valid_queries=5"];
-    let told = run(&train).success().get_output().stderr.clone();
-    let told = String::from_utf8(told).unwrap();
-    let plan = told.lines().find(|line| line.starts_with("device ")).unwrap();
+    let printed = String::from_utf8(run(&train).success().get_output().stderr.clone()).unwrap();
+    let plan = printed.lines().find(|line| line.starts_with("device ")).unwrap();
     assert!(plan.contains("; no GPU is used: ") && plan.contains(message), "{plan}");
 }
 
 #[test]
-fn what_keeps_a_gpu_from_use_is_told_and_auto_falls_back_to_the_cpu() {
+fn what_keeps_a_gpu_from_use_is_reported_and_auto_falls_back_to_the_cpu() {
     let Some(machine) = Machine::new() else { return };
     let old = "the NVIDIA driver is too old: it runs CUDA 11.4";
     check_unfit(&machine, &[("FAKE_CUDA_VERSION", "11040")], old);
@@ -334,20 +333,21 @@ fn a_run_that_does_not_fit_the_gpu_is_refused_and_leaves_no_run() {
     let run = |memory: usize| {
         let mut run = machine.smore(&train("cuda", "query2box", "run"));
         run.args(["--set", "model.dim=1000"]).env("FAKE_CUDA_MEMORY", (memory << 20).to_string());
-        let told = String::from_utf8(run.assert().failure().get_output().stderr.clone()).unwrap();
+        let message = String::from_utf8(run.assert().failure().get_output().stderr.clone()).unwrap();
         assert!(!machine.path("run").exists());
-        told
+        message
     };
     // By the plan, before anything is allocated.
-    let told = run(40);
-    assert!(told.contains("of the GPU's memory and it has 41.94 MB"), "{told}");
+    let message = run(40);
+    assert!(message.contains("of the GPU's memory and it has 41.94 MB"), "{message}");
     // By the driver: the plan does not count the workspace of matrix products.
-    let needed =
-        |told: &str| told.split("this run needs ").nth(1).unwrap().split(' ').next().unwrap().to_string();
-    let megabytes: f64 = needed(&told).parse().unwrap();
+    let needed = |message: &str| {
+        message.split("this run needs ").nth(1).unwrap().split(' ').next().unwrap().to_string()
+    };
+    let megabytes: f64 = needed(&message).parse().unwrap();
     let needed = megabytes / 1.048_576;
-    let told = run(needed.ceil() as usize + 8);
-    assert!(told.contains("out of memory on Emulated GPU"), "{told}");
+    let message = run(needed.ceil() as usize + 8);
+    assert!(message.contains("out of memory on Emulated GPU"), "{message}");
     // With that, and what size classes of memory round up, it is enough.
     let mut steps = machine.smore(&["bench", "steps", "umls", "--model", "query2box", "--steps", "1"]);
     steps.args(SMALL.split_whitespace().flat_map(|option| ["--set", option]));
@@ -375,6 +375,6 @@ fn every_kernel_is_timed_against_its_floor() {
         7
     );
     let moved = machine.smore(&["bench", "kernels", "--dim", "16"]).assert().failure().get_output().clone();
-    let told = String::from_utf8_lossy(&moved.stderr).into_owned();
-    assert!(told.contains("cargo bench --bench kernels -- --dim 16"), "{told}");
+    let message = String::from_utf8_lossy(&moved.stderr).into_owned();
+    assert!(message.contains("cargo bench --bench kernels -- --dim 16"), "{message}");
 }

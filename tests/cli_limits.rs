@@ -114,7 +114,7 @@ fn a_file_that_is_larger_than_the_limit_of_the_process_is_an_error_with_its_name
 }
 
 #[test]
-fn a_share_that_holds_nothing_out_is_told() {
+fn a_share_that_holds_nothing_out_is_reported() {
     let folder = Folder::with(&[("train.txt", "a\tr\tb\nb\tr\tc\nc\tr\ta\n")]);
     let import = ["data", "import", "data", "--name", "x", "--hold-out", "0.001"];
     smore(&folder).args(import).assert().success().stderr(contains(

@@ -41,7 +41,7 @@ const QUERIES: [&str; 4] = [
 ];
 
 #[test]
-fn a_file_that_is_not_there_is_told_as_one_and_a_byte_order_mark_is_no_part_of_a_query() {
+fn a_file_that_is_not_there_is_reported_as_one_and_a_byte_order_mark_is_no_part_of_a_query() {
     let folder = trained(&[]);
     let failed = smore(&folder).args(["query", "run", "missing.txt"]).assert().code(1).get_output().clone();
     assert_eq!(
@@ -146,7 +146,7 @@ fn with_unseen() -> Folder {
 }
 
 #[test]
-fn an_entity_or_relation_that_no_training_edge_has_is_told_of_in_table_and_json() {
+fn an_entity_or_relation_that_no_training_edge_has_is_reported_of_in_table_and_json() {
     let folder = with_unseen();
     let train = ["train", "./data", "--structures=1p", "--set=evaluation.structures=1p"];
     let all = "--set=evaluation.queries=1000";

@@ -760,9 +760,9 @@ fn single_hop_training_predicts_links_better_than_the_baseline() {
         ];
         let unit = if objective == "1vsall" { "triples" } else { "pairs" };
         let output = single(&folder, &run, &set.map(|s| s as &str)).arg("--json").assert().success();
-        let told = contains(format!("256 {unit}, each against"))
+        let message = contains(format!("256 {unit}, each against"))
             .and(contains("link prediction").and(contains(format!(" {unit}/s"))));
-        let output = output.stderr(told.and(contains("queries/s").not())).get_output().clone();
+        let output = output.stderr(message.and(contains("queries/s").not())).get_output().clone();
         let result: Value = serde_json::from_slice(&output.stdout).unwrap();
         let mrr = |report: &Value| report["link_prediction"]["mrr"].as_f64().unwrap();
         let (model, baseline) = (mrr(&result["report"]), mrr(&result["report"]["baseline"]));

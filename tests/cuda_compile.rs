@@ -120,7 +120,7 @@ fn a_kernel_that_spills_is_found() {
 }
 
 #[test]
-fn an_error_in_a_kernel_is_told_with_file_and_line() {
+fn an_error_in_a_kernel_is_reported_with_file_and_line() {
     let Some(compiler) = compiler() else { return };
     let files = [("one.cu", "\n\nthis is no kernel;\n")];
     let error =

@@ -104,11 +104,11 @@ fn seeds_reach_past_the_headers() {
     smore::engine::storage::container::seal(&mut bytes).unwrap();
     std::fs::write(&path, &bytes).unwrap();
     smore::engine::graph::KnowledgeGraph::open(&path).unwrap();
-    let told = corpus("import").into_iter().map(|path| {
+    let imported = corpus("import").into_iter().map(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         (name, fuzz::imported(&std::fs::read(path).unwrap()).unwrap_or(0))
     });
-    let refused: Vec<String> = told.filter(|(_, triples)| *triples == 0).map(|(name, _)| name).collect();
+    let refused: Vec<String> = imported.filter(|(_, triples)| *triples == 0).map(|(name, _)| name).collect();
     assert_eq!(refused, ["json-lines", "openke", "rdf-xml"]);
     assert!(smore::engine::storage::pickle::parse(&read("pickle", "protocol4.pkl")).is_ok());
     let query = String::from_utf8(read("query_text", "2in")).unwrap();

@@ -107,23 +107,25 @@ impl Contact {
 }
 
 #[test]
-fn parts_that_hang_crash_skip_or_are_missing_are_told_and_the_others_run() {
+fn parts_that_hang_crash_skip_or_are_missing_are_reported_and_the_others_run() {
     let Some(packed) = Packed::new() else { return };
     packed.stand_in("backend_parity", "echo a line before it hangs; sleep 1000");
     packed.stand_in("model_gradients", "echo 'test result: ok. 3 passed; 0 failed'; kill -SEGV $$");
-    let limits = [("CONTACT_LIMIT", "20"), ("CONTACT_SECONDS", "120")];
+    let limits = [("CONTACT_LIMIT", "35"), ("CONTACT_SECONDS", "160")];
     let contact = packed.contact(&limits, &["parity", "models", "kernels", "memcheck"]);
     assert_eq!(contact.output.status.code(), Some(1), "{}", contact.summary);
     contact.check_files();
     assert!(contact.part("environment").contains("passed") && contact.summary.contains("Emulated GPU"));
-    assert!(contact.part("parity").contains("stopped after 20 s"), "{}", contact.summary);
+    assert!(contact.part("parity").contains("stopped after 35 s"), "{}", contact.summary);
     assert!(contact.summary.contains("a line before it hangs"), "the end of its log is shown");
     let models = contact.part("models");
-    assert!(models.contains("FAILED") && models.contains("missing: tests/single_hop"), "{models}");
-    assert!(contact.part("kernels").contains("passed") && contact.part("memcheck").contains("passed"));
-    assert!(contact.took < Duration::from_secs(100), "{:?}", contact.took);
-    let told = String::from_utf8_lossy(&contact.output.stdout);
-    assert!(told.contains("FAILED: parity models"), "{told}");
+    assert!(models.contains("FAILED") && models.contains("missing: tests/one_vs_all"), "{models}");
+    for part in ["kernels", "memcheck"] {
+        assert!(contact.part(part).contains("passed"), "{}", contact.summary);
+    }
+    assert!(contact.took < Duration::from_secs(140), "{:?}", contact.took);
+    let message = String::from_utf8_lossy(&contact.output.stdout);
+    assert!(message.contains("FAILED: parity models"), "{message}");
     let rows: Vec<&Value> = contact.lines.iter().map(|line| &line["benchmark"]).collect();
     assert_eq!(rows, ["environment", "kernels"]);
     assert_eq!(contact.lines[0]["commit"], "test");
@@ -139,14 +141,14 @@ fn a_run_in_which_no_test_or_not_every_test_ran_on_the_gpu_fails() {
         "echo 'skipped: a test: no GPU'; echo 'test result: ok. 2 passed; 0 failed'",
     );
     packed.stand_in(
-        "single_hop",
+        "one_vs_all",
         "[[ $SMORE_REQUIRE_GPU == 1 ]] && echo 'test result: ok. 2 passed; 0 failed'",
     );
     let contact = packed.contact(&[], &["parity", "models"]);
     assert_eq!(contact.output.status.code(), Some(1));
     assert!(contact.part("parity").contains("FAILED"), "{}", contact.summary);
     let models = contact.part("models");
-    assert!(models.contains("FAILED") && models.contains("single_hop: 2 tests passed"), "{models}");
+    assert!(models.contains("FAILED") && models.contains("one_vs_all: 2 tests passed"), "{models}");
     packed.stand_in("backend_parity", "echo 'test result: ok. 7 passed; 0 failed; 0 ignored'");
     packed.stand_in("model_gradients", "echo 'test result: ok. 2 passed; 0 failed'");
     let contact = packed.contact(&[], &["parity", "models"]);
@@ -156,7 +158,7 @@ fn a_run_in_which_no_test_or_not_every_test_ran_on_the_gpu_fails() {
 }
 
 #[test]
-fn what_a_sanitizer_finds_is_told() {
+fn what_a_sanitizer_finds_is_reported() {
     let Some(packed) = Packed::new() else { return };
     let finding = "Invalid __global__ read of size 4 bytes";
     let contact = packed.contact(&[("FAKE_SANITIZER_FINDS", finding)], &["racecheck"]);

@@ -135,7 +135,7 @@ fn compressed_files_give_the_same_graph() {
     let plain = Folder::with(&files);
     let other = Folder::with(&[("text/keep", "")]);
     let write = |name: &str, bytes: &[u8]| std::fs::write(other.data().join(name), bytes).unwrap();
-    // Compression is told by content, so a name without the ending is read too.
+    // Compression is detected from content, so a name without the ending is read too.
     write("train.txt", &[gzip(&TRAIN[..3]), gzip(&TRAIN[3..])].concat());
     write("valid.txt.zst", &zstd::encode_all(files[1].1.as_bytes(), 0).unwrap());
     write("test.csv.gz", &gzip(files[2].1));
@@ -227,7 +227,7 @@ fn a_codex_checkout_gives_labels_in_its_languages_and_hard_negatives() {
 }
 
 #[test]
-fn a_truncated_file_another_version_and_foreign_bytes_are_told_apart() {
+fn a_truncated_file_another_version_and_foreign_bytes_are_reported_apart() {
     let folder = Folder::with(&[("train.txt", TRAIN), ("valid.txt", TRAIN), ("test.txt", TRAIN)]);
     let bytes = std::fs::read(open_data(&folder).unwrap().0.path()).unwrap();
     let path = folder.path().join("graph.smore");

@@ -86,7 +86,7 @@ fn is_whole(graph: &KnowledgeGraph) {
 }
 
 #[test]
-fn headers_of_any_naming_are_no_triples_and_are_told() {
+fn headers_of_any_naming_are_no_triples_and_are_reported() {
     let headers = [
         "e1 rel e2\n",
         "#head relation tail\n",
@@ -141,7 +141,7 @@ fn a_single_file_that_may_have_a_header_is_warned_of_and_can_be_told() {
 }
 
 #[test]
-fn delimiters_are_told_by_the_lines_and_named() {
+fn delimiters_are_reported_by_the_lines_and_named() {
     for (delimiter, ending, warning) in [
         (",", "txt", Some("comma")),
         (", ", "txt", Some("comma")),
@@ -164,13 +164,13 @@ fn delimiters_are_told_by_the_lines_and_named() {
             continue;
         }
         is_whole(&graph);
-        let told: Vec<&String> =
+        let message: Vec<&String> =
             report.warnings.iter().filter(|w| w.contains("its columns are read as")).collect();
         match warning {
             Some(what) => {
-                assert_eq!(*told[0], format!("train.{ending}: its columns are read as {what}-separated"))
+                assert_eq!(*message[0], format!("train.{ending}: its columns are read as {what}-separated"))
             }
-            None => assert!(told.is_empty(), "{told:?}"),
+            None => assert!(message.is_empty(), "{message:?}"),
         }
         let trimmed = report
             .warnings
@@ -718,11 +718,11 @@ fn inverse_pairs_with_a_fact_too_many_or_too_few_are_still_inverse_pairs() {
         report.warnings
     );
     let duplicates: &Value = &serde_json::to_value(&graph.metadata().findings).unwrap()["duplicates"][0];
-    assert!(duplicates.as_u64().unwrap() >= 1, "the repeated line is told: {duplicates}");
+    assert!(duplicates.as_u64().unwrap() >= 1, "the repeated line is counted: {duplicates}");
 }
 
 #[test]
-fn names_that_a_reader_may_take_for_one_are_told() {
+fn names_that_a_reader_may_take_for_one_are_reported() {
     let folder = Folder::with(&[("g.tsv", "Paris\tr\tb\nparis\tr\tc\nb\tR\tc\nb\tr\tc \n")]);
     let (graph, report) = import(&folder, "g.tsv");
     assert_eq!(counts(&graph).0, 5);

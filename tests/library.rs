@@ -29,12 +29,12 @@ fn small(graph: Graph, folder: &common::Folder, model: &str) -> Run {
 }
 
 #[test]
-fn a_run_is_trained_told_of_and_asked_from_many_threads() {
+fn a_run_is_trained_reported_of_and_asked_from_many_threads() {
     let folder = common::Folder::in_memory();
     let events = Rc::new(RefCell::new(Vec::new()));
-    let told = events.clone();
+    let seen = events.clone();
     let run = small(graph(&folder), &folder, "gqe").on_event(move |event| {
-        told.borrow_mut().push(event.clone());
+        seen.borrow_mut().push(event.clone());
         ControlFlow::Continue(())
     });
     let run = run.train(folder.path().join("run")).unwrap();
@@ -82,11 +82,11 @@ fn a_run_that_the_callback_ends_goes_on_later() {
     });
     assert!(matches!(run.train(&path), Err(Error::Interrupted)));
     let steps = Rc::new(RefCell::new(Vec::new()));
-    let told = steps.clone();
+    let seen = steps.clone();
     let run = Run::new(graph(&folder)).device(Device::Cpu).cache_folder(folder.path().join("cache"));
     let run = run.on_event(move |event| {
         if let Event::Valid { step, .. } = event {
-            told.borrow_mut().push(*step);
+            seen.borrow_mut().push(*step);
         }
         ControlFlow::Continue(())
     });

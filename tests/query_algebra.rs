@@ -89,7 +89,7 @@ fn mix(structures: &[Structure]) -> Mix {
 /// Runs a plan with sets of entities for embeddings; the answers of each query.
 fn run(plan: &Plan, graph: &View, anchors: &[EntityId], relations: &[RelationId]) -> Vec<Vec<EntityId>> {
     let mut slots: Vec<Option<Query>> = vec![None; plan.num_slots];
-    for (slot, &anchor) in plan.leaf_anchors.iter().enumerate() {
+    for (slot, &anchor) in plan.anchors.iter().enumerate() {
         slots[slot] = Some(Tree::Anchor(anchors[anchor as usize]));
     }
     fn put(slots: &mut [Option<Query>], slot: u32, tree: Query) {

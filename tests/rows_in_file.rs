@@ -3,7 +3,7 @@
 #![cfg(feature = "cli")]
 
 use smore::engine::backend::{Backend, Cpu};
-use smore::engine::train::row_file::{self, RowFile, Shape};
+use smore::engine::train::row_file::{self, RowFile, RowLayout};
 use smore::engine::train::{Observer, Run, RunFolder, RunPlan};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ fn trained(folder: &Folder) -> PathBuf {
 }
 
 /// The shape that the table of a run on UMLS has.
-fn shape(cols: usize, folder: &Folder) -> Shape {
+fn shape(cols: usize, folder: &Folder) -> RowLayout {
     let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
-    Shape { rows: graph.num_entities(), cols, graph: graph.fingerprint(), seed: 0 }
+    RowLayout { rows: graph.num_entities(), cols, graph: graph.fingerprint(), seed: 0 }
 }
 
 #[test]
@@ -122,7 +122,8 @@ fn a_table_that_is_not_whole_or_not_the_runs_own_is_refused_by_name() {
     fails(Some(&changed(48, 77)), "damaged header");
     fails(None, "is missing");
     // A table of another run, whole in itself.
-    let shapes = [("rows of", shape(8, &folder)), ("another seed", Shape { seed: 1, ..shape(7, &folder) })];
+    let shapes =
+        [("rows of", shape(8, &folder)), ("another seed", RowLayout { seed: 1, ..shape(7, &folder) })];
     for (expected, shape) in shapes {
         drop(
             RowFile::create(&path, shape, 256, |_, values| {
@@ -218,11 +219,11 @@ fn rows_that_change_are_not_read_by_another_process() {
 }
 
 #[test]
-fn a_full_disk_is_told_with_what_the_table_takes_and_leaves_no_file() {
+fn a_full_disk_is_reported_with_what_the_table_takes_and_leaves_no_file() {
     let folder = Folder::in_memory();
     let path = folder.path().join("entities.table");
     // Some petabytes; a sparse file could have them.
-    let shape = Shape { rows: 1 << 40, cols: 400, graph: 0, seed: 0 };
+    let shape = RowLayout { rows: 1 << 40, cols: 400, graph: 0, seed: 0 };
     let error = RowFile::create(&path, shape, 256, |_, _| panic!("the room is reserved first")).unwrap_err();
     assert!(error.to_string().contains("takes 5.28 PB of disk"), "{error}");
     assert!(!path.exists());
@@ -267,7 +268,7 @@ mod killed {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
         let mut valid = lines.filter(|line| line.starts_with("valid  step"));
         assert!(valid.nth(evaluations - 1).is_some(), "it ended before");
-        // The line is told before the state is saved; the rows of some steps after that are to be half there.
+        // The line is reported before the state is saved; the rows of some steps after that are to be half there.
         std::thread::sleep(std::time::Duration::from_millis(60));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -284,11 +285,11 @@ mod killed {
         assert!(steps.start().is_multiple_of(150), "{steps:?}");
         drop(file);
         let count = |step: &u64| smore::engine::table::count(*step);
-        let told = format!("from step {} to at most {}", count(steps.start()), count(steps.end()));
+        let message = format!("from step {} to at most {}", count(steps.start()), count(steps.end()));
         let eval = ["eval", "run", "--device=cpu", "--structures=1p"];
-        smore(&folder).args(eval).assert().success().stderr(predicates::str::contains(&told));
+        smore(&folder).args(eval).assert().success().stderr(predicates::str::contains(&message));
         let query = ["query", "run", "('mammal',('isa',))", "--device=cpu"];
-        smore(&folder).args(query).assert().success().stderr(predicates::str::contains(&told));
+        smore(&folder).args(query).assert().success().stderr(predicates::str::contains(&message));
         // It goes on, is killed again, and goes on to its end.
         let again = ["train", "--resume", "run", "--device=cpu"];
         kill_after(&folder, &again, 1);

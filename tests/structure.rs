@@ -61,6 +61,89 @@ fn other_programs_see_the_library_and_one_hidden_module() {
     }
 }
 
+/// A folder's files are listed in the documentation of its module, and nowhere else.
+#[test]
+fn every_module_lists_its_files() {
+    for (name, text) in sources("src") {
+        let folder = match name.strip_suffix("/mod.rs") {
+            Some(folder) => root().join(folder),
+            None if name == "src/lib.rs" => root().join("src"),
+            None => root().join(name.trim_end_matches(".rs")),
+        };
+        if !folder.is_dir() {
+            continue;
+        }
+        let map: String = text.lines().filter(|line| line.starts_with("//!")).collect();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_stem().unwrap().to_str().unwrap().to_string();
+            let is_itself = ["mod", "lib", "main", "tests"].contains(&file.as_str());
+            // A backend has the families of the vocabulary, which has the list.
+            let is_family = name.starts_with("src/backend/")
+                && root().join(format!("src/program/ops/{file}.rs")).is_file();
+            let listed =
+                is_family || map.contains(&format!("`{file}`")) || map.contains(&format!("`{file}.rs`"));
+            assert!(is_itself || listed, "{name} does not list {file}");
+        }
+    }
+}
+
+/// The drawing in ARCHITECTURE.md says which part imports which.
+#[test]
+fn the_drawing_of_imports_is_true() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let everywhere = ["error", "ids", "rng", "table", "process", "progress"];
+    let drawn =
+        text.lines().filter_map(|line| line.split_once(" ->")).filter(|(part, _)| !part.trim().is_empty());
+    let mut parts = 0;
+    for (part, imports) in drawn {
+        let part = part.trim();
+        if !root().join("src").join(part).is_dir() {
+            continue;
+        }
+        parts += 1;
+        let mut used = Vec::new();
+        for (name, text) in sources(&format!("src/{part}")) {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
+            let found = code.iter().flat_map(|line| line.split("crate::").skip(1));
+            let found =
+                found.map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
+            if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+                used.extend(found.filter(|used| used.starts_with(char::is_lowercase)).map(String::from));
+            }
+        }
+        used.retain(|used| used != part && !everywhere.contains(&used.as_str()));
+        used.sort();
+        used.dedup();
+        let imports: Vec<&str> = imports.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+        assert_eq!(used, imports, "the imports of {part}");
+    }
+    assert!(parts >= 15, "the drawing has {parts} parts");
+}
+
+/// ARCHITECTURE.md explains every folder; what files it names there are.
+#[test]
+fn the_architecture_explains_every_folder() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let folders = std::fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = folders.filter(|path| path.join("mod.rs").is_file());
+    let mut names: Vec<String> =
+        folders.map(|path| format!("src/{}/", path.file_name().unwrap().to_str().unwrap())).collect();
+    names.extend(
+        ["kernels/", "datasets/", "benches/", "tests/", "fuzz/", "examples/", "configs/"].map(String::from),
+    );
+    for name in names {
+        assert!(text.contains(&format!("`{name}`")), "ARCHITECTURE.md does not explain {name}");
+    }
+    // Between backticks is code: every second part.
+    for code in text.split('`').skip(1).step_by(2) {
+        let is_path = code.contains('/') && !code.contains([' ', '*', '{']) && !code.contains("::");
+        let from_source = ["", "src/"].iter().any(|folder| root().join(folder).join(code).exists());
+        assert!(!is_path || from_source, "ARCHITECTURE.md names {code}, which is not there");
+    }
+}
+
 #[test]
 fn models_and_objectives_are_written_down_without_a_backend() {
     for (name, text) in sources("src/model") {

@@ -180,7 +180,7 @@ fn a_loss_that_grows_far_above_its_best_stops_the_run_and_keeps_the_last_good_mo
 }
 
 #[test]
-fn a_loss_that_is_no_number_is_told_with_its_step_its_structures_and_the_row() {
+fn a_loss_that_is_no_number_is_reported_with_its_step_its_structures_and_the_row() {
     let folder = Folder::in_memory();
     let text = fails(smore(&folder, &tiny(&["--steps=200", "--set=training.learning_rate=1e30"])));
     for part in ["the loss of step 2 is NaN; of the queries it is ", " of 2i, ", "row 0 of entities ("] {

@@ -9,7 +9,7 @@ use smore::engine::table::count;
 ///
 /// Floors: images and windows are read or written once.
 pub fn bench<B: Backend>(bench: &mut Bench<B>, images: usize) -> anyhow::Result<()> {
-    let window = Window { height: 20, width: 20, side: 3 };
+    let window = ConvolutionSize { height: 20, width: 20, side: 3 };
     let (pixels, places) = (window.pixels(), images * window.positions());
     let mut from = bench.random(images * pixels, 1.0)?;
     let mut windows = bench.backend.zeros(places * 9)?;

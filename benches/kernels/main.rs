@@ -42,7 +42,7 @@ use smore::engine::program::ops::label_loss::LossOfLabels;
 use smore::engine::program::ops::linear::{Linear, LinearBackward};
 use smore::engine::program::ops::loss::Loss;
 use smore::engine::program::ops::optimizer::OptimizeRows;
-use smore::engine::program::ops::penalty::Penalise;
+use smore::engine::program::ops::penalty::Regularise;
 use smore::engine::program::ops::rows::{AddGroups, CopyRows, DropOut, Gather, Scatter};
 use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
 use smore::engine::program::ops::segment::{Attend, AttendBackward};

@@ -136,8 +136,8 @@ fn penalties<B: Backend>(
     let mut penalties = bench.backend.zeros(touched)?;
     for (name, penalty) in benchmarks(&cases::PENALTIES) {
         let size = format!("{} rows x {d}", count(touched as u64));
-        bench.time(&format!("penalise {name}"), size, cost(3.0), |b| {
-            b.run(Penalise {
+        bench.time(&format!("regularise {name}"), size, cost(3.0), |b| {
+            b.run(Regularise {
                 penalty,
                 row_weights: Mat::new(&weights, touched, 1),
                 x: table.mat().rows(0, touched),

@@ -50,9 +50,9 @@ impl Dataset {
         self
     }
 
-    /// Is told how far an import is: the stage, what is done of it, and all of it (0: not known).
-    pub fn on_progress(mut self, told: impl Fn(&str, u64, u64) + Send + Sync + 'static) -> Self {
-        self.options.progress = Progress::new(told);
+    /// Called with the progress of an import: the stage, what is done of it, and all of it (0: not known).
+    pub fn on_progress(mut self, callback: impl Fn(&str, u64, u64) + Send + Sync + 'static) -> Self {
+        self.options.progress = Progress::new(callback);
         self
     }
 

@@ -1,5 +1,8 @@
 //! What programs call: open a dataset, train, ask a saved run, draw batches.
 //!
+//! `dataset` opens a graph, `device` chooses where models run, `run` trains, `saved_run` asks, scores and evaluates, `sampler`
+//! draws batches.
+//!
 //! Everything here is a thin layer over the rest of the crate: it opens devices, hides which one it is, and turns the
 //! watcher of a run into a callback.
 

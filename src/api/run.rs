@@ -6,13 +6,13 @@ use crate::config::Config;
 use crate::dataset::cache::Cache;
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
-use crate::train::{self, Observer, Progress, RunFolder, RunPlan};
+use crate::train::{self, Observer, RunFolder, RunPlan, TrainingProgress};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What a run tells while it goes on.
+/// The events of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -47,7 +47,7 @@ pub enum Event {
     Note(String),
 }
 
-/// A training run: a graph, options, and who is told.
+/// A training run: a graph, options, and a callback.
 ///
 /// ```no_run
 /// use smore::{Dataset, Run};
@@ -64,11 +64,11 @@ pub struct Run {
     config_file: Option<PathBuf>,
     cache: Option<PathBuf>,
     device: Device,
-    told: Option<Told>,
+    callback: Option<Callback>,
 }
 
-/// Who is told; [`ControlFlow::Break`] ends the run.
-type Told = Box<dyn FnMut(&Event) -> ControlFlow<()>>;
+/// The callback of events; [`ControlFlow::Break`] ends the run.
+type Callback = Box<dyn FnMut(&Event) -> ControlFlow<()>>;
 
 impl Run {
     /// A run with default options.
@@ -79,7 +79,7 @@ impl Run {
             config_file: None,
             cache: None,
             device: Device::Auto,
-            told: None,
+            callback: None,
         }
     }
 
@@ -107,9 +107,9 @@ impl Run {
         self
     }
 
-    /// Is told what happens, and ends the run by [`ControlFlow::Break`].
-    pub fn on_event(mut self, told: impl FnMut(&Event) -> ControlFlow<()> + 'static) -> Self {
-        self.told = Some(Box::new(told));
+    /// Called with what happens; ends the run by [`ControlFlow::Break`].
+    pub fn on_event(mut self, callback: impl FnMut(&Event) -> ControlFlow<()> + 'static) -> Self {
+        self.callback = Some(Box::new(callback));
         self
     }
 
@@ -165,10 +165,10 @@ impl Run {
     ) -> Result<()> {
         let stop = AtomicBool::new(false);
         let query_cache = cache.derived(self.graph.fingerprint());
-        let mut teller = Teller { told: self.told, stop: &stop };
+        let mut events = Events { callback: self.callback, stop: &stop };
         let (graph, query_cache) = (self.graph, &query_cache);
         let run = train::Run { backend, graph, config, folder, query_cache, resume, stop: &stop };
-        match run.train(&mut teller)?.report {
+        match run.train(&mut events)?.report {
             Some(_) => Ok(()),
             None => Err(Error::Interrupted),
         }
@@ -176,37 +176,37 @@ impl Run {
 }
 
 /// An observer that calls back.
-struct Teller<'a> {
-    told: Option<Told>,
+struct Events<'a> {
+    callback: Option<Callback>,
     stop: &'a AtomicBool,
 }
 
-impl Teller<'_> {
-    fn tell(&mut self, event: Event) {
-        if let Some(told) = &mut self.told
-            && told(&event).is_break()
+impl Events<'_> {
+    fn emit(&mut self, event: Event) {
+        if let Some(callback) = &mut self.callback
+            && callback(&event).is_break()
         {
             self.stop.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl Observer for Teller<'_> {
+impl Observer for Events<'_> {
     fn plan(&mut self, plan: &RunPlan, _: &Path) {
         let memory = (plan.device_bytes() + plan.host_bytes()) as u64;
-        self.tell(Event::Plan { steps: plan.steps, memory });
+        self.emit(Event::Plan { steps: plan.steps, memory });
     }
 
-    fn progress(&mut self, progress: &Progress) {
-        let Progress { step, steps, loss, .. } = *progress;
-        self.tell(Event::Step { step, steps, loss, per_second: progress.rate.per_second() });
+    fn progress(&mut self, progress: &TrainingProgress) {
+        let TrainingProgress { step, steps, loss, .. } = *progress;
+        self.emit(Event::Step { step, steps, loss, per_second: progress.rate.per_second() });
     }
 
     fn valid(&mut self, step: u64, _: &[(String, f64)], mrr: f64, best: bool) {
-        self.tell(Event::Valid { step, mrr, best });
+        self.emit(Event::Valid { step, mrr, best });
     }
 
     fn note(&mut self, note: &str) {
-        self.tell(Event::Note(note.into()));
+        self.emit(Event::Note(note.into()));
     }
 }

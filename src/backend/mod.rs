@@ -15,7 +15,7 @@ mod operands;
 pub mod reference;
 pub mod workspace;
 
-pub use crate::program::ops::convolution::Window;
+pub use crate::program::ops::convolution::ConvolutionSize;
 pub use crate::program::ops::dropout::Dropout;
 pub use crate::program::ops::elementwise::{BETA_MAX, BETA_MIN, Function};
 pub use crate::program::ops::label_loss::LabelLoss;

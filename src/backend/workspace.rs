@@ -144,7 +144,7 @@ impl<B: Backend> Workspace<B> {
         self.buffers[self.memory.buffer_of[array]].get_mut()
     }
 
-    /// Runs a section. Operations may be done later; what goes wrong is told by the next call that returns a `Result`.
+    /// Runs a section. Operations may be done later; an error is returned by the next call that returns a `Result`.
     ///
     /// # Panics
     ///

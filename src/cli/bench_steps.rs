@@ -8,7 +8,7 @@ use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
 use crate::model::{self, Weights};
-use crate::pipeline::{Pipeline, PipelineOptions, SinglePipeline};
+use crate::pipeline::{OneVsAllPipeline, Pipeline, PipelineOptions};
 use crate::query::print::structure_tuple;
 use crate::sampler::Batch;
 use crate::storage::{atomic, checksum};
@@ -90,7 +90,7 @@ fn steps<B: Backend>(backend: B, config: Config, args: Args, global: &Global) ->
         Work::Queries { mix, .. } => {
             mix.parts.iter().map(|(s, count)| (structure_tuple(s), *count)).collect()
         }
-        Work::Single(_) => Vec::new(),
+        Work::OneVsAll(_) => Vec::new(),
     };
     let document = json!({
         "benchmark": "steps",
@@ -171,8 +171,8 @@ fn batches(graph: &Arc<KnowledgeGraph>, config: &Config, plan: &RunPlan) -> Resu
                 pipeline.recycle(batch);
             }
         }
-        Work::Single(options) => {
-            let mut pipeline = SinglePipeline::start(graph.clone(), *options, config.sampling.queue, 0)?;
+        Work::OneVsAll(options) => {
+            let mut pipeline = OneVsAllPipeline::start(graph.clone(), *options, config.sampling.queue, 0)?;
             for number in 0..plan.steps {
                 let batch = pipeline.next()?;
                 let lists = [

@@ -123,8 +123,8 @@ struct Training<B: Backend> {
     /// Time in which steps were made or asked for, and in runs altogether.
     in_steps: Duration,
     in_runs: Duration,
-    /// Steps on the device between two moments that were not looked at yet.
-    moments: VecDeque<(Moment, Moment)>,
+    /// Steps on the device between two clock readings that were not looked at yet.
+    clocked: VecDeque<(Moment, Moment)>,
     seconds_on_device: Vec<f64>,
 }
 
@@ -142,7 +142,7 @@ impl<B: Backend> Training<B> {
             loss: f64::NAN,
             in_steps: Duration::ZERO,
             in_runs: Duration::ZERO,
-            moments: VecDeque::new(),
+            clocked: VecDeque::new(),
             seconds_on_device: Vec::new(),
         }
     }
@@ -178,7 +178,7 @@ impl<B: Backend> Training<B> {
         if let Some(before) = before
             && let Some(after) = self.moment()?
         {
-            self.moments.push_back((before, after));
+            self.clocked.push_back((before, after));
         }
         if self.learner.step.is_full() {
             self.loss = self.learner.step.earlier_losses()?.pop().unwrap_or(self.loss);
@@ -188,11 +188,11 @@ impl<B: Backend> Training<B> {
         Ok(())
     }
 
-    /// Looks at all pairs of moments but the newest.
+    /// Looks at all pairs of clock readings but the newest.
     fn look_at_clock(&mut self, newest: usize) -> Result<()> {
-        while self.moments.len() > newest {
-            let (before, after) = self.moments.pop_front().expect("there are more");
-            let clock = self.learner.step.backend().clock().expect("it gave the moments");
+        while self.clocked.len() > newest {
+            let (before, after) = self.clocked.pop_front().expect("there are more");
+            let clock = self.learner.step.backend().clock().expect("it gave the clocked");
             self.seconds_on_device.push(clock.seconds_between(before, after)?);
         }
         Ok(())

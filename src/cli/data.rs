@@ -64,10 +64,10 @@ struct ImportArgs {
     #[arg(long, value_name = "ORDER", value_parser = parse_columns, allow_hyphen_values = true)]
     columns: Option<Columns>,
     /// What stands between the columns of triples: a character, \t for a tab, or `blanks` for as many as there are
-    /// [default: told by the first lines]
+    /// [default: detected from the first lines]
     #[arg(long, value_name = "CHARACTER", value_parser = parse_delimiter)]
     delimiter: Option<Delimiter>,
-    /// Whether the first line of the files of triples is a header [default: told by the first lines]
+    /// Whether the first line of the files of triples is a header [default: detected from the first lines]
     #[arg(long)]
     header: Option<Answer>,
     /// Files with the names of ids, a name and an id a line, where triples are numbers

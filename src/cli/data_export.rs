@@ -33,7 +33,7 @@ pub fn run(args: ExportArgs, global: &Global) -> anyhow::Result<()> {
     }
 }
 
-/// Writes the folder and tells of it; returns its bytes.
+/// Writes the folder and reports it; returns its bytes.
 pub(super) fn export(graph: &KnowledgeGraph, folder: &Path) -> anyhow::Result<u64> {
     let start = Instant::now();
     let written = dgl_ke(graph, folder, &progress::printer())?;

@@ -130,20 +130,20 @@ mod tests {
     use crate::process::LimitedBy;
 
     #[test]
-    fn the_end_of_memory_is_told_with_the_limit_and_the_remedy() {
-        let told = |limit: Option<&MemoryLimit>| {
+    fn the_end_of_memory_is_reported_with_the_limit_and_the_remedy() {
+        let message = |limit: Option<&MemoryLimit>| {
             let mut text = Fixed { bytes: [0; 512], length: 0 };
             text.message(2_048_000_000, limit).unwrap();
             String::from_utf8(text.bytes[..text.length].to_vec()).unwrap()
         };
         let limit = MemoryLimit { bytes: 5_900_000_000, by: LimitedBy::AddressSpace(6_144_000_000) };
         assert_eq!(
-            told(Some(&limit)),
+            message(Some(&limit)),
             "error: out of memory: 2048 MB more cannot be allocated (of 5900 MB at the start): lower \
              model.dim, training.batch_size or sampling.negatives, or lift the limit with ulimit -v unlimited\n"
         );
         assert_eq!(
-            told(None),
+            message(None),
             "error: out of memory: 2048 MB more cannot be allocated: lower model.dim, training.batch_size or \
              sampling.negatives\n"
         );

@@ -3,6 +3,16 @@
 //! One file per subcommand, with its `Args` and `run(Args, &Global)`. To add one: the file, its `mod`
 //! line, one variant of [`Command`] and one arm in its `run`.
 //!
+//! | file | is |
+//! | --- | --- |
+//! | `data`, `data_export`, `data_generate`, `data_info` | `smore data` |
+//! | `train`, `train_plan` | `smore train`; its plan and `--dry-run` |
+//! | `eval`, `query`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
+//! | `bench`, `bench_train`, `bench_steps` | `smore bench` |
+//! | `options` | arguments that subcommands share |
+//! | `usage` | the answer to wrong usage, `--help-config` |
+//! | `progress`, `signals`, `memory` | progress on standard error, Ctrl-C and hangup, the end of memory as an error |
+//!
 //! Tables and JSON go to standard output, progress, notes and errors to standard error. Exit codes: 0
 //! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage, 130 interrupted.
 
@@ -230,12 +240,12 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_reported_once() {
         let cause = std::io::Error::other("the disk is full");
         let error = anyhow::Error::new(crate::Error::io("x.txt")(cause)).context("cannot save");
         assert_eq!(describe(&error), "error: cannot save\n  caused by: x.txt: the disk is full");
-        let told = anyhow::Error::new(crate::Error::io("x.txt")(std::io::Error::from_raw_os_error(2)));
-        assert_eq!(describe(&told).lines().count(), 1, "{}", describe(&told));
+        let error = anyhow::Error::new(crate::Error::io("x.txt")(std::io::Error::from_raw_os_error(2)));
+        assert_eq!(describe(&error).lines().count(), 1, "{}", describe(&error));
         let alone = anyhow::Error::new(std::io::Error::from_raw_os_error(2)).context("cannot save");
         assert!(!describe(&alone).contains("os error"), "{}", describe(&alone));
     }

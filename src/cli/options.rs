@@ -115,7 +115,7 @@ impl ChangesArgs {
     }
 }
 
-/// Where the numbers are crunched.
+/// The device that computes.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Options")]
 pub struct DeviceArgs {
@@ -125,7 +125,7 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// Makes the device ready. A note tells what makes a GPU slower than it could be.
+    /// Makes the device ready. A note says what makes a GPU slower than it could be.
     pub fn open(&self, math: Math, global: &Global) -> Result<Opened> {
         self.open_with_reason(math, global).map(|(device, _)| device)
     }

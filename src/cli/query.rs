@@ -123,7 +123,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         format => format,
     };
     let source = Source::of(args.query)?;
-    // Before the model is loaded: a slip is told at once.
+    // Before the model is loaded: a slip is reported at once.
     let one = match &source {
         Source::One(text) => Some(ground(&parse_query(text)?, &graph)?),
         Source::Lines(..) => None,

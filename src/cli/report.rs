@@ -22,8 +22,8 @@ pub struct Args {
 /// Runs `smore report`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let output = args.output.or_else(|| (args.runs.len() > 1).then(|| report::NAME.into()));
-    let mut tell = |text: &str| note(format_args!("note: {text}"));
-    let path = report::write_with(&args.runs, output.as_deref(), args.changes.changes(), &mut tell)?;
+    let mut print_note = |text: &str| note(format_args!("note: {text}"));
+    let path = report::write_with(&args.runs, output.as_deref(), args.changes.changes(), &mut print_note)?;
     if global.json {
         return print_json(&json!({ "report": shown(&path) }));
     }

@@ -12,7 +12,7 @@ use crate::graph::KnowledgeGraph;
 use crate::storage::place::Placed;
 use crate::table::{bytes, count, duration, fit, quoted, terminal_width};
 use crate::train::mix::drawable;
-use crate::train::{Changes, Observer, Progress, Run, RunFolder, RunPlan};
+use crate::train::{Changes, Observer, Run, RunFolder, RunPlan, TrainingProgress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -269,7 +269,7 @@ impl Observer for Printer {
         self.lines = Sparse::start();
     }
 
-    fn progress(&mut self, progress: &Progress) {
+    fn progress(&mut self, progress: &TrainingProgress) {
         let mut text = format!("loss {:.4}  {}", progress.loss, progress.rate);
         let units = (progress.steps - progress.step) as f64 * self.batch_size as f64;
         if units > 0.0 {

@@ -50,7 +50,7 @@ fn unknown_keys_and_bad_values_are_refused_by_name() {
 }
 
 #[test]
-fn a_value_that_is_not_allowed_is_told_with_its_key_and_what_is_allowed() {
+fn a_value_that_is_not_allowed_is_reported_with_its_key_and_what_is_allowed() {
     for (assignment, expected) in [
         ("model.dim=many", "model.dim = \"many\": expected a whole number from 1 to 1,048,576"),
         ("model.dim=0", "model.dim = 0: expected a whole number from 1 to 1,048,576"),

@@ -1,4 +1,4 @@
-//! One input file -> calls on the graph builder.
+//! One input file -> calls on the graph builder; `numbers` has those of files whose triples are ids.
 
 mod numbers;
 
@@ -8,7 +8,7 @@ use super::format::maps;
 use super::format::ntriples::{self, Lines};
 use super::format::rdf::{Parsed, Reason};
 use super::format::triples::Objection;
-use super::format::{aligned, codex, csv, texts, triples, turtle};
+use super::format::{aligned, codex, csv, entity2text, triples, turtle};
 use super::inventory::{Format, Input, Inventory, Role};
 use super::source::{Blocks, Source};
 use crate::error::{Error, Result};
@@ -302,7 +302,7 @@ pub(super) struct State {
 fn texts(source: Source, bad: &mut BadLines, mut add: impl FnMut(&str, &str)) -> Result<Source> {
     let mut blocks = Blocks::new(source);
     while let Some(block) = blocks.next()? {
-        texts::read(block, bad, &mut add)?;
+        entity2text::read(block, bad, &mut add)?;
     }
     Ok(blocks.into_source())
 }

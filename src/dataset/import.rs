@@ -28,7 +28,7 @@ pub struct ImportOptions<'o> {
     /// Bytes of memory that the builder takes, which the file does not depend on; `None` is a quarter of the
     /// machine's.
     pub memory: Option<u64>,
-    /// Who is told how far the import is.
+    /// Where the progress of the import is reported.
     pub progress: Progress,
 }
 

@@ -26,7 +26,7 @@ pub struct OpenOptions {
     pub reading: Reading,
     /// Bytes of memory that an import takes; `None` is a quarter of the machine's.
     pub memory: Option<u64>,
-    /// Who is told how far an import is.
+    /// Where the progress of an import is reported.
     pub progress: Progress,
     /// When a graph that is in the cache already is used.
     pub reuse: Reuse,
@@ -128,7 +128,7 @@ pub fn import_as(
         (None, Some(manifest)) => manifest.name.clone(),
         (None, None) => name_of_folder(path)?,
     };
-    // The name would mean these files from now on. What a checkout has changed is told as a warning.
+    // The name would mean these files from now on. What a checkout has changed is reported as a warning.
     match registry::find(&name).filter(|_| !is_checkout) {
         Some(Manifest { title, .. }) if !manifest.is_some_and(|known| files.is_as_published(known)) => {
             let message =

@@ -54,7 +54,7 @@ fn read_json_lines(path: &Path, graph: &KnowledgeGraph, found: &mut Found) -> Re
         }
         let wrong = |message: String| Error::line(path, number, message);
         let line: Line = serde_json::from_str(text).map_err(|e| {
-            // The place within the line is not told: people look for members, not for columns.
+            // The place within the line is not reported: people look for members, not for columns.
             let text = e.to_string();
             let reason = text.split(" at line ").next().unwrap_or_default();
             wrong(format!("expected {{\"query\": text, \"easy\": [names], \"hard\": [names]}}: {reason}"))

@@ -1,10 +1,10 @@
 //! Evaluation: filtered ranks, metrics, query sets, link prediction, and the answers of one query.
 //!
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
-//! a model must do to be evaluated), [`model_scorer`] (trained models), [`baseline`] (the scorer to beat),
+//! a model must do to be evaluated), [`model_scorer`] (trained models; `compared`: entities made ready once), [`baseline`] (the scorer to beat),
 //! [`group`] (queries of one structure with their answers), [`held_out`] (one query that passes a held-out
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
-//! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] (a set from any of these),
+//! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] and `import_pickle` (a set from any of these),
 //! [`multi_hop`] and [`link_prediction`] (a scorer and queries -> metrics), [`report`] (tables and JSON),
 //! [`answers`] (scores of one query -> ranked answers), [`ask`] (many queries at once).
 

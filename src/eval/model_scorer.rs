@@ -72,17 +72,17 @@ impl<B: Backend> Embedding<B> {
     fn new(scorer: &ModelScorer<B>, structure: &Structure, count: usize) -> Result<Self> {
         let ModelScorer { backend, model, weights, .. } = *scorer;
         let plan = plan(model, &Mix { parts: vec![(structure.clone(), count)] })?;
-        let (leaves, uses) = (plan.leaf_anchors.len(), plan.relation_uses.len());
+        let (num_anchors, uses) = (plan.anchors.len(), plan.relation_uses.len());
         let (spec, roots) = (model.spec(), plan.roots.len());
         let mut program = Program::new(spec.tables(weights.entities.rows, weights.relations.rows));
         let p = &mut program;
-        let (anchors, relations) = (p.index("anchors", leaves), p.index("relations", uses));
+        let (anchors, relations) = (p.index("anchors", num_anchors), p.index("relations", uses));
         let section = p.section("embed");
-        let leaf_rows = p.temporary("rows of anchors", leaves, spec.widths.entity);
-        p.push(Gather { table: p.values(0), rows: anchors, out: leaf_rows });
+        let anchor_rows = p.temporary("rows of anchors", num_anchors, spec.widths.entity);
+        p.push(Gather { table: p.values(0), rows: anchors, out: anchor_rows });
         let relation_rows = p.temporary("rows of relations", uses, spec.widths.relation);
         p.push(Gather { table: p.values(1), rows: relations, out: relation_rows });
-        let embedded = embed(p, model, &plan, leaf_rows, relation_rows)?;
+        let embedded = embed(p, model, &plan, anchor_rows, relation_rows)?;
         let queries = p.kept("query embeddings", roots, embedded.cols());
         p.push(CopyRows { from: embedded, out: queries });
         let space = Workspace::new(backend, program)?;
@@ -98,9 +98,9 @@ impl<B: Backend> Embedding<B> {
     ) -> Result<()> {
         let anchor = |&number: &u32| anchors.get(number as usize).map_or(0, |anchor| anchor.0);
         let relation = |&number: &u32| relations.get(number as usize).map_or(0, |relation| relation.0);
-        let leaves: Vec<u32> = self.plan.leaf_anchors.iter().map(anchor).collect();
+        let rows: Vec<u32> = self.plan.anchors.iter().map(anchor).collect();
         let uses: Vec<u32> = self.plan.relation_uses.iter().map(relation).collect();
-        self.space.set_index(scorer.backend, self.anchors, &leaves)?;
+        self.space.set_index(scorer.backend, self.anchors, &rows)?;
         self.space.set_index(scorer.backend, self.relations, &uses)?;
         self.space.run(scorer.backend, Tables::Read(scorer.weights), self.section);
         Ok(())

@@ -1,19 +1,19 @@
 //! From a stream of triples and labels to a graph file, in bounded memory.
 //!
-//! Names become ids ([`naming`](super::naming)); the triples of each split are sorted, on disk where memory
+//! Names become ids ([`id_assigner`](super::id_assigner)); the triples of each split are sorted, on disk where memory
 //! does not hold them ([`sort`](crate::storage::sort)); duplicates are dropped while the sorted streams are
 //! read side by side; the inverses are sorted once more, and both directions together are the arrays of the
-//! file ([`edges`](super::edges)).
+//! file ([`edges`](super::edges)). `write` does all of this, after the last input was added.
 
 mod write;
 
 use super::Split;
-use super::labels::Labels;
+use super::deduplicate::memory_of;
+use super::id_assigner::IdAssigner;
+use super::label_builder::LabelBuilder;
 use super::layout::Subject;
 use super::metadata::Metadata;
-use super::naming::Naming;
-use super::texts::TextWriter;
-use super::tidy::memory_of;
+use super::string_writer::StringWriter;
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId, Triple};
@@ -33,7 +33,7 @@ pub struct Resources {
     pub memory: u64,
     /// Where temporary files are made: up to 48 bytes a triple and 40 an entity.
     pub folder: PathBuf,
-    /// Who is told how far the work is.
+    /// Where the progress of the work is reported.
     pub progress: Progress,
 }
 
@@ -70,10 +70,10 @@ impl Resources {
 pub struct GraphBuilder {
     resources: Resources,
     scratch: Arc<Scratch>,
-    entities: Naming,
+    entities: IdAssigner,
     relations: Vocabulary,
     /// Entities' names where their ids are given.
-    declared: Option<TextWriter>,
+    declared: Option<StringWriter>,
     /// Whether triples came with ids, and the numbers of entities and relations that these ids ask for.
     by_ids: bool,
     needed: [u32; 2],
@@ -82,7 +82,7 @@ pub struct GraphBuilder {
     /// Triples with an entity whose id is not known yet.
     open: Spool,
     num_open: u64,
-    labels: Labels,
+    labels: LabelBuilder,
     metadata: Metadata,
     /// The error of a call that returns none.
     error: Option<Error>,
@@ -128,7 +128,7 @@ impl GraphBuilder {
         let scratch = Scratch::new(&resources.folder);
         let small = (memory / 64).min(1 << 20);
         Ok(GraphBuilder {
-            entities: Naming::new(&scratch, memory / 2),
+            entities: IdAssigner::new(&scratch, memory / 2),
             relations: Vocabulary::default(),
             declared: None,
             by_ids: false,
@@ -137,7 +137,7 @@ impl GraphBuilder {
             hard_negatives: std::array::from_fn(|_| Spool::new(&scratch, small)),
             open: Spool::new(&scratch, small),
             num_open: 0,
-            labels: Labels::new(&scratch, memory / 8),
+            labels: LabelBuilder::new(&scratch, memory / 8),
             metadata,
             error: None,
             resources,
@@ -212,7 +212,7 @@ impl GraphBuilder {
                 let memory = self.resources.memory as usize / 4;
                 let writer = match &mut self.declared {
                     Some(writer) => writer,
-                    none => none.insert(TextWriter::new(&self.scratch, true, memory)),
+                    none => none.insert(StringWriter::new(&self.scratch, true, memory)),
                 };
                 let id = writer.num_texts();
                 if id > MAX_ID {
@@ -267,7 +267,7 @@ impl GraphBuilder {
     ///
     /// Returns whether the label was taken, as far as that is known: a later label of the same thing is
     /// dropped in the end, and so is one of a name that was put aside and turns out to be unknown. An
-    /// error is told by the next call that returns one.
+    /// error is returned by the next call that returns one.
     pub fn add_label(&mut self, subject: Subject, language: &str, name: &str, label: &str) -> bool {
         if label.is_empty() {
             return false;

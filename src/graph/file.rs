@@ -3,7 +3,7 @@
 //! Opening verifies: every checksum, and that every offset and id is in range, so that what is damaged is found before
 //! anything is used. Where a [`Verified`] remembers the file, opening costs a few pages.
 
-use super::layout::{self, Kind, MAGIC, SplitRanges, Subject, TextRanges, VERSION};
+use super::layout::{self, Kind, MAGIC, SplitRanges, StringRanges, Subject, VERSION};
 use super::names::NamesRanges;
 use super::{Csr, Metadata, Names, Split, View};
 use crate::error::{Error, Result};
@@ -187,12 +187,12 @@ fn parse_sections(bytes: &[u8], directory: Directory) -> Result<Parsed, String> 
         split.hard_negatives(bytes)?;
     }
     let names = |subject: Subject, len: usize| {
-        let names = TextRanges::find(&directory, subject.names())?.ok_or("it has no names")?;
+        let names = StringRanges::find(&directory, subject.names())?.ok_or("it has no names")?;
         if names.table(bytes)?.len() != len {
             return Err(format!("it has not one name for each {subject:?}").to_lowercase());
         }
         let labels = metadata.languages.iter().enumerate().map(|(number, language)| {
-            let table = TextRanges::find(&directory, subject.labels(number))?;
+            let table = StringRanges::find(&directory, subject.labels(number))?;
             table.as_ref().map(|t| t.table(bytes)).transpose()?;
             Ok::<_, String>((language.clone(), table))
         });
@@ -234,7 +234,7 @@ fn check(bytes: &[u8], parsed: &Parsed, texts: bool) -> Result<(), String> {
         ("entity", &parsed.entities, parsed.num_entities),
         ("relation", &parsed.relations, parsed.num_relations / 2),
     ];
-    let tables: Vec<(String, &TextRanges, usize, bool)> = subjects
+    let tables: Vec<(String, &StringRanges, usize, bool)> = subjects
         .into_iter()
         .flat_map(|(subject, ranges, num_ids)| {
             let names = (format!("{subject} names"), &ranges.names, num_ids, true);

@@ -5,14 +5,14 @@
 //! | metadata | 0 | JSON ([`Metadata`](super::Metadata)) |
 //! | sizes, sources, starts, rows | split | the arrays of its [`Csr`] |
 //! | hard negatives | split | [`Triple`], forward relations, in the order of the source |
-//! | text owners, places, order, texts | table | the arrays of a [`TextTable`] |
+//! | text owners, places, order, texts | table | the arrays of a [`StringTable`] |
 //!
 //! A split's tag is its number (train 0, valid 1, test 2). A table's tag is 0 for entity names, 1 for
 //! relation names, and `2 l + 2` and `2 l + 3` for the entity and relation labels of language `l`.
 //! Owners are left out where a table is dense. Kinds that are not known are passed over.
 
 use super::csr::Sizes;
-use super::text::TextTable;
+use super::string_table::StringTable;
 use super::{Csr, Split};
 use crate::ids::{EntityId, RelationId, Triple};
 use crate::storage::container::{Directory, Section};
@@ -73,7 +73,7 @@ pub struct SplitRanges {
 
 /// Where the arrays of a text table lie.
 #[derive(Clone, Debug)]
-pub struct TextRanges {
+pub struct StringRanges {
     owners: Option<Range<usize>>,
     places: Range<usize>,
     order: Range<usize>,
@@ -132,11 +132,11 @@ impl SplitRanges {
     }
 }
 
-impl TextRanges {
+impl StringRanges {
     /// Finds the sections of a table; `None` where it is absent.
     pub fn find(directory: &Directory, tag: u32) -> Result<Option<Self>, String> {
         let Some(places) = directory.find(Kind::TextPlaces as u32, tag) else { return Ok(None) };
-        Ok(Some(TextRanges {
+        Ok(Some(StringRanges {
             owners: directory.find(Kind::TextOwners as u32, tag),
             places,
             order: need(directory, Kind::TextOrder, tag)?,
@@ -145,10 +145,10 @@ impl TextRanges {
     }
 
     /// The table; O(1).
-    pub fn table<'a>(&self, bytes: &'a [u8]) -> Result<TextTable<'a>, String> {
+    pub fn table<'a>(&self, bytes: &'a [u8]) -> Result<StringTable<'a>, String> {
         let owners = self.owners.as_ref().map(|range| cast(bytes, range)).transpose()?;
         let (places, order) = (cast(bytes, &self.places)?, cast(bytes, &self.order)?);
-        TextTable::from_parts(owners, places, order, &bytes[self.texts.clone()])
+        StringTable::from_parts(owners, places, order, &bytes[self.texts.clone()])
     }
 }
 

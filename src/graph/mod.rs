@@ -1,25 +1,25 @@
 //! The graph: compressed sparse rows over directed relations, and the file that holds them.
 //!
-//! Reading order: [`csr`] (the index everything else walks), [`view`] (several of them as one), [`text`] (names and labels as
+//! Reading order: [`csr`] (the index everything else walks), [`view`] (several of them as one), [`string_table`] (names and labels as
 //! memory-mapped tables), [`layout`] (the sections of a graph file), [`metadata`] (what it says about
-//! its making); from triples to a file in bounded memory: [`builder`], with [`vocabulary`] and [`naming`]
-//! (names to ids), [`edges`], [`texts`] and [`labels`] (arrays as streams), [`alike`](mod@alike) (names that a reader may take for one); [`file`](mod@file) and [`names`]
-//! (an opened one), [`stats`] (what `data info` tells of it).
+//! its making); from triples to a file in bounded memory: [`builder`], with [`vocabulary`] and [`id_assigner`]
+//! (names to ids), `deduplicate` (triples sorted and counted), [`edges`], [`string_writer`] and [`label_builder`] (arrays as streams), [`alike`](mod@alike) (names that a reader may take for one); [`file`](mod@file) and [`names`]
+//! (an opened one), [`stats`] (what `data info` reports).
 
 pub mod alike;
 pub mod builder;
 pub mod csr;
+mod deduplicate;
 pub mod edges;
 pub mod file;
-pub mod labels;
+pub mod id_assigner;
+pub mod label_builder;
 pub mod layout;
 pub mod metadata;
 pub mod names;
-pub mod naming;
 pub mod stats;
-pub mod text;
-pub mod texts;
-mod tidy;
+pub mod string_table;
+pub mod string_writer;
 pub mod view;
 pub mod vocabulary;
 

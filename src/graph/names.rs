@@ -1,27 +1,27 @@
 //! Names and labels of entities or relations: both ways, several languages, "did you mean".
 
-use super::layout::TextRanges;
-use super::text::{TextTable, TextTableBuf};
+use super::layout::StringRanges;
+use super::string_table::{StringTable, StringTableBuf};
 use std::sync::LazyLock;
 
 /// Where the names and labels of one subject lie in a graph file.
 #[derive(Clone, Debug)]
 pub struct NamesRanges {
     /// The unique names.
-    pub names: TextRanges,
+    pub names: StringRanges,
     /// Labels by language; `None` where a language labels only the other subject.
-    pub labels: Vec<(String, Option<TextRanges>)>,
+    pub labels: Vec<(String, Option<StringRanges>)>,
 }
 
 /// A texts table per language.
-type Labels<'a> = Vec<(&'a str, TextTable<'a>)>;
+type Labels<'a> = Vec<(&'a str, StringTable<'a>)>;
 
 /// Names (unique, one for every id) and labels (human-readable, optional, per language).
 ///
-/// Making one costs O(languages), looking up is as [`TextTable`] says.
+/// Making one costs O(languages), looking up is as [`StringTable`] says.
 #[derive(Clone, Debug)]
 pub struct Names<'a> {
-    names: TextTable<'a>,
+    names: StringTable<'a>,
     /// The preferred language first, then English, then the others.
     labels: Labels<'a>,
 }
@@ -49,12 +49,12 @@ impl<'a> Names<'a> {
 
     /// No names at all.
     pub(super) fn none() -> Names<'static> {
-        static NONE: LazyLock<TextTableBuf> = LazyLock::new(|| TextTableBuf::dense([]));
+        static NONE: LazyLock<StringTableBuf> = LazyLock::new(|| StringTableBuf::dense([]));
         Names::new(NONE.view())
     }
 
     /// Names without labels, for graphs in memory.
-    pub fn new(names: TextTable<'a>) -> Self {
+    pub fn new(names: StringTable<'a>) -> Self {
         Names { names, labels: Labels::new() }
     }
 
@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn suggestions_put_case_before_parts_before_typing_errors() {
-        let names = TextTableBuf::dense(["Q1", "Q2", "Q3", "Q4"]);
-        let labels = TextTableBuf::sparse([(0, "Barack Obama"), (1, "OBAMA"), (2, "Obma"), (3, "Berlin")]);
+        let names = StringTableBuf::dense(["Q1", "Q2", "Q3", "Q4"]);
+        let labels = StringTableBuf::sparse([(0, "Barack Obama"), (1, "OBAMA"), (2, "Obma"), (3, "Berlin")]);
         let names = Names { names: names.view(), labels: vec![("en", labels.view())] };
         assert_eq!(names.suggestions("obama", 5), ["OBAMA", "Barack Obama", "Obma"]);
         assert_eq!(names.suggestions("obama", 1), ["OBAMA"]);
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn labels_fall_back_from_language_to_language() {
-        let names = TextTableBuf::dense(["a", "b", "c"]);
-        let german = TextTableBuf::sparse([(0, "Haus"), (1, "Katze")]);
-        let english = TextTableBuf::sparse([(0, "house"), (2, "Katze")]);
+        let names = StringTableBuf::dense(["a", "b", "c"]);
+        let german = StringTableBuf::sparse([(0, "Haus"), (1, "Katze")]);
+        let english = StringTableBuf::sparse([(0, "house"), (2, "Katze")]);
         let names =
             Names { names: names.view(), labels: vec![("de", german.view()), ("en", english.view())] };
         assert_eq!(

@@ -67,7 +67,7 @@ impl Model for BetaE {
         &self.spec
     }
 
-    fn leaves(&self, program: &mut Program, rows: Var, slots: Var) {
+    fn anchors(&self, program: &mut Program, rows: Var, slots: Var) {
         program.push(Apply { f: Function::BetaParameter, x: rows, out: slots });
     }
 

@@ -136,7 +136,7 @@ impl Model for ConE {
         &self.spec
     }
 
-    fn leaves(&self, program: &mut Program, rows: Var, slots: Var) {
+    fn anchors(&self, program: &mut Program, rows: Var, slots: Var) {
         let d = self.dim;
         apply(program, self.axis(self.scale), rows, slots.columns(0, d));
         program.push(Fill { value: 0.0, out: slots.columns(d, d) });

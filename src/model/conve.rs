@@ -5,7 +5,7 @@
 //! of them. The query is [q, 1], the score `<q, e> + bias`: the product of both rows.
 //!
 //! With `batch_norm` the features of each filter, and each number of q, are normalised before their relu: in training by the
-//! moments of the batch, else by running averages of them, which are saved beside the parameters.
+//! mean and variance of the batch, else by running averages of them, which are saved beside the parameters.
 //!
 //! A query can be the head of another hop, but sets cannot be intersected. In single-hop training, dropout of features and
 //! of q (`dropout_features`, `dropout_hidden`) drops single numbers, where the paper's drops whole feature maps.
@@ -16,9 +16,9 @@ use super::{
 use crate::config::ModelConfig;
 use crate::config::keys::{Allowed, Range, WIDTH};
 use crate::error::{Error, Result};
-use crate::program::ops::convolution::{Unfold, Window};
+use crate::program::ops::convolution::{ConvolutionSize, Unfold};
 use crate::program::ops::linear::{Activation, Linear};
-use crate::program::ops::normalise::{ColumnMoments, Normalise};
+use crate::program::ops::normalise::{MeanVariance, Normalise};
 use crate::program::ops::rows::{CopyRows, DropOut, Fill, Gather};
 use crate::program::ops::score::Scoring;
 use crate::program::{Program, Var};
@@ -90,7 +90,7 @@ fn square(dim: usize) -> usize {
 #[derive(Clone, Debug)]
 pub struct ConvE {
     dim: usize,
-    window: Window,
+    window: ConvolutionSize,
     filters: usize,
     dropout_features: f32,
     dropout_hidden: f32,
@@ -114,7 +114,7 @@ fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
              from 2 to model.dim / {SIDE}, and model.filters of at least 1"
         )));
     }
-    let window = Window { height: 2 * height, width, side: SIDE };
+    let window = ConvolutionSize { height: 2 * height, width, side: SIDE };
     let mut parameters = network::layers("filters", &[SIDE * SIDE, filters]);
     parameters.extend(network::layers("hidden", &[window.positions() * filters, dim]));
     if batch_norm {
@@ -130,7 +130,7 @@ fn create(config: &ModelConfig) -> Result<Box<dyn Model>> {
 }
 
 impl ConvE {
-    /// `out = relu(norm(w x + b))` of the filters or of the linear layer. In single-hop training the norm is by the moments
+    /// `out = relu(norm(w x + b))` of the filters or of the linear layer. In single-hop training the norm is by the mean and variance
     /// of these rows, and the running averages follow them.
     fn layer(&self, program: &mut Program, prefix: &str, x: Var, by_batch: bool, out: Var) {
         if !self.batch_norm {
@@ -140,13 +140,14 @@ impl ConvE {
             ["w1", "b1", "norm", "moments"].map(|what| program.parameter(&format!("{prefix}.{what}")));
         let y = program.temporary(&format!("{prefix} before norm"), out.rows(), out.cols());
         program.push(Linear { x, w, bias: Some(b), f: Activation::None, out: y });
-        let mut moments = running;
+        let mut mean_variance = running;
         if by_batch {
-            moments = program.temporary(&format!("{prefix} moments of the batch"), 2, out.cols());
-            program.push(ColumnMoments { x: y, out: moments });
-            program.average(running, moments);
+            mean_variance =
+                program.temporary(&format!("{prefix} mean and variance of the batch"), 2, out.cols());
+            program.push(MeanVariance { x: y, out: mean_variance });
+            program.average(running, mean_variance);
         }
-        program.push(Normalise { x: y, moments, affine, f: Activation::Relu, out });
+        program.push(Normalise { x: y, mean_variance, affine, f: Activation::Relu, out });
     }
 }
 

@@ -7,7 +7,7 @@ use crate::program::{Program, Var};
 use crate::query::Plan;
 use crate::query::plan::Step;
 
-/// Writes down the embedding of a plan's queries, as the score compares them: a row for each root, from leaf rows (`leaves x entity width`) and
+/// Writes down the embedding of a plan's queries, as the score compares them: a row for each root, from anchor rows (`anchors x entity width`) and
 /// relation rows (`uses x relation width`), both in the plan's order.
 ///
 /// Errors where the model cannot express a step of the plan.
@@ -15,13 +15,13 @@ pub fn embed(
     program: &mut Program,
     model: &dyn Model,
     plan: &Plan,
-    leaves: Var,
+    anchors: Var,
     relations: Var,
 ) -> Result<Var> {
     let spec = model.spec();
     let width = spec.widths.query;
     let slots = program.arena("slots", plan.num_slots, width);
-    model.leaves(program, leaves, slots.part(0, plan.leaf_anchors.len()));
+    model.anchors(program, anchors, slots.part(0, plan.anchors.len()));
     for step in &plan.steps {
         match step {
             Step::Project { inputs, output, first_use } => {

@@ -285,7 +285,7 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     }
 
     /// Turns entity rows into query embeddings: a copy, and zeros where a query row is wider.
-    fn leaves(&self, program: &mut Program, rows: Var, slots: Var) {
+    fn anchors(&self, program: &mut Program, rows: Var, slots: Var) {
         if slots.cols() > rows.cols() {
             program.push(Fill { value: 0.0, out: slots });
         }
@@ -360,7 +360,7 @@ pub fn plan(model: &dyn Model, mix: &Mix) -> Result<Plan> {
 /// Checks that a model can express a structure; the error names both.
 ///
 /// Unions are always possible: they are moved to the root, where an entity's score is the best of the
-/// disjuncts', or rewritten by De Morgan where the model is told to.
+/// disjuncts', or rewritten by De Morgan where the model is configured so.
 pub fn check_expressible(model: &dyn Model, name: &str, structure: &Structure) -> Result<()> {
     let spec = model.spec();
     if structure.has_negation() && !spec.has_negation {

@@ -88,7 +88,7 @@ impl<B> Drop for Lane<B> {
     fn drop(&mut self) {
         self.ready = never();
         if let Some(thread) = self.thread.take() {
-            // Its panic, if it had one, was told by a batch that did not come.
+            // Its panic, if it had one, was reported by a batch that did not come.
             let _ = thread.join();
         }
     }
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_is_told_after_what_it_handed_over() {
+    fn a_thread_that_panics_is_reported_after_what_it_handed_over() {
         let make = |maker: Maker<u32>| {
             maker.hand_over(Ok(7));
             panic!("on purpose");

@@ -54,7 +54,7 @@ impl MemoryLimit {
     }
 }
 
-/// The smallest of the limits that hold for this process; `None` where the system tells none.
+/// The smallest of the limits that hold for this process; `None` where the system has none.
 pub fn memory_limit() -> Option<MemoryLimit> {
     let machine = super::total_memory().map(|bytes| MemoryLimit { bytes, by: LimitedBy::Machine });
     let mut limits: Vec<MemoryLimit> = machine.into_iter().collect();
@@ -182,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn who_sets_a_limit_is_told_with_what_lifts_it() {
-        let told = |by| {
+    fn who_sets_a_limit_is_reported_with_what_lifts_it() {
+        let message = |by| {
             let limit = MemoryLimit { bytes: 2_000_000_000, by };
             format!("{limit}: {}", limit.remedy())
         };
@@ -193,7 +193,7 @@ mod tests {
             LimitedBy::AddressSpace(6_144_000_000),
             LimitedBy::Data(4_096_000_000),
         ]
-        .map(told);
+        .map(message);
         assert_eq!(
             texts,
             [

@@ -4,7 +4,7 @@
 //! [`parse`], [`nested`], [`print`](mod@print) and [`ground`](mod@ground) (text, tuples, names and ids), [`execute`] (exact
 //! answers by set operations, the oracle of every other part), [`proof`] (how many edges of an answer's best proof are
 //! missing), [`plan`] (a mix of structures compiled to
-//! operators for the trainer).
+//! operators for the trainer), `trained` (what of a query no training edge has).
 
 pub mod execute;
 pub mod ground;

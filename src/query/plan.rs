@@ -1,6 +1,6 @@
 //! The batch plan: a mix of structures compiled once into operators over one arena of slots.
 //!
-//! Every leaf of every query becomes a slot; then, level by level, all projections, negations and
+//! Every anchor of every query becomes a slot; then, level by level, all projections, negations and
 //! intersections of that level, whatever structure they belong to, are one operator each. A slot is
 //! written once and read once, so the backward pass is the same list in reverse, without a tape.
 
@@ -43,10 +43,10 @@ pub enum Step {
 pub struct Plan {
     /// Number of queries.
     pub num_queries: usize,
-    /// Number of slots; the first `leaf_anchors.len()` are the leaves.
+    /// Number of slots; the first `anchors.len()` are the anchors.
     pub num_slots: usize,
-    /// For each leaf slot: the index of its anchor in [`Batch::anchors`](crate::sampler::Batch::anchors).
-    pub leaf_anchors: Vec<u32>,
+    /// For each anchor slot: the index of its anchor in [`Batch::anchors`](crate::sampler::Batch::anchors).
+    pub anchors: Vec<u32>,
     /// For each use of a relation: its index in [`Batch::relations`](crate::sampler::Batch::relations).
     pub relation_uses: Vec<u32>,
     /// The operators, in order.
@@ -59,7 +59,7 @@ pub struct Plan {
 
 /// A node of the forest while it is compiled.
 enum Node {
-    Leaf(u32),
+    Anchor(u32),
     Project(usize, u32),
     Negate(usize),
     Intersect(Vec<usize>),
@@ -99,12 +99,12 @@ impl Plan {
             }
         }
 
-        // Slots: leaves first, then one operator of each kind per level.
+        // Slots: anchors first, then one operator of each kind per level.
         let mut slot = vec![0u32; nodes.len()];
         let mut plan = Plan {
             num_queries: mix.num_queries(),
             num_slots: 0,
-            leaf_anchors: Vec::new(),
+            anchors: Vec::new(),
             relation_uses: Vec::new(),
             steps: Vec::new(),
             roots: Vec::new(),
@@ -116,9 +116,9 @@ impl Plan {
         };
         let depth = nodes.iter().map(|(level, _)| *level).max().unwrap_or(0);
         for (i, (_, node)) in nodes.iter().enumerate() {
-            if let Node::Leaf(anchor) = node {
+            if let Node::Anchor(anchor) = node {
                 take(&mut slot[i]);
-                plan.leaf_anchors.push(*anchor);
+                plan.anchors.push(*anchor);
             }
         }
         for level in 1..=depth {
@@ -180,7 +180,7 @@ fn add(tree: &Tree<u32, u32>, nodes: &mut Vec<(usize, Node)>) -> usize {
     let children: Vec<usize> = tree.children().iter().map(|c| add(c, nodes)).collect();
     let level = children.iter().map(|&c| nodes[c].0 + 1).max().unwrap_or(0);
     let node = match tree {
-        Tree::Anchor(anchor) => Node::Leaf(*anchor),
+        Tree::Anchor(anchor) => Node::Anchor(*anchor),
         Tree::Projection(_, relation) => Node::Project(children[0], *relation),
         Tree::Negation(_) => Node::Negate(children[0]),
         Tree::Intersection(_) => Node::Intersect(children),

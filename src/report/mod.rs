@@ -1,7 +1,7 @@
 //! Runs to look at: one self-contained HTML page of curves, tables and configurations, for one run or several side by side.
 //!
 //! Reading order: [`data`] (what a run folder says), [`plot`] (curves as SVG), [`table`] (numbers as HTML), [`page`] (all of
-//! it together), `compare` (several runs side by side). The page has no script and loads nothing; colours follow the reader's light or dark mode.
+//! it together), `compare` (several runs side by side), `style` (colours). The page has no script and loads nothing; colours follow the reader's light or dark mode.
 //!
 //! The SVG is written here and not by a plotting crate, because only one that is styled by the page's own sheet can follow
 //! the mode, and because no font is needed to make it.
@@ -32,16 +32,16 @@ pub fn write(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf> {
     write_with(runs, output, Changes::Refuse, &mut |_| {})
 }
 
-/// As [`write()`], with a choice of what to do where a run's files were changed. `tell` gets what the user should know.
+/// As [`write()`], with a choice of what to do where a run's files were changed. `note` gets what the user should know.
 pub fn write_with(
     runs: &[PathBuf],
     output: Option<&Path>,
     changes: Changes,
-    tell: &mut dyn FnMut(&str),
+    note: &mut dyn FnMut(&str),
 ) -> Result<PathBuf> {
     let data = runs.iter().map(|run| {
         let folder = RunFolder::open_with(run, changes)?;
-        folder.notes().iter().for_each(|note| tell(note));
+        folder.notes().iter().for_each(|text| note(text));
         RunData::read(&folder)
     });
     let data = data.collect::<Result<Vec<_>>>()?;

@@ -29,7 +29,7 @@ pub struct Batch {
     /// Number of answers of each query: exact where the sampler enumerated them, else an estimate.
     pub num_answers: Vec<f32>,
 
-    /// Row to gather for each use of an entity: the plan's leaves, then positives, then negatives.
+    /// Row to gather for each use of an entity: the plan's anchors, then positives, then negatives.
     pub entity_rows: Vec<u32>,
     /// Row to gather for each use of a relation in the plan.
     pub relation_rows: Vec<u32>,
@@ -98,7 +98,7 @@ impl Batch {
     /// Derives the rows to gather and their groups, once the sampler has filled the batch.
     pub fn index(&mut self, plan: &Plan) {
         self.entity_rows.clear();
-        self.entity_rows.extend(plan.leaf_anchors.iter().map(|&a| self.anchors[a as usize].0));
+        self.entity_rows.extend(plan.anchors.iter().map(|&a| self.anchors[a as usize].0));
         self.entity_rows.extend(self.positives.iter().map(|e| e.0));
         self.entity_rows.extend(self.negatives.iter().map(|e| e.0));
         self.relation_rows.clear();
@@ -110,7 +110,7 @@ impl Batch {
 
 /// Rows of scores with their labels: each row is a pair (head, relation), distinct in the batch.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SingleBatch {
+pub struct OneVsAllBatch {
     /// Number of the batch: with the seed, it decides the whole content.
     pub number: u64,
     /// Triples (1vsAll) or pairs (KvsAll) of the epoch that it goes through.
@@ -129,7 +129,7 @@ pub struct SingleBatch {
     pub relation_groups: Groups,
 }
 
-impl SingleBatch {
+impl OneVsAllBatch {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.heads.len()
@@ -137,7 +137,7 @@ impl SingleBatch {
 
     /// Makes the rows of distinct edges that ascend by head, relation, tail.
     pub fn assign(&mut self, number: u64, edges: &[Triple]) {
-        let SingleBatch { heads, relations, label_offsets, labels, .. } = self;
+        let OneVsAllBatch { heads, relations, label_offsets, labels, .. } = self;
         for list in [&mut *heads, &mut *relations, &mut *label_offsets, &mut *labels] {
             list.clear();
         }

@@ -1,4 +1,4 @@
-//! What is asked of the sampler, and what it tells of its work.
+//! What is asked of the sampler, and what it reports of its work.
 
 use super::direction::Direction;
 use super::negatives::Pooling;

@@ -36,7 +36,7 @@ impl Mapped {
         Ok(Mapped { map, metadata })
     }
 
-    /// What the system told of the file when it was opened.
+    /// What the system reported of the file when it was opened.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -123,7 +123,7 @@ impl Region {
         let _ = self.0.map.advise(advice);
     }
 
-    /// Whether the page of a byte is in memory, as far as the system tells; it is not touched.
+    /// Whether the page of a byte is in memory, as far as the system reports; it is not touched.
     pub fn is_resident(&self, byte: usize) -> bool {
         assert!(byte < self.0.map.len());
         #[cfg(target_os = "linux")]
@@ -131,8 +131,8 @@ impl Region {
             let page = self.0.map.as_mut_ptr().wrapping_add(byte / PAGE * PAGE);
             let mut state = 0u8;
             // SAFETY: the page is part of the map (asserted above), and of one page the call writes one byte.
-            let told = unsafe { libc::mincore(page.cast(), 1, &mut state) } == 0;
-            told && state & 1 == 1
+            let known = unsafe { libc::mincore(page.cast(), 1, &mut state) } == 0;
+            known && state & 1 == 1
         }
         #[cfg(not(target_os = "linux"))]
         false

@@ -3,7 +3,8 @@
 //! A pickle is a program for a stack machine. This machine has the instructions that build plain data
 //! (protocols 0 to 5) and no way to call anything: of all globals it knows `set`, `frozenset`, `list`, `dict`,
 //! `defaultdict` and `OrderedDict`, whose default factories and orders it drops, and NumPy's scalars, which become
-//! plain numbers. Everything else is an error that names the byte.
+//! plain numbers (`numpy`). Everything else is an error that names the byte.
+//! `strings` reads text as protocol 0 writes it; `freeze` makes a value of what the machine has built.
 //!
 //! A hostile file cannot take more than it is worth: nesting is limited to [`MAX_DEPTH`], cycles are
 //! errors, memory is proportional to the file, and so is the value with all shared parts written out
@@ -11,14 +12,14 @@
 
 mod freeze;
 mod numpy;
-mod text;
+mod strings;
 
 use crate::error::{Error, Result};
 use freeze::{Freezer, Frozen};
 use numpy::Dtype;
 use std::path::Path;
 use std::sync::Arc;
-use text::{place, shortened, unescape_unicode, unquote};
+use strings::{place, shortened, unescape_unicode, unquote};
 
 /// Deepest nesting of containers. Queries and answers need 8.
 pub const MAX_DEPTH: usize = 64;

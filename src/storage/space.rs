@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_is_reserved_and_what_does_not_is_told_with_its_size() {
+    fn what_fits_is_reserved_and_what_does_not_is_reported_with_its_size() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let file = File::create(&path).unwrap();

@@ -50,7 +50,7 @@ const META: &str = "smore";
 /// Numbers that are copied at once, so that no table is ever held twice.
 const BLOCK: usize = 1 << 18;
 
-/// Writes the tables, with moments where `state`; atomically. `note` is told what the file is going to be before it is
+/// Writes the tables, with moments where `state`; atomically. `note` is called with what the file is going to be before it is
 /// in its place.
 ///
 /// # Errors

@@ -8,7 +8,7 @@
 //! | `entities.tsv`, `relations.tsv` | row number, name and label of the rows of the model's tables; a backslash, tab, line feed or carriage return in them is written as `\\`, `\t`, `\n` or `\r` |
 //! | `model.safetensors` | the best model by valid; with `training.table = "file"` the last one, without entity rows |
 //! | `entities.table` | with `training.table = "file"`: the entity rows and their optimizer state, of the last state ([`super::row_file`]); then there is no `entities.tsv`, rows are in the order of the graph's entities |
-//! | `state.safetensors` | the last state, with the optimizer's, to go on from |
+//! | `state.safetensors` | the last state, with the optimizer's, to resume from |
 //! | `manifest.json` | length and checksum of the files above and of `test.json` ([`super::manifest`]) |
 //! | `metrics.jsonl` | one JSON document a line, of `kind` `train`, `valid` or `test` ([`super::log`] has every field) |
 //! | `tensorboard/` | the same numbers as an event file |
@@ -32,7 +32,7 @@ use std::fs::{DirEntry, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// The last state, to go on from.
+/// The last state, to resume from.
 pub(super) const STATE: &str = "state.safetensors";
 
 /// The best model.
@@ -153,7 +153,7 @@ impl RunFolder {
         Ok(placed)
     }
 
-    /// Removes the folder of a new run that failed before it had saved anything to go on from.
+    /// Removes the folder of a new run that failed before it had saved anything to resume from.
     pub fn discard_unless_saved(&self) {
         if !self.file(STATE).is_file() {
             // What cannot be removed is no worse than what made the run fail.
@@ -384,12 +384,12 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// The last state, to go on from.
+    /// The last state, to resume from.
     pub fn state(&self) -> PathBuf {
         self.file(STATE)
     }
 
-    /// What there is to go on from after a failure, in words.
+    /// What there is to resume from after a failure, in words.
     pub fn kept(&self) -> String {
         let run = quoted(&self.path.to_string_lossy());
         match super::checkpoint::read_meta(&self.state()) {

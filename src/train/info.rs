@@ -31,11 +31,11 @@ pub struct RunInfo {
 /// A machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Name of the processor, where the system tells it.
+    /// Name of the processor, where the system reports it.
     pub processor: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
-    /// Memory in bytes, swap included, where the system tells it.
+    /// Memory in bytes, swap included, where the system reports it.
     pub memory_bytes: Option<u64>,
     /// Operating system and architecture.
     pub system: String,

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::graph::KnowledgeGraph;
 use crate::model::{Model, Weights};
-use crate::pipeline::{Pipeline, PipelineOptions, SinglePipeline};
+use crate::pipeline::{OneVsAllPipeline, Pipeline, PipelineOptions};
 use std::sync::Arc;
 
 /// Where batches come from.
@@ -18,7 +18,7 @@ enum Batches {
     /// Queries; one batch ahead, where rows are in a file.
     Queries(Box<(Pipeline, Ahead)>),
     /// Pairs (head, relation).
-    Pairs(SinglePipeline),
+    Pairs(OneVsAllPipeline),
 }
 
 /// A model in training with its source of batches.
@@ -47,8 +47,8 @@ impl<B: Backend> Learner<B> {
                     Pipeline::start(graph.clone(), mix, compiled, config.sampler_options(), options)?;
                 Batches::Queries(Box::new((pipeline, Ahead::default())))
             }
-            Work::Single(options) => {
-                Batches::Pairs(SinglePipeline::start(graph.clone(), *options, config.sampling.queue, done)?)
+            Work::OneVsAll(options) => {
+                Batches::Pairs(OneVsAllPipeline::start(graph.clone(), *options, config.sampling.queue, done)?)
             }
         };
         let tables = [weights.entities.rows, weights.relations.rows];

@@ -26,7 +26,7 @@
 
 use super::events;
 use super::folder::RunFolder;
-use super::pace::{Progress, Rate};
+use super::pace::{Rate, TrainingProgress};
 use crate::error::{Error, Result};
 use crate::eval::{LinkPrediction, MultiHop, Report};
 use crate::storage::atomic;
@@ -51,7 +51,7 @@ pub enum Record<'a> {
     Train {
         /// Where the run stands.
         #[serde(flatten)]
-        progress: &'a Progress,
+        progress: &'a TrainingProgress,
         /// That of the last step.
         learning_rate: f64,
         /// Training of the whole run so far, in seconds.

@@ -2,12 +2,12 @@
 //!
 //! Reading order: [`objective`] (what is learnt from: each writes down its step as a program), `update` (the end of every
 //! step), [`step`] (a program with the tables that it trains), `losses` (what steps cost, read later), [`learner`] (a step
-//! with its batches), [`plan`] (what a run is going to do and how much memory it takes, before anything is allocated),
+//! with its batches), `mix` (which structures a graph has), [`plan`] (what a run is going to do and how much memory it takes, before anything is allocated),
 //! [`folder`] (files of a run), [`manifest`] (what they were when the run wrote them), [`info`] (`run.json`), [`log`] (its
 //! lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved
 //! models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of
 //! a run, wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they
-//! decide), [`observer`] (who is told), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
+//! decide), [`observer`] (the observer of a run), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
 
 pub mod checkpoint;
 pub mod evaluate;
@@ -37,7 +37,7 @@ pub use folder::{Changes, RunFolder};
 pub use learner::Learner;
 pub use objective::TrainingBatch;
 pub use observer::Observer;
-pub use pace::Progress;
+pub use pace::TrainingProgress;
 pub use plan::RunPlan;
 pub use row_file::RowFile;
 pub use run::Run;

@@ -1,18 +1,18 @@
-//! What a run tells while it goes on.
+//! The events of a run.
 
-use super::pace::Progress;
+use super::pace::TrainingProgress;
 use super::plan::RunPlan;
 use crate::progress;
 use std::path::Path;
 
-/// Who is told. All methods may do nothing.
+/// The observer of a run. All methods may do nothing.
 pub trait Observer {
     /// Before anything is allocated.
     fn plan(&mut self, plan: &RunPlan, folder: &Path) {
         let _ = (plan, folder);
     }
     /// A few times a second.
-    fn progress(&mut self, progress: &Progress) {
+    fn progress(&mut self, progress: &TrainingProgress) {
         let _ = progress;
     }
     /// After an evaluation on valid, with the MRR of each part by name; `best` if the model was kept.
@@ -27,7 +27,7 @@ pub trait Observer {
     fn stage(&mut self, what: &str) {
         let _ = what;
     }
-    /// Who is told how far evaluations and the preparation of queries are.
+    /// Where the progress of evaluations and of the preparation of queries is reported.
     fn work(&self) -> progress::Progress {
         progress::Progress::default()
     }

@@ -63,7 +63,7 @@ impl std::fmt::Display for Rate {
 
 /// Where a run stands; also a line of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Progress {
+pub struct TrainingProgress {
     /// Steps done.
     pub step: u64,
     /// Steps of the whole run.
@@ -124,7 +124,7 @@ impl Stopwatch {
 
 /// Losses and time since the last report.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct Interval {
     objective: Objective,
     /// Queries, triples or pairs.
     trained: usize,
@@ -134,9 +134,9 @@ pub(super) struct Window {
     steps: u64,
 }
 
-impl Window {
+impl Interval {
     pub fn new(objective: Objective) -> Self {
-        Window { objective, trained: 0, start: Instant::now(), spent: Duration::ZERO, loss: 0.0, steps: 0 }
+        Interval { objective, trained: 0, start: Instant::now(), spent: Duration::ZERO, loss: 0.0, steps: 0 }
     }
 
     /// Counts a step on so many queries, triples or pairs, whose loss comes later.
@@ -155,17 +155,17 @@ impl Window {
     }
 
     /// What has passed since the last report, evaluations apart; starts anew.
-    pub fn report(&mut self, step: u64, steps: u64, sampling_cpu_seconds: f64) -> Progress {
+    pub fn report(&mut self, step: u64, steps: u64, sampling_cpu_seconds: f64) -> TrainingProgress {
         let seconds = (self.spent + self.start.elapsed()).as_secs_f64();
         let count = self.steps.max(1) as f64;
-        let progress = Progress {
+        let progress = TrainingProgress {
             step,
             steps,
             loss: self.loss / count,
             rate: Rate::new(self.objective, self.trained as f64 / seconds.max(1e-9)),
             sampling_cpu_seconds,
         };
-        *self = Window::new(self.objective);
+        *self = Interval::new(self.objective);
         progress
     }
 
@@ -185,8 +185,8 @@ impl Window {
 pub(super) struct Clock {
     objective: Objective,
     /// Since the last report, and since the last line of the log.
-    pub report: Window,
-    pub log: Window,
+    pub report: Interval,
+    pub log: Interval,
     busy: Stopwatch,
     saved: Instant,
     usage: Usage,
@@ -201,8 +201,8 @@ impl Clock {
         busy.go_on();
         Clock {
             objective,
-            report: Window::new(objective),
-            log: Window::new(objective),
+            report: Interval::new(objective),
+            log: Interval::new(objective),
             busy,
             saved: Instant::now(),
             usage: Usage::default(),

@@ -117,7 +117,7 @@ impl RunPlan {
     ) -> Result<Self> {
         let work = match config.training.objective {
             Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
-            _ => Work::Single(one_vs_all::options(config)),
+            _ => Work::OneVsAll(one_vs_all::options(config)),
         };
         crate::model::penalty(model, config.regulariser())?;
         if config.training.relation_prediction > 0.0 && !model.spec().is_multilinear {
@@ -155,7 +155,7 @@ impl RunPlan {
                 config.training.num_steps(if both { num_edges } else { num_edges / 2 })
             }
             Work::Queries { .. } => config.training.num_steps(num_edges),
-            Work::Single(options) => {
+            Work::OneVsAll(options) => {
                 let units = options.units(graph.split(Split::Train));
                 config.training.num_steps_of(options.batches(units))
             }
@@ -165,13 +165,13 @@ impl RunPlan {
         let (buffer_bytes, batch_bytes) = Self::bytes_of_work(backend, model, graph, config, &work)?;
         let batch = match &work {
             Work::Queries { mix, .. } => mix.parts.iter().map(|(s, count)| (s.to_string(), *count)).collect(),
-            Work::Single(options) => {
+            Work::OneVsAll(options) => {
                 let unit = if options.unit == Unit::Triple { "triples" } else { "pairs" };
                 vec![(unit.to_string(), options.batch_size)]
             }
         };
         let negatives =
-            if matches!(work, Work::Single(_)) { graph.num_entities() } else { config.sampling.negatives };
+            if matches!(work, Work::OneVsAll(_)) { graph.num_entities() } else { config.sampling.negatives };
         let plan = RunPlan {
             dataset: graph.dataset().to_string(),
             num_entities: graph.num_entities(),
@@ -226,7 +226,7 @@ impl RunPlan {
                 };
                 waiting_bytes(compiled, config, on_host(backend)) + edges
             }
-            Work::Single(options) => {
+            Work::OneVsAll(options) => {
                 // Of each unit: what it is, its place in the permutation; of each row of a batch its ids, its places in
                 // groups, and its labels.
                 let (units, batch) = (options.units(graph.split(Split::Train)), 40 * options.max_rows());
@@ -308,8 +308,8 @@ fn step_bytes(program: &Program, on_host: bool) -> usize {
 fn waiting_bytes(compiled: &Plan, config: &Config, on_host: bool) -> usize {
     let queries = compiled.num_queries;
     let negatives = config.sampling.num_negatives(queries);
-    let (leaves, uses) = (compiled.leaf_anchors.len(), compiled.relation_uses.len());
-    let rows = leaves + queries + negatives;
+    let (anchors, uses) = (compiled.anchors.len(), compiled.relation_uses.len());
+    let rows = anchors + queries + negatives;
     // Of each row: its number, its place in a group, and at worst a group of its own.
     let batch = 4 * (4 * rows + negatives + 4 * uses) + queries * config.sampling.negatives / 8;
     // Those that are made have their numbers twice.
@@ -328,7 +328,7 @@ pub fn is_untrained(model: &dyn Model, config: &Config, structure: &Structure) -
 pub fn why_untrained(config: &Config) -> String {
     match config.training.objective {
         Objective::Queries => format!("sampling.structures = {}", config.sampling.structures),
-        single => format!("training.objective = {}", single.name()),
+        other => format!("training.objective = {}", other.name()),
     }
 }
 

@@ -81,7 +81,7 @@ impl Header {
 
 /// What a table must be to fit a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct RowLayout {
     /// Entities.
     pub rows: usize,
     /// Columns of an entity's row.
@@ -92,7 +92,7 @@ pub struct Shape {
     pub seed: u64,
 }
 
-impl Shape {
+impl RowLayout {
     /// Length of the file in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.bytes_of(VERSION)
@@ -123,7 +123,7 @@ pub struct RowFile {
     path: PathBuf,
     file: File,
     region: Region,
-    shape: Shape,
+    layout: RowLayout,
     header: Header,
     /// None in a file of before there were any.
     sums: Option<Sums>,
@@ -136,23 +136,23 @@ impl RowFile {
     /// Writes the whole file once. Errors where the disk has not enough room; then there is no file.
     pub fn create(
         path: &Path,
-        shape: Shape,
+        layout: RowLayout,
         group: usize,
         fill: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
     ) -> Result<(Self, Numbers)> {
-        let made = write_rows(path, shape, group, fill);
+        let made = write_rows(path, layout, group, fill);
         let file = made.inspect_err(|_| drop(std::fs::remove_file(path)))?;
         let header = Header {
             magic: MAGIC,
             version: VERSION,
             parts: PARTS as u32,
-            rows: shape.rows as u64,
-            cols: shape.cols as u64,
-            graph: shape.graph,
-            seed: shape.seed,
+            rows: layout.rows as u64,
+            cols: layout.cols as u64,
+            graph: layout.graph,
+            seed: layout.seed,
             ..Header::zeroed()
         };
-        let mut this = Self::map(path, file, shape, header, true)?;
+        let mut this = Self::map(path, file, layout, header, true)?;
         this.0.write_header(header)?;
         Ok(this)
     }
@@ -161,7 +161,7 @@ impl RowFile {
     ///
     /// Errors where it is no such file, is not whole, is of another run, or is in use: being trained, or, to be
     /// trained, being read.
-    pub fn open(path: &Path, shape: Shape, writable: bool) -> Result<(Self, Numbers)> {
+    pub fn open(path: &Path, layout: RowLayout, writable: bool) -> Result<(Self, Numbers)> {
         let mut file = File::options().read(true).write(writable).open(path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
                 Error::file(path, "is missing: without its entity rows a run is of no use; train again")
@@ -187,26 +187,26 @@ impl RowFile {
         if header.checksum != header.sum() {
             return Err(broken("has a damaged header".into()));
         }
-        if (header.rows, header.cols) != (shape.rows as u64, shape.cols as u64) {
+        if (header.rows, header.cols) != (layout.rows as u64, layout.cols as u64) {
             return Err(broken(format!(
                 "has {} rows of {} numbers, but configuration and graph ask for {} of {}",
                 count(header.rows),
                 header.cols,
-                count(shape.rows as u64),
-                shape.cols
+                count(layout.rows as u64),
+                layout.cols
             )));
         }
-        if (header.graph, header.seed) != (shape.graph, shape.seed) {
+        if (header.graph, header.seed) != (layout.graph, layout.seed) {
             return Err(broken("belongs to another graph or to a run with another seed".into()));
         }
         let length = file.metadata().map_err(Error::io(path))?.len();
-        let expected = shape.bytes_of(header.version);
+        let expected = layout.bytes_of(header.version);
         if length != expected {
             return Err(broken(format!("is {} bytes long instead of {}", count(length), count(expected))));
         }
-        let (mut this, numbers) = Self::map(path, file, shape, header, writable)?;
+        let (mut this, numbers) = Self::map(path, file, layout, header, writable)?;
         if let Some(sums) = this.sums.as_mut().filter(|_| header.is_of_one_step()) {
-            let mut bytes = vec![0; Sums::bytes(shape.summed(), PAGE)];
+            let mut bytes = vec![0; Sums::bytes(layout.summed(), PAGE)];
             let read =
                 this.file.seek(SeekFrom::Start(PAGE as u64)).and_then(|_| this.file.read_exact(&mut bytes));
             read.map_err(Error::io(path))?;
@@ -215,9 +215,15 @@ impl RowFile {
         Ok((this, numbers))
     }
 
-    fn map(path: &Path, file: File, shape: Shape, header: Header, writable: bool) -> Result<(Self, Numbers)> {
+    fn map(
+        path: &Path,
+        file: File,
+        layout: RowLayout,
+        header: Header,
+        writable: bool,
+    ) -> Result<(Self, Numbers)> {
         let second = file.try_clone().map_err(Error::io(path))?;
-        let first = shape.first_row(header.version);
+        let first = layout.first_row(header.version);
         let (region, numbers) = Region::open(second, first, writable).map_err(|e| match e.kind() {
             ErrorKind::WouldBlock if writable => Error::file(path, "is in use by another smore: wait for it to end"),
             ErrorKind::WouldBlock => Error::file(
@@ -227,8 +233,8 @@ impl RowFile {
             ),
             _ => Error::io(path)(e),
         })?;
-        let sums = (header.version != WITHOUT_SUMS).then(|| Sums::new(shape.summed(), first));
-        let this = RowFile { path: path.to_path_buf(), file, region, shape, header, sums };
+        let sums = (header.version != WITHOUT_SUMS).then(|| Sums::new(layout.summed(), first));
+        let this = RowFile { path: path.to_path_buf(), file, region, layout, header, sums };
         this.advise(if writable { Access::Random } else { Access::Sequential });
         Ok((this, numbers))
     }
@@ -293,8 +299,8 @@ impl RowFile {
     /// Has the pages of rows read without waiting for them, unless a sample of them is in memory: then probably almost
     /// all are, and asking for each would cost more than the few that are not. `rows` ascend.
     pub fn prefetch(&self, rows: &[u32]) {
-        let (bytes, first) = (self.shape.row_bytes(), self.shape.first_row(self.header.version));
-        let end = first + self.shape.rows * bytes;
+        let (bytes, first) = (self.layout.row_bytes(), self.layout.first_row(self.header.version));
+        let end = first + self.layout.rows * bytes;
         let mut sample = rows.iter().step_by(rows.len().div_ceil(SAMPLE).max(1));
         if sample.all(|&row| self.region.is_resident(first + row as usize * bytes)) {
             return;
@@ -319,7 +325,7 @@ impl RowFile {
 /// A new file with all rows and an empty header, on the disk.
 fn write_rows(
     path: &Path,
-    shape: Shape,
+    layout: RowLayout,
     group: usize,
     fill: impl Fn(usize, &mut [f32]) -> Result<()> + Sync,
 ) -> Result<File> {
@@ -330,14 +336,14 @@ fn write_rows(
     }
     let file = File::options().read(true).write(true).create_new(true).open(path);
     let mut file = file.map_err(Error::io(path))?;
-    let bytes = shape.file_bytes();
+    let bytes = layout.file_bytes();
     space::reserve(&file, path, bytes)?;
-    file.write_all(&vec![0; shape.first_row(VERSION)]).map_err(space::full(path, bytes))?;
-    let (cols, stride) = (shape.cols, PARTS * shape.cols);
-    let at_once = (BLOCK / (group * shape.row_bytes())).max(rayon::current_num_threads()) * group;
-    let mut block = vec![0f32; at_once.min(shape.rows) * stride];
-    for first in (0..shape.rows).step_by(at_once) {
-        let rows = at_once.min(shape.rows - first);
+    file.write_all(&vec![0; layout.first_row(VERSION)]).map_err(space::full(path, bytes))?;
+    let (cols, stride) = (layout.cols, PARTS * layout.cols);
+    let at_once = (BLOCK / (group * layout.row_bytes())).max(rayon::current_num_threads()) * group;
+    let mut block = vec![0f32; at_once.min(layout.rows) * stride];
+    for first in (0..layout.rows).step_by(at_once) {
+        let rows = at_once.min(layout.rows - first);
         let block = &mut block[..rows * stride];
         block.par_chunks_mut(group * stride).enumerate().try_for_each(|(i, rows)| {
             let mut values = vec![0f32; rows.len() / PARTS];

@@ -54,7 +54,7 @@ pub struct Run<'a, B: Backend> {
     pub folder: &'a RunFolder,
     /// Where query sets are cached.
     pub query_cache: &'a Path,
-    /// Whether to go on from the folder's state.
+    /// Whether to resume from the folder's state.
     pub resume: bool,
     /// Set from outside to save and stop.
     pub stop: &'a AtomicBool,
@@ -281,7 +281,7 @@ impl<B: Backend> Training<'_, B> {
             stopped = watch.is_stopped();
             let due = self.due(stopped);
             self.losses(due)?;
-            self.tell(due, observer)?;
+            self.report(due, observer)?;
             if !due.save {
                 continue;
             }
@@ -354,7 +354,7 @@ impl<B: Backend> Training<'_, B> {
         Ok(())
     }
 
-    fn tell(&mut self, due: Due, observer: &mut dyn Observer) -> Result<()> {
+    fn report(&mut self, due: Due, observer: &mut dyn Observer) -> Result<()> {
         let (step, steps) = (self.meta.step, self.plan.steps);
         if due.report && !self.meta.valid_pending {
             self.clock.look();

@@ -42,7 +42,7 @@ pub fn write<B: Backend>(
 ) -> Result<Written<B>> {
     match work {
         Work::Queries { compiled, .. } => queries::write(model, tables, compiled, config),
-        Work::Single(_) => one_vs_all::write(model, tables, config),
+        Work::OneVsAll(_) => one_vs_all::write(model, tables, config),
     }
 }
 

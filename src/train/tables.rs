@@ -1,6 +1,6 @@
 //! The tables of a run: all in memory, or with the entity rows in a file of the run folder.
 
-use super::row_file::{self, RowFile, Shape};
+use super::row_file::{self, RowFile, RowLayout};
 use crate::backend::{Backend, Optimizer, Parameters};
 use crate::config::{Config, TableKind};
 use crate::error::Result;
@@ -17,8 +17,8 @@ use std::path::Path;
 pub type Tables<B> = (Weights<B>, Option<RowFile>);
 
 /// What the file of a run's entity rows must be.
-pub fn shape(model: &dyn Model, graph: &KnowledgeGraph, config: &Config) -> Shape {
-    Shape {
+pub fn shape(model: &dyn Model, graph: &KnowledgeGraph, config: &Config) -> RowLayout {
+    RowLayout {
         rows: graph.num_entities(),
         cols: model.spec().widths.entity,
         graph: graph.fingerprint(),

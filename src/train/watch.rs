@@ -1,4 +1,4 @@
-//! Whether a run's loss diverges, and where a number that is none came from.
+//! Whether a run's loss diverges, and which tensor first became NaN.
 
 use super::learner::Learner;
 use super::monitor::LossWatch;
@@ -34,7 +34,7 @@ pub(super) fn losses<B: Backend>(
                 Work::Queries { mix, .. } => {
                     format!("; {}", broken_part(mix, &learner.step.query_losses(index)))
                 }
-                Work::Single(_) => String::new(),
+                Work::OneVsAll(_) => String::new(),
             };
             let row = broken_row(learner.step.backend(), learner.step.model(), &learner.step.weights, graph)?;
             let row = row.map(|row| format!("; after step {step} {row}")).unwrap_or_default();

@@ -215,11 +215,11 @@ fn linear_layers_and_their_gradients_do_not_depend_on_the_order_of_threads() {
 }
 
 fn normalise<B: Backend>(backend: &B) -> Vec<f64> {
-    use crate::normalise::{gradient, moments, normalise};
+    use crate::normalise::{gradient, mean_variance, normalise};
     let mut rng = stream(30, "normalise", 0);
     let [x, dout] = [(); 2].map(|()| Array::new(5000, 33, |_, _| full(&mut rng)));
     let affine = Array::new(2, 33, |_, _| full(&mut rng));
-    let of = moments(backend, &x);
+    let of = mean_variance(backend, &x);
     let out = normalise(backend, &x, &of, &affine, Activation::Relu);
     let [dx, daffine] = gradient(backend, [&x, &of, &affine, &out], Activation::Relu, &dout);
     [of, out, dx, daffine].iter().flat_map(all).collect()

@@ -169,7 +169,7 @@ fn linear_backward_is_the_derivative_of_linear() {
 fn fold_is_the_derivative_of_unfold() {
     use crate::convolution::{fold, unfold};
     let mut rng = stream(20, "windows", 0);
-    let window = Window { height: 4, width: 5, side: 3 };
+    let window = ConvolutionSize { height: 4, width: 5, side: 3 };
     let images = Array::random(&mut rng, 2, window.pixels(), 1.0);
     let coefficients = Array::random(&mut rng, 2 * window.positions(), 9, 1.0);
     let forward = |x: &[Array]| unfold(&Reference, window, &x[0]).dot(&coefficients);
@@ -178,13 +178,13 @@ fn fold_is_the_derivative_of_unfold() {
 
 #[test]
 fn normalise_backward_is_the_derivative_through_the_moments_too() {
-    use crate::normalise::{gradient, moments, normalise};
+    use crate::normalise::{gradient, mean_variance, normalise};
     let mut rng = stream(20, "normalise", 0);
     for f in [Activation::None, Activation::Relu] {
         let inputs = [Array::random(&mut rng, 6, 3, 2.0), Array::random(&mut rng, 2, 3, 0.5)];
         let coefficients = Array::random(&mut rng, 6, 3, 1.0);
-        let output = |x: &[Array]| normalise(&Reference, &x[0], &moments(&Reference, &x[0]), &x[1], f);
-        let (of, out) = (moments(&Reference, &inputs[0]), output(&inputs));
+        let output = |x: &[Array]| normalise(&Reference, &x[0], &mean_variance(&Reference, &x[0]), &x[1], f);
+        let (of, out) = (mean_variance(&Reference, &inputs[0]), output(&inputs));
         let [dx, daffine] = gradient(&Reference, [&inputs[0], &of, &inputs[1], &out], f, &coefficients);
         for (which, analytic) in [dx, daffine].into_iter().enumerate() {
             check(&format!("{f:?}"), &inputs, which, &analytic, &|x| output(x).dot(&coefficients));

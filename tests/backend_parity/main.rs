@@ -100,7 +100,7 @@ macro_rules! parity {
             #[test]
             fn penalties_of_rows_and_their_gradients_agree() {
                 if let Some(backend) = $backend {
-                    penalty::check_penalise(&backend);
+                    penalty::check_regularise(&backend);
                 }
             }
             #[test]

@@ -2,27 +2,27 @@
 
 use crate::array::*;
 use smore::engine::backend::{Activation, Backend, Reference};
-use smore::engine::program::ops::normalise::{Blend, ColumnMoments, Normalise, NormaliseBackward};
+use smore::engine::program::ops::normalise::{Blend, MeanVariance, Normalise, NormaliseBackward};
 use smore::engine::rng::{Rng, stream};
 
-pub fn moments<B: Backend>(backend: &B, x: &Array) -> Array {
+pub fn mean_variance<B: Backend>(backend: &B, x: &Array) -> Array {
     let mut out = Array::junk(2, x.cols).on(backend);
-    backend.run(ColumnMoments { x: x.on(backend).mat(), out: out.mat_mut() });
+    backend.run(MeanVariance { x: x.on(backend).mat(), out: out.mat_mut() });
     out.read()
 }
 
 pub fn normalise<B: Backend>(
     backend: &B,
     x: &Array,
-    moments: &Array,
+    mean_variance: &Array,
     affine: &Array,
     f: Activation,
 ) -> Array {
     let mut out = Array::junk(x.rows, x.cols).on(backend);
-    let [x, moments, affine] = [x, moments, affine].map(|a| a.on(backend));
+    let [x, mean_variance, affine] = [x, mean_variance, affine].map(|a| a.on(backend));
     backend.run(Normalise {
         x: x.mat(),
-        moments: moments.mat(),
+        mean_variance: mean_variance.mat(),
         affine: affine.mat(),
         f,
         out: out.mat_mut(),
@@ -32,12 +32,12 @@ pub fn normalise<B: Backend>(
 
 /// Gradients of x and of the affine rows.
 pub fn gradient<B: Backend>(backend: &B, of: [&Array; 4], f: Activation, dout: &Array) -> [Array; 2] {
-    let [x, moments, affine, out] = of.map(|a| a.on(backend));
+    let [x, mean_variance, affine, out] = of.map(|a| a.on(backend));
     let (mut dx, mut daffine) = (dout.on(backend), Array::junk(2, dout.cols).on(backend));
     let (to_x, to_affine) = (dx.mat_mut(), daffine.mat_mut());
     backend.run(NormaliseBackward {
         x: x.mat(),
-        moments: moments.mat(),
+        mean_variance: mean_variance.mat(),
         affine: affine.mat(),
         out: out.mat(),
         f,
@@ -63,13 +63,13 @@ fn each_case(mut body: impl FnMut(&str, Array, Array, Activation, &mut Rng)) {
 pub fn check_moments<B: Backend>(backend: &B) {
     each_case(|what, x, _, _, _| {
         let tolerance = |_, _| rounding(x.rows, 9.0);
-        assert_close(what, &moments(backend, &x), &moments(&Reference, &x), tolerance);
+        assert_close(what, &mean_variance(backend, &x), &mean_variance(&Reference, &x), tolerance);
     });
 }
 
 pub fn check_normalise<B: Backend>(backend: &B) {
     each_case(|what, x, affine, f, _| {
-        let of = moments(&Reference, &x).rounded();
+        let of = mean_variance(&Reference, &x).rounded();
         // What is lost of x and its mean is divided by the deviation.
         let tolerance = |_, k| rounding(2, 6.0 / (of.at(1, k) + 1e-5).sqrt());
         let want = normalise(&Reference, &x, &of, &affine, f);
@@ -79,7 +79,7 @@ pub fn check_normalise<B: Backend>(backend: &B) {
 
 pub fn check_normalise_backward<B: Backend>(backend: &B) {
     each_case(|what, x, affine, f, rng| {
-        let of = moments(&Reference, &x).rounded();
+        let of = mean_variance(&Reference, &x).rounded();
         let out = normalise(&Reference, &x, &of, &affine, f).rounded();
         let dout = Array::random(rng, x.rows, x.cols, 1.0);
         let inputs = [&x, &of, &affine, &out];

@@ -3,7 +3,7 @@
 use crate::array::*;
 use crate::common::cases::{PENALTIES, kinds};
 use smore::engine::backend::{Backend, Penalty, Reference};
-use smore::engine::program::ops::penalty::Penalise;
+use smore::engine::program::ops::penalty::Regularise;
 use smore::engine::rng::stream;
 
 /// What the gradients have become, and the penalties.
@@ -17,7 +17,7 @@ pub fn run<B: Backend>(
     let mut grads = grads.on(backend);
     let mut penalties = Array::junk(1, x.rows).on(backend);
     let (weights, x) = (weights.on(backend), x.on(backend));
-    backend.run(Penalise {
+    backend.run(Regularise {
         penalty,
         row_weights: weights.column(),
         x: x.mat(),
@@ -27,7 +27,7 @@ pub fn run<B: Backend>(
     [grads.read(), penalties.read()]
 }
 
-pub fn check_penalise<B: Backend>(backend: &B) {
+pub fn check_regularise<B: Backend>(backend: &B) {
     let mut rng = stream(1, "penalty", 0);
     for penalty in kinds(&PENALTIES) {
         for d in DIMENSIONS {

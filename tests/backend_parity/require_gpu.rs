@@ -22,7 +22,7 @@ fn without_a_gpu_its_tests_pass_only_where_none_is_required() {
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
     }
     let output = run("1");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success() && told.contains("1 failed"), "{told}");
-    assert!(told.contains(REQUIRE_GPU) && told.contains("no NVIDIA driver was found"), "{told}");
+    let message = String::from_utf8_lossy(&output.stdout);
+    assert!(!output.status.success() && message.contains("1 failed"), "{message}");
+    assert!(message.contains(REQUIRE_GPU) && message.contains("no NVIDIA driver was found"), "{message}");
 }

@@ -1,7 +1,7 @@
 //! Windows of images, and the sums of their gradients.
 
 use super::memory::par_rows;
-use crate::backend::{Cpu, On, Window};
+use crate::backend::{ConvolutionSize, Cpu, On};
 use crate::program::ops::convolution::{Convolution, Fold, Unfold};
 
 /// Does an operation of the family.
@@ -14,7 +14,7 @@ pub fn run(op: Convolution<On<Cpu>>) {
 
 /// See [`Unfold`].
 fn unfold(Unfold { window, images, out }: Unfold<On<Cpu>>) {
-    let Window { width, side, .. } = window;
+    let ConvolutionSize { width, side, .. } = window;
     let (positions, across) = (window.positions(), window.across());
     // A task has whole images.
     par_rows(out, 8 * positions, |mut out| {
@@ -31,7 +31,7 @@ fn unfold(Unfold { window, images, out }: Unfold<On<Cpu>>) {
 
 /// See [`Fold`].
 fn fold(Fold { window, windows, out }: Fold<On<Cpu>>) {
-    let Window { width, side, .. } = window;
+    let ConvolutionSize { width, side, .. } = window;
     let (positions, across) = (window.positions(), window.across());
     par_rows(out, 8, |mut out| {
         for i in 0..out.count {

@@ -66,8 +66,8 @@ fn loss(
                     *keep = f32::from((word >> bit & 1) as u8 ^ 1);
                 }
             }
-            let single = last - first == 1;
-            if !single {
+            let one_root = last - first == 1;
+            if !one_root {
                 best_scores.copy_from_slice(scores.row(first));
                 for root in first + 1..last {
                     for (a, &b) in best_scores.iter_mut().zip(scores.row(root)) {
@@ -75,7 +75,7 @@ fn loss(
                     }
                 }
             }
-            let pool_scores: &[f32] = if single { scores.row(first) } else { best_scores };
+            let pool_scores: &[f32] = if one_root { scores.row(first) } else { best_scores };
             let roots = &positives.row(0)[first..last];
             let winner = best(roots.iter().copied());
             // SAFETY: the roots of a query belong to one task.
@@ -90,7 +90,7 @@ fn loss(
             d.fill(0.0);
             d[winner] = positive_weight;
             loss[0] = query_loss;
-            if !single {
+            if !one_root {
                 // The weight of a score goes to the root that gave it.
                 for (n, of_first) in row.iter_mut().enumerate() {
                     let winner = best((first..last).map(|r| scores.row(r)[n]));

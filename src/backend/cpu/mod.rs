@@ -4,8 +4,9 @@
 //! order, so that results repeat bit for bit on one instruction set whatever the number of threads.
 //!
 //! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
-//! a file per family of operations: [`rows`], [`elementwise`], [`project`], [`linear`], [`segment`], [`formulas`] (a
-//! functor per score and per function), [`score`] (the loops of scores), [`own_score`] (the same for candidates of a query's own), [`beta`] (a score of its own, on the functions of [`special`]), [`loss`], [`label_loss`], [`optimizer`], [`rank`].
+//! a file per family of operations ([`ops`](crate::program::ops)). [`formulas`] has a functor per score and per function,
+//! [`score`] the loops of scores, [`own_score`] the same for a query's own candidates, [`beta`] the score of Beta
+//! distributions, on the functions of [`special`]; [`matrix`] does projections by shared matrices, [`rank`] rankings.
 
 pub mod beta;
 pub mod clip;

@@ -1,16 +1,16 @@
-//! Batch normalisation: moments of columns, and what they do to rows.
+//! Batch normalisation: mean and variance of columns, and what they do to rows.
 
 use super::View;
 use super::memory::{CHUNK, par_rows};
 use super::project::activate;
 use crate::backend::{Activation, Cpu, MatMut, NORM_EPSILON, On};
-use crate::program::ops::normalise::{Blend, ColumnMoments, Normalisation, Normalise, NormaliseBackward};
+use crate::program::ops::normalise::{Blend, MeanVariance, Normalisation, Normalise, NormaliseBackward};
 use rayon::prelude::*;
 
 /// Does an operation of the family.
 pub fn run(op: Normalisation<On<Cpu>>) {
     match op {
-        Normalisation::ColumnMoments(op) => moments(op),
+        Normalisation::MeanVariance(op) => mean_variance(op),
         Normalisation::Normalise(op) => normalise(op),
         Normalisation::NormaliseBackward(op) => normalise_backward(op),
         Normalisation::Blend(op) => blend(op),
@@ -40,8 +40,8 @@ fn over_rows(rows: usize, sums: usize, add: impl Fn(usize, &mut [f32]) + Sync) -
     total
 }
 
-/// See [`ColumnMoments`].
-fn moments(ColumnMoments { x, mut out }: ColumnMoments<On<Cpu>>) {
+/// See [`MeanVariance`].
+fn mean_variance(MeanVariance { x, mut out }: MeanVariance<On<Cpu>>) {
     let n = x.rows as f64;
     let sums = over_rows(x.rows, x.cols, |i, sums| {
         sums.iter_mut().zip(x.row(i)).for_each(|(sum, x)| *sum += x);
@@ -57,16 +57,19 @@ fn moments(ColumnMoments { x, mut out }: ColumnMoments<On<Cpu>>) {
 }
 
 /// 1 / sqrt(variance + epsilon) of each column.
-fn inverse_deviations(moments: View) -> Vec<f32> {
-    moments.row(1).iter().map(|variance| 1.0 / (variance + NORM_EPSILON).sqrt()).collect()
+fn inverse_deviations(mean_variance: View) -> Vec<f32> {
+    mean_variance.row(1).iter().map(|variance| 1.0 / (variance + NORM_EPSILON).sqrt()).collect()
 }
 
 /// See [`Normalise`].
-fn normalise(Normalise { x, moments, affine, f, out }: Normalise<On<Cpu>>) {
+fn normalise(Normalise { x, mean_variance, affine, f, out }: Normalise<On<Cpu>>) {
     let cols = x.cols;
-    let slopes: Vec<f32> =
-        inverse_deviations(moments).into_iter().zip(affine.row(0)).map(|(inv, s)| inv * (1.0 + s)).collect();
-    let (means, shifts) = (moments.row(0), affine.row(1));
+    let slopes: Vec<f32> = inverse_deviations(mean_variance)
+        .into_iter()
+        .zip(affine.row(0))
+        .map(|(inv, s)| inv * (1.0 + s))
+        .collect();
+    let (means, shifts) = (mean_variance.row(0), affine.row(1));
     par_rows(out, CHUNK, |mut out| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -86,10 +89,10 @@ fn normalise(Normalise { x, moments, affine, f, out }: Normalise<On<Cpu>>) {
 
 /// See [`NormaliseBackward`].
 fn normalise_backward(
-    NormaliseBackward { x, moments, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Cpu>>,
+    NormaliseBackward { x, mean_variance, affine, out, f, mut dx, mut daffine }: NormaliseBackward<On<Cpu>>,
 ) {
     let (rows, cols) = (x.rows, x.cols);
-    let (means, inverse) = (moments.row(0), inverse_deviations(moments));
+    let (means, inverse) = (mean_variance.row(0), inverse_deviations(mean_variance));
     let open = |y: f32| match f {
         Activation::None => true,
         // NaN lets the gradient through, so that it shows.

@@ -3,17 +3,17 @@
 use super::math::LANES;
 use super::memory::{CHUNK, Shared, par_rows};
 use crate::backend::{Cpu, On, Penalty};
-use crate::program::ops::penalty::{Penalise, Penalties};
+use crate::program::ops::penalty::{Penalties, Regularise};
 
 /// Does an operation of the family.
 pub fn run(op: Penalties<On<Cpu>>) {
     match op {
-        Penalties::Penalise(op) => penalise(op),
+        Penalties::Regularise(op) => regularise(op),
     }
 }
 
-/// See [`Penalise`].
-fn penalise(Penalise { penalty, row_weights, x, grads, penalties }: Penalise<On<Cpu>>) {
+/// See [`Regularise`].
+fn regularise(Regularise { penalty, row_weights, x, grads, penalties }: Regularise<On<Cpu>>) {
     let (row_weights, penalties) = (row_weights.into_row(), penalties.into_row());
     let penalties = Shared::new(penalties);
     par_rows(grads, CHUNK, |mut grads| {

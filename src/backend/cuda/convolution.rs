@@ -2,7 +2,7 @@
 
 use super::Cuda;
 use super::memory::{mat, mat_mut};
-use crate::backend::{On, Window};
+use crate::backend::{ConvolutionSize, On};
 use crate::program::ops::convolution::{Convolution, Fold, Unfold};
 
 /// Does an operation of the family.
@@ -23,7 +23,7 @@ struct RawWindow {
 }
 
 impl RawWindow {
-    fn new(window: Window) -> Self {
+    fn new(window: ConvolutionSize) -> Self {
         assert!(window.pixels() < 1 << 31, "{window:?}");
         let [height, width, side] = [window.height, window.width, window.side].map(|n| n as u32);
         RawWindow { height, width, side }

@@ -6,9 +6,11 @@
 //! Operations are asynchronous. What goes wrong is kept, operations after it do nothing, and the next
 //! call that returns a `Result` says it.
 //!
-//! Reading order: [`driver`] (what is needed of a device), [`memory`] (buffers, views), then a launcher
-//! file per kernel file: [`rows`], [`elementwise`], [`project`], [`matrix`], [`linear`], [`convolution`], [`normalise`], [`segment`], [`score`], [`beta`], [`loss`],
-//! [`label_loss`], [`optimizer`], [`rank`]. A launcher checks shapes and names the kernel.
+//! Reading order: [`driver`] (what is needed of a device), `nvidia` (the real one), [`memory`] (buffers, views), [`source`] (all
+//! kernels as one program), then a launcher file per family of operations ([`ops`](crate::program::ops)), of the same stem as
+//! its kernels: a launcher checks indices and names the kernel. [`formulas`] names those of scores and functions, [`matrix`] does
+//! projections by shared matrices, [`beta`] the score of Beta distributions, [`rank`] rankings; [`ceilings`] measures what
+//! the GPU's arithmetic can do.
 
 pub mod beta;
 pub mod ceilings;

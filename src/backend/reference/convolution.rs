@@ -1,6 +1,6 @@
 //! Windows of images.
 
-use crate::backend::Window;
+use crate::backend::ConvolutionSize;
 use crate::backend::{On, Reference};
 use crate::program::ops::convolution::{Convolution, Fold, Unfold};
 
@@ -13,8 +13,8 @@ pub fn run(op: Convolution<On<Reference>>) {
 }
 
 /// The windows of images: row, image, and the places of its numbers in the image.
-fn places(window: Window, images: usize) -> Vec<(usize, usize, Vec<usize>)> {
-    let Window { height, width, side } = window;
+fn places(window: ConvolutionSize, images: usize) -> Vec<(usize, usize, Vec<usize>)> {
+    let ConvolutionSize { height, width, side } = window;
     let mut all = Vec::new();
     for image in 0..images {
         for (y, x) in (0..=height - side).flat_map(|y| (0..=width - side).map(move |x| (y, x))) {

@@ -2,6 +2,9 @@
 //!
 //! The parity tests hold every other backend to this one; the finite differences of the gradient
 //! tests run whole models on it. Nothing here is shared with the fast code.
+//!
+//! A file per family of operations ([`ops`](crate::program::ops)); `formulas` has the scores and functions, `special` the
+//! functions of Beta distributions.
 
 mod clip;
 mod convolution;

@@ -2,17 +2,17 @@
 
 use crate::backend::Penalty;
 use crate::backend::{On, Reference};
-use crate::program::ops::penalty::{Penalise, Penalties};
+use crate::program::ops::penalty::{Penalties, Regularise};
 
 /// Does an operation of the family.
 pub fn run(op: Penalties<On<Reference>>) {
     match op {
-        Penalties::Penalise(op) => penalise(op),
+        Penalties::Regularise(op) => regularise(op),
     }
 }
 
-/// See [`Penalise`].
-fn penalise(Penalise { penalty, row_weights, x, mut grads, mut penalties }: Penalise<On<Reference>>) {
+/// See [`Regularise`].
+fn regularise(Regularise { penalty, row_weights, x, mut grads, mut penalties }: Regularise<On<Reference>>) {
     for i in 0..x.rows {
         let (weight, x, grads) = (row_weights.row(i)[0], x.row(i), grads.row(i));
         let modulus = |k: usize| match penalty {

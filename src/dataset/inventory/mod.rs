@@ -20,13 +20,14 @@
 //!
 //! Any of them may be compressed ([`source`](super::source)); `.gz`, `.zst`, `.bz2` or `.xz` then follows the ending of
 //! triples. A `.txt` or `.tsv` whose lines are RDF statements is read as these (`dataset/content.rs`); delimiters and
-//! headers are told by the first lines (`layout.rs`).
+//! headers are detected from the first lines (`layout`). `file_names` has the names of files of triples, `label_files` and `maps` find
+//! those of labels and of ids, `arrays` those of NumPy.
 
 mod arrays;
-mod labels;
+mod file_names;
+mod label_files;
 mod layout;
 mod maps;
-mod names;
 
 use super::content::{Content, first_bytes};
 use super::format::columns::Columns;
@@ -39,8 +40,8 @@ use crate::graph::{Split, Subject};
 use crate::storage::checksum;
 use std::path::{Path, PathBuf};
 
-pub use names::{file_stem, has_triples, missing_splits};
-use names::{names_of, one_of, splits_of, statements, uncompressed};
+pub use file_names::{file_stem, has_triples, missing_splits};
+use file_names::{names_of, one_of, splits_of, statements, uncompressed};
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Format {
         matches!(self, Format::NTriples | Format::NQuads | Format::Turtle | Format::TriG)
     }
 
-    /// Of a file that is called a text: RDF is told by content.
+    /// Of a file that is called a text: RDF is detected from the content.
     fn of_content(input: &Input) -> Result<Self> {
         Ok(match Content::of(&first_bytes(input)?) {
             Content::NTriples => Format::NTriples,
@@ -157,13 +158,13 @@ pub struct Input {
 pub struct Reading {
     /// What the columns of triples hold; `None` is the format's own.
     pub columns: Option<Columns>,
-    /// What stands between columns; `None` is told by the first lines.
+    /// What stands between columns; `None` is detected from the first lines.
     pub delimiter: Option<Delimiter>,
-    /// Whether the first lines are headers; `None` is told by the first lines.
+    /// Whether the first lines are headers; `None` is detected from the first lines.
     pub header: Option<bool>,
     /// The files with the names of entities and of relations; `None` looks for those of known formats.
     pub maps: Option<[PathBuf; 2]>,
-    /// Which column of these has the ids; `None` is told by their content.
+    /// Which column of these has the ids; `None` is detected from their content.
     pub map_columns: Option<MapFormat>,
     /// Keep IRIs that are none by their grammar.
     pub lenient: bool,
@@ -189,7 +190,7 @@ pub struct Inventory {
 }
 
 impl Input {
-    /// A file on disk; its format is told by its name.
+    /// A file on disk; its format is detected from its name.
     pub fn new(role: Role, name: String, path: PathBuf) -> Self {
         let format = Format::of_name(&name).unwrap_or(Format::Delimited);
         Input { role, name, path, embedded: None, format, layout: TripleFormat::default(), beside: None }
@@ -276,9 +277,9 @@ impl Inventory {
                 inputs.push(Input { role: Role::HardNegatives(split), ..input });
             }
         }
-        inputs.extend(labels::rdf_labels(&inputs));
-        inputs.extend(labels::texts(folder));
-        inputs.extend(labels::codex_labels(folder)?);
+        inputs.extend(label_files::rdf_labels(&inputs));
+        inputs.extend(label_files::texts(folder));
+        inputs.extend(label_files::codex_labels(folder)?);
         if let Some(copy) = manifest.and_then(|m| m.readable_copy.as_ref()) {
             inputs.extend(Split::ALL.iter().filter_map(|&split| {
                 let name = format!("{copy}/{}.txt", split.name());
@@ -294,12 +295,12 @@ impl Inventory {
         Ok(all)
     }
 
-    /// One file of triples, which all belong to train. Its format is told by its name, else by its content.
+    /// One file of triples, which all belong to train. Its format is detected from its name, else from its content.
     pub fn of_file(path: &Path, reading: &Reading) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut inputs = vec![Input::new(Role::Triples(Split::Train), name, path.to_path_buf())];
         by_content(&mut inputs)?;
-        inputs.extend(labels::rdf_labels(&inputs));
+        inputs.extend(label_files::rdf_labels(&inputs));
         let mut all = Inventory { folder: path.to_path_buf(), inputs, ..Inventory::default() };
         all.lay_out(None, false, reading)?;
         Ok(all)

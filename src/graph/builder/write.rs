@@ -4,13 +4,13 @@ use super::{GraphBuilder, OPEN, OpenTriple};
 use crate::error::{Error, Result};
 use crate::graph::Split;
 use crate::graph::alike::{Alike, MOST, alike};
+use crate::graph::deduplicate::{Deduplicated, STEP, deduplicate};
 use crate::graph::edges::{EdgeWriter, merge};
-use crate::graph::labels::{LabelTables, Labels};
+use crate::graph::id_assigner::{AllNames, IdAssigner};
+use crate::graph::label_builder::{LabelBuilder, LabelTables};
 use crate::graph::layout::{Kind, MAGIC, Subject, VERSION};
 use crate::graph::metadata::Findings;
-use crate::graph::naming::{AllNames, Naming};
-use crate::graph::texts::TextWriter;
-use crate::graph::tidy::{STEP, Tidied, tidy};
+use crate::graph::string_writer::StringWriter;
 use crate::ids::{EntityId, Triple};
 use crate::storage::atomic;
 use crate::storage::container::Writer;
@@ -31,7 +31,7 @@ impl GraphBuilder {
             return Err(error);
         }
         let memory = usize::try_from(self.resources.memory).unwrap_or(usize::MAX);
-        let empty = Naming::new(&self.scratch, 0);
+        let empty = IdAssigner::new(&self.scratch, 0);
         let (names, by_position) = std::mem::replace(&mut self.entities, empty).finish()?;
         self.close(&by_position)?;
         drop(by_position);
@@ -57,7 +57,7 @@ impl GraphBuilder {
             (0..self.relations.len() as u32).for_each(|id| take(self.relations.name(id).as_bytes()));
             Ok(())
         })?;
-        let labels = std::mem::replace(&mut self.labels, Labels::new(&self.scratch, 0));
+        let labels = std::mem::replace(&mut self.labels, LabelBuilder::new(&self.scratch, 0));
         let labels = labels.finish(sorted.as_ref())?;
         drop(sorted);
         self.metadata.languages = labels.languages.clone();
@@ -66,8 +66,8 @@ impl GraphBuilder {
         let sizes = (num_entities, self.relations.len());
         let empty = std::array::from_fn(|_| Sorter::new(&self.scratch, 0));
         let triples = std::mem::replace(&mut self.triples, empty);
-        let Tidied { splits, findings } =
-            tidy(triples, &self.hard_negatives, sizes, &self.scratch, &self.resources)?;
+        let Deduplicated { splits, findings } =
+            deduplicate(triples, &self.hard_negatives, sizes, &self.scratch, &self.resources)?;
         self.metadata.findings = Findings { alike_entities, alike_relations, ..findings };
 
         let written = atomic::write(path, |file| {
@@ -108,7 +108,7 @@ impl GraphBuilder {
         Ok(())
     }
 
-    fn entity_names(&mut self, names: &AllNames, memory: usize) -> Result<TextWriter> {
+    fn entity_names(&mut self, names: &AllNames, memory: usize) -> Result<StringWriter> {
         let declared = self.declared.take();
         if let Some(declared) = declared {
             if declared.num_texts() < self.needed[0] {
@@ -120,7 +120,7 @@ impl GraphBuilder {
             }
             return Ok(declared);
         }
-        let mut writer = TextWriter::new(&self.scratch, true, memory / 4);
+        let mut writer = StringWriter::new(&self.scratch, true, memory / 4);
         if self.by_ids {
             (0..self.needed[0]).try_for_each(|id| writer.push(id, id.to_string().as_bytes()))?;
         }
@@ -146,7 +146,7 @@ impl GraphBuilder {
         &self,
         writer: &mut Writer,
         splits: [(Spool, Sorted<Triple>); 3],
-        entities: TextWriter,
+        entities: StringWriter,
         mut labels: LabelTables,
     ) -> Result<()> {
         let metadata = serde_json::to_vec(&self.metadata).expect("metadata is plain data");
@@ -180,7 +180,7 @@ impl GraphBuilder {
         self.resources.progress.report("writing names", 0, 0);
         entities.write(writer, Subject::Entity.names())?;
         labels.write(writer, Subject::Entity)?;
-        let mut relations = TextWriter::new(&self.scratch, true, 1 << 24);
+        let mut relations = StringWriter::new(&self.scratch, true, 1 << 24);
         self.relations.iter().try_for_each(|name| relations.push(relations.num_texts(), name.as_bytes()))?;
         relations.write(writer, Subject::Relation.names())?;
         labels.write(writer, Subject::Relation)

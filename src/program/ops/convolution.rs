@@ -4,7 +4,7 @@ use crate::program::{Gradients, Program};
 
 /// Squares of `side` x `side` numbers inside images of `height` x `width`. Positions of their first number: row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct ConvolutionSize {
     /// Rows of an image, at least `side`.
     pub height: usize,
     /// Columns of an image, at least `side`.
@@ -13,7 +13,7 @@ pub struct Window {
     pub side: usize,
 }
 
-impl Window {
+impl ConvolutionSize {
     /// Numbers of an image.
     pub fn pixels(self) -> usize {
         self.height * self.width
@@ -36,10 +36,10 @@ operations! {
 
     /// The windows of each image, a row of `images`: row `i * positions + p` of `out` is the window at position `p` of
     /// image `i`, row by row.
-    Unfold { window: Is(Window), images: In, out: Out }
+    Unfold { window: Is(ConvolutionSize), images: In, out: Out }
     /// Gradient of [`Unfold`]: each number of an image in `out` is the sum of those that stand for it in `windows`, in
     /// the order of the positions.
-    Fold { window: Is(Window), windows: In, out: Out }
+    Fold { window: Is(ConvolutionSize), windows: In, out: Out }
 }
 
 impl<O: Operands> Unfold<O> {

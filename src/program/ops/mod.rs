@@ -5,6 +5,22 @@
 //! on paper ([`OnPaper`]) or matrices on a device ([`On`](crate::backend::On)). A backend does it in the file of the same
 //! name: `backend/cpu`, `backend/reference`, `backend/cuda` with its kernel in `kernels`.
 //!
+//! | family | operations |
+//! | --- | --- |
+//! | [`rows`] | copies, gathers and sums of rows; [`dropout`] says which numbers are dropped |
+//! | [`elementwise`] | functions of numbers |
+//! | [`project`] | projections: a relation moves a query |
+//! | [`linear`] | linear layers |
+//! | [`convolution`] | windows of images |
+//! | [`normalise`] | batch normalisation |
+//! | [`segment`] | attention, means and minima over sets of rows |
+//! | [`score`] | scores of queries and entities |
+//! | [`loss`], [`label_loss`] | losses with sampled negatives, and with the labels of all entities |
+//! | [`penalty`] | regularisers |
+//! | [`clip`], [`optimizer`] | the end of a step |
+//!
+//! `describe` has the macro that makes an operation of such a description.
+//!
 //! All matrices are row-major. An operand that is written may also be read where the formula says so ("in place"); it
 //! never shares memory with another operand.
 

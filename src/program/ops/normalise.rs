@@ -15,24 +15,24 @@ operations! {
     Normalisation:
 
     /// `out[0]` are the means of the columns of x, `out[1]` their variances: means of squared distances from the mean.
-    ColumnMoments { x: In, out: Out }
-    /// `out = f((x - mean) / sqrt(variance + e) * (1 + affine[0]) + affine[1])` with `moments` as of
-    /// [`ColumnMoments`] and e = [`NORM_EPSILON`].
-    Normalise { x: In, moments: In, affine: In, f: Is(Activation), out: Out }
-    /// Gradients of [`Normalise`] by the moments of x itself, from its output (`None` and `Relu` only): turns `dx`,
+    MeanVariance { x: In, out: Out }
+    /// `out = f((x - mean) / sqrt(variance + e) * (1 + affine[0]) + affine[1])` with `mean_variance` as of
+    /// [`MeanVariance`] and e = [`NORM_EPSILON`].
+    Normalise { x: In, mean_variance: In, affine: In, f: Is(Activation), out: Out }
+    /// Gradients of [`Normalise`], through the mean and variance of x itself, from its output (`None` and `Relu` only): turns `dx`,
     /// which holds the output's gradient, into that of x; writes `daffine`.
-    NormaliseBackward { x: In, moments: In, affine: In, out: In, f: Is(Activation), dx: Out, daffine: Out }
+    NormaliseBackward { x: In, mean_variance: In, affine: In, out: In, f: Is(Activation), dx: Out, daffine: Out }
     /// `to += rate (from - to)`.
     Blend { rate: Rate, from: In, to: Out }
 }
 
-impl<O: Operands> ColumnMoments<O> {
+impl<O: Operands> MeanVariance<O> {
     fn check(&self) {
         same!(O::shape_of_out(&self.out) => (O::count(2), O::shape(&self.x).1));
     }
 }
 
-impl Described for ColumnMoments<OnPaper> {
+impl Described for MeanVariance<OnPaper> {
     fn work(&self) -> f64 {
         4.0 * self.x.numbers()
     }
@@ -43,7 +43,7 @@ impl<O: Operands> Normalise<O> {
         let by_column = (O::count(2), O::shape(&self.x).1);
         same!(
             O::shape(&self.x) => O::shape_of_out(&self.out),
-            O::shape(&self.moments) => by_column,
+            O::shape(&self.mean_variance) => by_column,
             O::shape(&self.affine) => by_column,
         );
     }
@@ -58,12 +58,12 @@ impl Described for Normalise<OnPaper> {
         3.0 * self.x.numbers()
     }
 
-    /// By the moments of x itself; running averages are not differentiated.
+    /// Through the mean and variance of x itself; running averages are not differentiated.
     fn gradient(&self, gradients: &mut Gradients, program: &mut Program) {
-        let Normalise { x, moments, affine, f, out } = *self;
+        let Normalise { x, mean_variance, affine, f, out } = *self;
         let Some(dx) = gradients.of(program, out) else { return };
         let daffine = gradients.target(program, affine);
-        program.push(NormaliseBackward { x, moments, affine, out, f, dx, daffine: daffine.var });
+        program.push(NormaliseBackward { x, mean_variance, affine, out, f, dx, daffine: daffine.var });
         daffine.finish(program);
         gradients.is(x, dx);
     }
@@ -76,7 +76,7 @@ impl<O: Operands> NormaliseBackward<O> {
         same!(
             O::shape(&self.out) => shape,
             O::shape_of_out(&self.dx) => shape,
-            O::shape(&self.moments) => by_column,
+            O::shape(&self.mean_variance) => by_column,
             O::shape(&self.affine) => by_column,
             O::shape_of_out(&self.daffine) => by_column,
         );

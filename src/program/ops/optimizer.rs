@@ -1,4 +1,4 @@
-//! Optimizers: what they are told, and what they keep beside a table.
+//! Optimizers: their steps, and the state that they keep beside a table.
 
 /// How values follow their gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -17,10 +17,10 @@ operations! {
 
     /// Adds `row_weights[i] * penalty'(x[i])` to `grads[i]` and writes `penalties[i] = row_weights[i] *
     /// penalty(x[i])`. A row whose weight is 0 is not read, and its gradient stays.
-    Penalise { penalty: Is(Penalty), row_weights: In, x: In, grads: Out, penalties: Out }
+    Regularise { penalty: Is(Penalty), row_weights: In, x: In, grads: Out, penalties: Out }
 }
 
-impl<O: Operands> Penalise<O> {
+impl<O: Operands> Regularise<O> {
     fn check(&self) {
         same!(
             O::shape(&self.x) => O::shape_of_out(&self.grads),
@@ -30,7 +30,7 @@ impl<O: Operands> Penalise<O> {
     }
 }
 
-impl Described for Penalise<OnPaper> {
+impl Described for Regularise<OnPaper> {
     fn kind(&self) -> String {
         format!("{:?}", self.penalty)
     }

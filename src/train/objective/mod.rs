@@ -18,7 +18,7 @@ use crate::model::Weights;
 use crate::program::{Program, SectionId, Var};
 use crate::query::{Mix, Plan};
 use crate::rng::stream;
-use crate::sampler::{Batch, Groups, SingleBatch, SingleOptions};
+use crate::sampler::{Batch, Groups, OneVsAllBatch, OneVsAllOptions};
 use rand::Rng as _;
 
 /// What batches are made of.
@@ -32,7 +32,7 @@ pub enum Work {
         compiled: Plan,
     },
     /// Pairs (head, relation).
-    Single(SingleOptions),
+    OneVsAll(OneVsAllOptions),
 }
 
 /// A batch of either kind.
@@ -41,7 +41,7 @@ pub enum TrainingBatch<'a> {
     /// Queries with negatives.
     Queries(&'a Batch),
     /// Pairs (head, relation) with their tails.
-    Pairs(&'a SingleBatch),
+    Pairs(&'a OneVsAllBatch),
 }
 
 impl<'a> From<&'a Batch> for TrainingBatch<'a> {
@@ -50,8 +50,8 @@ impl<'a> From<&'a Batch> for TrainingBatch<'a> {
     }
 }
 
-impl<'a> From<&'a SingleBatch> for TrainingBatch<'a> {
-    fn from(batch: &'a SingleBatch) -> Self {
+impl<'a> From<&'a OneVsAllBatch> for TrainingBatch<'a> {
+    fn from(batch: &'a OneVsAllBatch) -> Self {
         TrainingBatch::Pairs(batch)
     }
 }
@@ -94,7 +94,7 @@ pub struct At<'a, B: Backend> {
     pub space: &'a mut Workspace<B>,
     /// The tables.
     pub weights: &'a mut Weights<B>,
-    /// The update, which is told of the batch's groups.
+    /// The update, which gets the batch's groups.
     pub update: UpdateSection,
     /// Where the losses of this step begin.
     pub losses_begin: usize,

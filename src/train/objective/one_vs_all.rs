@@ -18,7 +18,7 @@ use crate::program::ops::optimizer::Update;
 use crate::program::ops::rows::{AddGroups, CopyRows, DropOut, Fill, Gather, Scatter};
 use crate::program::ops::score::{Scores, Scoring};
 use crate::program::{DropoutId, Extent, Gradients, GroupsId, Idx, Program, SectionId, Symbol, Var};
-use crate::sampler::{Groups, SingleBatch, SingleOptions, Unit};
+use crate::sampler::{Groups, OneVsAllBatch, OneVsAllOptions, Unit};
 use crate::train::losses::LossParts;
 use crate::train::update::{self, Gradient};
 use std::ops::Range;
@@ -27,8 +27,8 @@ use std::ops::Range;
 const TILE_BYTES: usize = 256 << 20;
 
 /// What a configuration asks of the batches.
-pub fn options(config: &Config) -> SingleOptions {
-    SingleOptions {
+pub fn options(config: &Config) -> OneVsAllOptions {
+    OneVsAllOptions {
         seed: config.training.seed,
         unit: if config.training.objective == Kind::KvsAll { Unit::Pair } else { Unit::Triple },
         batch_size: config.training.batch_size,
@@ -262,7 +262,7 @@ fn write_queries(p: &mut Program, model: &dyn Model, inputs: &Inputs, dropouts: 
     drop_out(p, dropouts.relations, relations);
     let begin = p.len();
     let slots = p.arena("slots", 2 * max_rows, widths.query);
-    model.leaves(p, heads, slots.part(0, inputs.rows));
+    model.anchors(p, heads, slots.part(0, inputs.rows));
     let hop = Hop {
         slots,
         inputs: inputs.slots,
@@ -340,7 +340,7 @@ impl Weigh {
 
 impl OneVsAll {
     /// Copies what a batch brings to the device.
-    fn upload<B: Backend>(&self, at: &mut At<B>, batch: &SingleBatch) -> Result<()> {
+    fn upload<B: Backend>(&self, at: &mut At<B>, batch: &OneVsAllBatch) -> Result<()> {
         let (backend, space, rows) = (at.backend, &mut *at.space, batch.rows());
         let Groups { ids, offsets, members } = &batch.relation_groups;
         space.set(self.inputs.rows, rows);

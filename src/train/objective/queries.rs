@@ -55,11 +55,11 @@ pub fn write<B: Backend>(
     let (widths, kind) = (spec.widths, spec.scoring);
     let mut program = Program::new(spec.tables(entities, relations));
     let p = &mut program;
-    let (leaves, uses) = (plan.leaf_anchors.len(), plan.relation_uses.len());
+    let (anchors, uses) = (plan.anchors.len(), plan.relation_uses.len());
     let (queries, roots, pool) = (plan.num_queries, plan.roots.len(), config.sampling.negatives);
-    // Leaves, then positives, then the pool, or the queries' own pools one after the other.
+    // Anchors, then positives, then the pool, or the queries' own pools one after the other.
     let negatives = config.sampling.num_negatives(queries);
-    let rows = leaves + queries + negatives;
+    let rows = anchors + queries + negatives;
 
     let entity_rows = p.index("anchors, positives, negatives", rows);
     let relation_rows = p.index("relations of hops", uses);
@@ -70,7 +70,7 @@ pub fn write<B: Backend>(
     let mask = p.index("mask", queries * mask_words);
     let query_weights = p.kept("query weights", queries, 1);
     let penalty = crate::model::penalty(model, config.regulariser())?;
-    let penalties = penalty.map(|_| leaves + queries + uses);
+    let penalties = penalty.map(|_| anchors + queries + uses);
     let losses = LossParts::new(p, [queries].into_iter().chain(penalties).collect());
 
     let section = p.section("gradients");
@@ -79,11 +79,11 @@ pub fn write<B: Backend>(
     let relation = p.temporary("relation rows", uses, widths.relation);
     p.push(Gather { table: p.values(1), rows: relation_rows, out: relation });
     let begin = p.len();
-    let embedded = embed(p, model, plan, entity.part(0, leaves), relation)?;
+    let embedded = embed(p, model, plan, entity.part(0, anchors), relation)?;
     let positives = p.temporary("scores of positives", roots, 1);
     let own =
         |entities: Var, out: Var| OwnScores { kind, queries: embedded, entities, roots: root_offsets, out };
-    let compared = model.compared_entities(p, entity.part(leaves, queries + negatives));
+    let compared = model.compared_entities(p, entity.part(anchors, queries + negatives));
     p.push(own(compared.part(0, queries), positives));
     let scores = p.temporary("scores", roots, pool);
     let candidates = compared.part(queries, negatives);
@@ -116,7 +116,7 @@ pub fn write<B: Backend>(
     };
     let regulariser = penalty.map(|penalty| {
         // Anchors and positives stand before the pool.
-        let rows = leaves + queries;
+        let rows = anchors + queries;
         let parts = [
             (entity.part(0, rows), dentity.part(0, rows), config.model.regularise_entities),
             (relation, drelation, config.model.regularise_relations),

@@ -1,9 +1,9 @@
 //! What large numbers of rows cost.
 
 use crate::config::{Config, RegulariseBy};
-use crate::program::ops::penalty::{Penalise, Penalty};
+use crate::program::ops::penalty::{Penalty, Regularise};
 use crate::program::{Program, Var};
-use crate::sampler::SingleBatch;
+use crate::sampler::OneVsAllBatch;
 
 /// Regularises the rows of a batch of queries: of entities, then of relations, each with its gradient and its weight, which
 /// counts over the number of queries. Where their weights are to stand, and these.
@@ -20,7 +20,7 @@ pub fn of_batch(
         let (first, rows) = (weights.len(), x.rows().max());
         weights.resize(first + rows, f64::from(weight) / queries as f64);
         let (row_weights, penalties) = (row_weights.part(first, rows), penalties.part(first, rows));
-        program.push(Penalise { penalty, row_weights, x, grads, penalties });
+        program.push(Regularise { penalty, row_weights, x, grads, penalties });
     }
     (row_weights, weights)
 }
@@ -51,7 +51,7 @@ impl OfTables {
             let x = program.values(table);
             let rows = x.rows().max();
             let (row_weights, penalties) = (row_weights.part(first, rows), penalties.part(first, rows));
-            program.push(Penalise { penalty, row_weights, x, grads, penalties });
+            program.push(Regularise { penalty, row_weights, x, grads, penalties });
             first += rows;
         }
         OfTables {
@@ -70,7 +70,7 @@ impl OfTables {
 
     /// The row weights of a batch: what share of its edges a row stands in, entities as head and as tail. `None` where all
     /// batches have the same.
-    pub fn of_batch(&self, batch: &SingleBatch) -> Option<Vec<f64>> {
+    pub fn of_batch(&self, batch: &OneVsAllBatch) -> Option<Vec<f64>> {
         if self.by == RegulariseBy::Table {
             return None;
         }

@@ -20,7 +20,7 @@ use crate::program::ops::linear::{Activation, Linear};
 use crate::program::ops::rows::{Add, AddGroups, CopyRows, DropOut, Fill, Gather};
 use crate::program::ops::score::{ScoresBackward, Scoring};
 use crate::program::{DropoutId, Gradients, GroupsId, Idx, Program, SectionId, Symbol, Var};
-use crate::sampler::{Groups, SingleBatch};
+use crate::sampler::{Groups, OneVsAllBatch};
 
 /// What of the program the edges at hand are copied to.
 pub struct RelationPrediction {
@@ -69,7 +69,7 @@ struct Edges {
 }
 
 impl Edges {
-    fn of(batch: &SingleBatch) -> Self {
+    fn of(batch: &OneVsAllBatch) -> Self {
         let mut edges = Edges { tails: batch.labels.clone(), ..Edges::default() };
         for (row, bounds) in batch.label_offsets.windows(2).enumerate() {
             let count = (bounds[1] - bounds[0]) as usize;
@@ -191,7 +191,7 @@ impl RelationPrediction {
     }
 
     /// Adds the gradients of a batch.
-    pub fn run<B: Backend>(&self, at: &mut At<B>, batch: &SingleBatch) -> Result<()> {
+    pub fn run<B: Backend>(&self, at: &mut At<B>, batch: &OneVsAllBatch) -> Result<()> {
         let edges = Edges::of(batch);
         let total = edges.tails.len();
         let row_weights = std::iter::repeat_n(self.weight / total as f64, self.edges.min(total));

@@ -49,7 +49,7 @@ impl Gpu {
 pub struct Driver {
     /// The newest CUDA that it can run: 13000 is 13.0.
     pub cuda: i32,
-    /// The version of the driver itself, where the system tells it.
+    /// The version of the driver itself, where the system reports it.
     pub version: Option<String>,
     /// At least one GPU.
     pub gpus: Vec<Gpu>,
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_told_as_people_write_them() {
+    fn versions_are_reported_as_people_write_them() {
         assert_eq!(["13.0", "12.4"], [13_000, 12_040].map(version));
         assert_eq!(["7.5", "12.1"], [75, 121].map(capability));
     }

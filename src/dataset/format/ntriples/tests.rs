@@ -59,7 +59,7 @@ fn other_files_keep_all_edges_between_iris_and_their_labels() {
 }
 
 #[test]
-fn malformed_lines_are_told_with_their_number() {
+fn malformed_lines_are_reported_with_their_number() {
     let good = "<http://a/x> <http://a/r> <http://a/y> .";
     let bad = [
         "<http://a/x> <http://a/r> <http://a/y>",

@@ -5,7 +5,7 @@
 //! that grows with the input. In the end the occurrences are sorted by name, which finds the first position
 //! of each; then by first position, which gives the ids; then by position, which brings them back.
 
-use super::texts::TextSpool;
+use super::string_writer::StringSpool;
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 use crate::storage::scratch::Scratch;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Names that are being numbered.
 #[derive(Debug)]
-pub struct Naming {
+pub struct IdAssigner {
     scratch: Arc<Scratch>,
     memory: usize,
     vocabulary: Vocabulary,
@@ -23,10 +23,10 @@ pub struct Naming {
     aside: Option<RecordSorter>,
 }
 
-impl Naming {
+impl IdAssigner {
     /// No names; takes `memory` bytes.
     pub fn new(scratch: &Arc<Scratch>, memory: usize) -> Self {
-        Naming { scratch: scratch.clone(), memory, vocabulary: Vocabulary::default(), aside: None }
+        IdAssigner { scratch: scratch.clone(), memory, vocabulary: Vocabulary::default(), aside: None }
     }
 
     /// The id of `name`, if it is known already.
@@ -59,9 +59,9 @@ impl Naming {
 
     /// All names, and the ids of those put aside as `[position, id]` in the order of positions.
     pub fn finish(self) -> Result<(AllNames, Sorted<[u64; 2]>)> {
-        let Naming { scratch, memory, vocabulary, aside } = self;
+        let IdAssigner { scratch, memory, vocabulary, aside } = self;
         let share = memory / 4;
-        let mut rest = TextSpool::new(&scratch, share.min(1 << 20));
+        let mut rest = StringSpool::new(&scratch, share.min(1 << 20));
         let mut by_position = Sorter::new(&scratch, share);
         if let Some(aside) = aside {
             let mut by_first = Sorter::new(&scratch, share);
@@ -96,7 +96,7 @@ impl Naming {
 #[derive(Debug)]
 pub struct AllNames {
     vocabulary: Vocabulary,
-    rest: TextSpool,
+    rest: StringSpool,
 }
 
 impl AllNames {
@@ -119,10 +119,10 @@ mod tests {
             memory in prop_oneof![Just(0usize), 100usize..20_000, Just(1 << 20)],
         ) {
             let folder = tempfile::tempdir().unwrap();
-            let mut naming = Naming::new(&Scratch::new(folder.path()), memory);
+            let mut assigner = IdAssigner::new(&Scratch::new(folder.path()), memory);
             let met: Vec<Option<u32>> =
-                (0..).zip(&texts).map(|(at, text)| naming.intern(text, at).unwrap()).collect();
-            let (names, aside) = naming.finish().unwrap();
+                (0..).zip(&texts).map(|(at, text)| assigner.intern(text, at).unwrap()).collect();
+            let (names, aside) = assigner.finish().unwrap();
             let mut ids: Vec<Option<u64>> = met.iter().map(|id| id.map(u64::from)).collect();
             for entry in aside.iter().unwrap() {
                 let [position, id] = entry.unwrap();

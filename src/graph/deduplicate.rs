@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// Triples between two reports of progress.
 pub(super) const STEP: usize = 1 << 20;
 
-/// See [`tidy`].
-pub(super) struct Tidied {
+/// See [`deduplicate`].
+pub(super) struct Deduplicated {
     /// Facts of each split, sorted and unique, and the same facts read backwards, sorted.
     pub splits: [(Spool, Sorted<Triple>); 3],
     pub findings: Findings,
@@ -28,13 +28,13 @@ pub(super) fn memory_of(split: Split, memory: usize) -> usize {
 
 /// Sorts the triples, drops duplicates (within a split, then across splits) and counts. `num_entities` and
 /// `num_relations` take one bit each.
-pub(super) fn tidy(
+pub(super) fn deduplicate(
     triples: [Sorter<Triple>; 3],
     hard_negatives: &[Spool; 3],
     (num_entities, num_relations): (usize, usize),
     scratch: &Arc<Scratch>,
     resources: &Resources,
-) -> Result<Tidied> {
+) -> Result<Deduplicated> {
     let Resources { memory, progress, .. } = resources;
     let memory = usize::try_from(*memory).unwrap_or(usize::MAX);
     let mut findings = Findings::default();
@@ -101,5 +101,5 @@ pub(super) fn tidy(
         }
     }
     let splits = splits.try_into().unwrap_or_else(|_| unreachable!("three splits were pushed"));
-    Ok(Tidied { splits, findings })
+    Ok(Deduplicated { splits, findings })
 }

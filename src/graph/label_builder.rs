@@ -1,7 +1,7 @@
 //! Labels while a graph is built, in bounded memory.
 
 use super::layout::Subject;
-use super::texts::TextWriter;
+use super::string_writer::StringWriter;
 use crate::error::Result;
 use crate::storage::container::Writer;
 use crate::storage::scratch::Scratch;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Labels of entities and relations in several languages.
 #[derive(Debug)]
-pub struct Labels {
+pub struct LabelBuilder {
     scratch: Arc<Scratch>,
     memory: usize,
     /// In the order in which they were met, which numbers them here.
@@ -27,15 +27,15 @@ pub struct Labels {
 pub struct LabelTables {
     /// Languages that have labels, ascending.
     pub languages: Vec<String>,
-    tables: Vec<(Subject, String, TextWriter)>,
+    tables: Vec<(Subject, String, StringWriter)>,
 }
 
-impl Labels {
+impl LabelBuilder {
     /// No labels; takes `memory` bytes.
     pub fn new(scratch: &Arc<Scratch>, memory: usize) -> Self {
         let sorter = || RecordSorter::new(scratch, memory / 2);
         let (by_id, by_name) = (sorter(), sorter());
-        Labels { scratch: scratch.clone(), memory, languages: Vec::new(), by_id, by_name, given: 0 }
+        LabelBuilder { scratch: scratch.clone(), memory, languages: Vec::new(), by_id, by_name, given: 0 }
     }
 
     fn language(&mut self, language: &str) -> u32 {
@@ -64,7 +64,7 @@ impl Labels {
     /// Makes the tables. `names` are the entities' names, numbered by id; a label of another name is
     /// passed over.
     pub fn finish(self, names: Option<&SortedRecords>) -> Result<LabelTables> {
-        let Labels { scratch, memory, languages, mut by_id, by_name, .. } = self;
+        let LabelBuilder { scratch, memory, languages, mut by_id, by_name, .. } = self;
         if let Some(names) = names.filter(|_| !by_name.is_empty()) {
             let mut names = names.iter()?;
             let mut name = names.next().transpose()?;
@@ -80,7 +80,7 @@ impl Labels {
                 }
             }
         }
-        let mut tables: Vec<(Subject, String, TextWriter)> = Vec::new();
+        let mut tables: Vec<(Subject, String, StringWriter)> = Vec::new();
         let mut last = [0; KEY];
         for record in by_id.finish()?.iter()? {
             let record: Record = record?;
@@ -94,7 +94,7 @@ impl Labels {
                 if let Some((_, _, table)) = tables.last_mut() {
                     table.sort()?;
                 }
-                let table = TextWriter::new(&scratch, false, memory / 2);
+                let table = StringWriter::new(&scratch, false, memory / 2);
                 tables.push((subject, languages[language as usize].clone(), table));
             }
             if let Some((_, _, table)) = tables.last_mut() {

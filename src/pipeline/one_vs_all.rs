@@ -3,29 +3,29 @@
 use super::GraphSource;
 use super::lane::{Lane, Maker};
 use crate::error::{Error, Result};
-use crate::sampler::SingleBatch;
-use crate::sampler::single::{SingleOptions, SingleSampler};
+use crate::sampler::OneVsAllBatch;
+use crate::sampler::one_vs_all::{OneVsAllOptions, OneVsAllSampler};
 use std::sync::Arc;
 
 /// A thread that makes batches in order. Dropping it stops the thread at its next batch.
-pub struct SinglePipeline(Lane<SingleBatch>);
+pub struct OneVsAllPipeline(Lane<OneVsAllBatch>);
 
-impl SinglePipeline {
+impl OneVsAllPipeline {
     /// Starts the thread, which makes batches from number `first` on, at most `ahead` in advance.
     ///
     /// # Errors
     ///
-    /// As [`SingleSampler::new`], and where the thread cannot be started.
+    /// As [`OneVsAllSampler::new`], and where the thread cannot be started.
     pub fn start<G: GraphSource>(
         graph: Arc<G>,
-        options: SingleOptions,
+        options: OneVsAllOptions,
         ahead: usize,
         first: u64,
     ) -> Result<Self> {
         // Here for its errors.
-        drop(SingleSampler::new(graph.train(), options)?);
-        let make = move |maker: Maker<SingleBatch>| {
-            let Ok(mut sampler) = SingleSampler::new(graph.train(), options) else { return };
+        drop(OneVsAllSampler::new(graph.train(), options)?);
+        let make = move |maker: Maker<OneVsAllBatch>| {
+            let Ok(mut sampler) = OneVsAllSampler::new(graph.train(), options) else { return };
             for number in first.. {
                 let mut batch = maker.buffers();
                 sampler.fill(number, &mut batch);
@@ -36,22 +36,22 @@ impl SinglePipeline {
         };
         let lane = Lane::start("batches".into(), ahead, make)
             .map_err(|e| Error::invalid(format!("the thread of batches cannot be started: {e}")))?;
-        Ok(SinglePipeline(lane))
+        Ok(OneVsAllPipeline(lane))
     }
 
-    /// The next batch, waiting for it where necessary. Give it back by [`SinglePipeline::recycle`].
+    /// The next batch, waiting for it where necessary. Give it back by [`OneVsAllPipeline::recycle`].
     #[allow(clippy::should_implement_trait)]
-    pub fn next(&mut self) -> Result<SingleBatch> {
+    pub fn next(&mut self) -> Result<OneVsAllBatch> {
         self.0.next().unwrap_or_else(|| Err(Error::Sampling("the thread of batches panicked".into())))
     }
 
-    /// Seconds spent in [`SinglePipeline::next`] so far.
+    /// Seconds spent in [`OneVsAllPipeline::next`] so far.
     pub fn waited_seconds(&self) -> f64 {
         self.0.waited_seconds()
     }
 
     /// Takes back a batch's buffers for reuse.
-    pub fn recycle(&self, batch: SingleBatch) {
+    pub fn recycle(&self, batch: OneVsAllBatch) {
         self.0.recycle(batch);
     }
 

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 /// A borrowed table.
 #[derive(Clone, Debug)]
-pub struct TextTable<'a> {
+pub struct StringTable<'a> {
     /// Owner of each text, ascending; `None` where the table is dense.
     owners: Option<&'a [u32]>,
     /// By position: the first place of its text.
@@ -26,10 +26,10 @@ pub struct TextTable<'a> {
     texts: Map<&'a [u8]>,
 }
 
-/// Shown where a damaged file holds no UTF-8; [`TextTable::check`] reports it.
+/// Shown where a damaged file holds no UTF-8; [`StringTable::check`] reports it.
 const UNREADABLE: &str = "\u{fffd}";
 
-impl<'a> TextTable<'a> {
+impl<'a> StringTable<'a> {
     /// Assembles a table; checks in O(1) that the lengths fit together.
     pub fn from_parts(
         owners: Option<&'a [u32]>,
@@ -45,7 +45,7 @@ impl<'a> TextTable<'a> {
         if !fits {
             return Err("its arrays do not fit together".into());
         }
-        Ok(TextTable { owners, places, order, texts })
+        Ok(StringTable { owners, places, order, texts })
     }
 
     /// Number of texts.
@@ -169,14 +169,14 @@ impl<'a> TextTable<'a> {
 
 /// A table that owns its arrays.
 #[derive(Clone, Debug)]
-pub struct TextTableBuf {
+pub struct StringTableBuf {
     owners: Option<Vec<u32>>,
     places: Vec<u32>,
     order: Vec<u32>,
     texts: Vec<u8>,
 }
 
-impl TextTableBuf {
+impl StringTableBuf {
     /// The table in which text `i` is owned by `i`.
     pub fn dense<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
         Self::new(None, texts.into_iter().collect())
@@ -199,13 +199,13 @@ impl TextTableBuf {
             place += same.len() as u64;
         }
         let texts = builder.into_inner().expect("memory");
-        TextTableBuf { owners, places, order, texts }
+        StringTableBuf { owners, places, order, texts }
     }
 
     /// The borrowed table.
-    pub fn view(&self) -> TextTable<'_> {
+    pub fn view(&self) -> StringTable<'_> {
         let owners = self.owners.as_deref();
-        TextTable::from_parts(owners, &self.places, &self.order, &self.texts).expect("made by the builder")
+        StringTable::from_parts(owners, &self.places, &self.order, &self.texts).expect("made by the builder")
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_dense_table_reads_both_ways(texts in proptest::collection::vec(".{0,6}", 0..40)) {
-            let buf = TextTableBuf::dense(texts.iter().map(String::as_str));
+            let buf = StringTableBuf::dense(texts.iter().map(String::as_str));
             let table = buf.view();
             table.check(texts.len(), false).unwrap();
             for (id, text) in texts.iter().enumerate() {
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_sparse_table_knows_who_has_no_text() {
-        let buf = TextTableBuf::sparse([(1, "b"), (4, "a"), (9, "b")]);
+        let buf = StringTableBuf::sparse([(1, "b"), (4, "a"), (9, "b")]);
         let table = buf.view();
         table.check(10, false).unwrap();
         assert!(table.check(9, false).is_err() && table.check(10, true).is_err());
@@ -243,16 +243,16 @@ mod tests {
 
     #[test]
     fn texts_within_two_edits_are_near() {
-        let buf = TextTableBuf::dense(["Berlin", "Bern", "Berlins", "Paris", "brlin"]);
+        let buf = StringTableBuf::dense(["Berlin", "Bern", "Berlins", "Paris", "brlin"]);
         assert_eq!(buf.view().near("Berlin"), ["Berlin", "Berlins", "Bern", "brlin"]);
         assert!(buf.view().near(&"x".repeat(5_000)).is_empty());
     }
 
     #[test]
     fn damage_is_reported_without_a_panic() {
-        let TextTableBuf { places, order, texts, .. } = TextTableBuf::dense(["b", "a", "b"]);
+        let StringTableBuf { places, order, texts, .. } = StringTableBuf::dense(["b", "a", "b"]);
         let check = |places: &[u32], order: &[u32], texts: &[u8]| {
-            TextTable::from_parts(None, places, order, texts)?.check(3, false)
+            StringTable::from_parts(None, places, order, texts)?.check(3, false)
         };
         check(&places, &order, &texts).unwrap();
         assert!(check(&places[1..], &order, &texts).unwrap_err().contains("do not fit"));
@@ -266,7 +266,7 @@ mod tests {
         assert!(check(&places, &[0, 0, 2], &texts).unwrap_err().contains("order"));
         assert!(check(&places, &[1, 0, 9], &texts).unwrap_err().contains("order"));
         assert!(check(&[1, 0, 7], &order, &texts).unwrap_err().contains("order"));
-        let strange = TextTable::from_parts(None, &[1, 0, 7], &[9, 7, 1], &texts).unwrap();
+        let strange = StringTable::from_parts(None, &[1, 0, 7], &[9, 7, 1], &texts).unwrap();
         assert_eq!((strange.text(2), strange.find("b").count()), (UNREADABLE.into(), 0));
     }
 }

@@ -11,8 +11,8 @@ use smore::engine::graph::CsrBuf;
 use smore::engine::ids::Triple;
 use smore::engine::model::{self, Parameter, Weights};
 use smore::engine::rng::{below, stream};
-use smore::engine::sampler::SingleBatch;
-use smore::engine::sampler::SingleSampler;
+use smore::engine::sampler::OneVsAllBatch;
+use smore::engine::sampler::OneVsAllSampler;
 use smore::engine::train::Step;
 use smore::engine::train::objective::one_vs_all;
 use smore::{EntityId, RelationId};
@@ -135,10 +135,10 @@ fn graph() -> CsrBuf {
     CsrBuf::from_triples(ENTITIES, &triples)
 }
 
-fn batch(config: &Config, number: u64) -> SingleBatch {
+fn batch(config: &Config, number: u64) -> OneVsAllBatch {
     let graph = graph();
-    let mut batch = SingleBatch::default();
-    SingleSampler::new(graph.view(), one_vs_all::options(config)).unwrap().fill(number, &mut batch);
+    let mut batch = OneVsAllBatch::default();
+    OneVsAllSampler::new(graph.view(), one_vs_all::options(config)).unwrap().fill(number, &mut batch);
     batch
 }
 
@@ -269,7 +269,7 @@ fn check_shared_rows(case: &[&str]) {
                 relation: RelationId(together.relations[row]),
                 tail: EntityId(together.labels[l as usize]),
             };
-            let mut alone = SingleBatch::default();
+            let mut alone = OneVsAllBatch::default();
             alone.assign(0, &[edge]);
             whole.gradients(&alone, 1).unwrap();
             losses += whole.losses().unwrap()[0];

@@ -4,7 +4,7 @@
 //! triples of a batch that share a pair share a row. With KvsAll an epoch is a permutation of the pairs, and a row has all
 //! tails of its pair. The last batch of an epoch holds what is left. A batch depends on (seed, number) alone.
 
-use super::{CHANGED, Direction, SingleBatch};
+use super::{CHANGED, Direction, OneVsAllBatch};
 use crate::error::{Error, Result};
 use crate::graph::Csr;
 use crate::ids::{EntityId, RelationId, Triple};
@@ -21,7 +21,7 @@ pub enum Unit {
 
 /// What decides the batches.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SingleOptions {
+pub struct OneVsAllOptions {
     /// Seed of the permutations.
     pub seed: u64,
     /// What an epoch goes through.
@@ -32,7 +32,7 @@ pub struct SingleOptions {
     pub direction: Direction,
 }
 
-impl SingleOptions {
+impl OneVsAllOptions {
     /// Rows of a batch at most.
     pub fn max_rows(&self) -> usize {
         let both = self.unit == Unit::Triple && self.direction == Direction::Both;
@@ -73,9 +73,9 @@ fn pairs(graph: &Csr) -> impl Iterator<Item = (EntityId, RelationId)> {
 /// Memory: 12 bytes a triple (KvsAll: 8 a pair) and 4 for its place in the permutation. A permutation is made anew at the
 /// first batch of an epoch: O(units).
 #[derive(Debug)]
-pub struct SingleSampler<'g> {
+pub struct OneVsAllSampler<'g> {
     graph: Csr<'g>,
-    options: SingleOptions,
+    options: OneVsAllOptions,
     triples: Vec<Triple>,
     pairs: Vec<(EntityId, RelationId)>,
     order: Vec<u32>,
@@ -84,13 +84,13 @@ pub struct SingleSampler<'g> {
     edges: Vec<Triple>,
 }
 
-impl<'g> SingleSampler<'g> {
+impl<'g> OneVsAllSampler<'g> {
     /// Lists what an epoch goes through.
     ///
     /// # Errors
     ///
     /// Where the graph has none, or more than 2^32 - 1.
-    pub fn new(graph: Csr<'g>, options: SingleOptions) -> Result<Self> {
+    pub fn new(graph: Csr<'g>, options: OneVsAllOptions) -> Result<Self> {
         let (mut triples, mut list) = (Vec::new(), Vec::new());
         match options.unit {
             Unit::Pair => list.extend(pairs(&graph).filter(|(_, r)| options.allows(*r))),
@@ -105,7 +105,7 @@ impl<'g> SingleSampler<'g> {
         if u32::try_from(units).is_err() {
             return Err(Error::invalid("single-hop training takes at most 4,294,967,295 training triples"));
         }
-        Ok(SingleSampler {
+        Ok(OneVsAllSampler {
             graph,
             options,
             triples,
@@ -117,7 +117,7 @@ impl<'g> SingleSampler<'g> {
     }
 
     /// Makes batch `number`, counted from 0 over all epochs.
-    pub fn fill(&mut self, number: u64, batch: &mut SingleBatch) {
+    pub fn fill(&mut self, number: u64, batch: &mut OneVsAllBatch) {
         let (units, per_epoch) = (self.order.len(), self.options.batches(self.order.len()));
         let (epoch, position) = (number / per_epoch, (number % per_epoch) as usize);
         if self.epoch != Some(epoch) {
@@ -171,11 +171,11 @@ mod tests {
         CsrBuf::from_triples(20, &triples)
     }
 
-    fn options(unit: Unit) -> SingleOptions {
-        SingleOptions { seed: 5, unit, batch_size: 16, direction: Direction::Both }
+    fn options(unit: Unit) -> OneVsAllOptions {
+        OneVsAllOptions { seed: 5, unit, batch_size: 16, direction: Direction::Both }
     }
 
-    fn edges(batch: &SingleBatch) -> Vec<Triple> {
+    fn edges(batch: &OneVsAllBatch) -> Vec<Triple> {
         let row = |i: usize| {
             let (head, relation) = (EntityId(batch.heads[i]), RelationId(batch.relations[i]));
             let labels = &batch.labels[batch.label_offsets[i] as usize..batch.label_offsets[i + 1] as usize];
@@ -189,10 +189,10 @@ mod tests {
         let graph = graph();
         for unit in [Unit::Triple, Unit::Pair] {
             for direction in [Direction::Both, Direction::Forward, Direction::Inverse] {
-                let options = SingleOptions { direction, ..options(unit) };
-                let mut sampler = SingleSampler::new(graph.view(), options).unwrap();
+                let options = OneVsAllOptions { direction, ..options(unit) };
+                let mut sampler = OneVsAllSampler::new(graph.view(), options).unwrap();
                 let batches = options.batches(options.units(graph.view()));
-                let mut batch = SingleBatch::default();
+                let mut batch = OneVsAllBatch::default();
                 let (mut seen, mut units) = (Vec::new(), 0);
                 for number in 3 * batches..4 * batches {
                     sampler.fill(number, &mut batch);
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn kvsall_rows_have_all_tails_of_their_pair() {
         let graph = graph();
-        let mut sampler = SingleSampler::new(graph.view(), options(Unit::Pair)).unwrap();
-        let mut batch = SingleBatch::default();
+        let mut sampler = OneVsAllSampler::new(graph.view(), options(Unit::Pair)).unwrap();
+        let mut batch = OneVsAllBatch::default();
         sampler.fill(1, &mut batch);
         assert_eq!(batch.rows(), 16);
         for i in 0..16 {
@@ -229,9 +229,9 @@ mod tests {
     fn a_batch_depends_on_seed_and_number_alone() {
         let graph = graph();
         let draw = |seed, numbers: &[u64]| {
-            let options = SingleOptions { seed, ..options(Unit::Triple) };
-            let mut sampler = SingleSampler::new(graph.view(), options).unwrap();
-            let mut batch = SingleBatch::default();
+            let options = OneVsAllOptions { seed, ..options(Unit::Triple) };
+            let mut sampler = OneVsAllSampler::new(graph.view(), options).unwrap();
+            let mut batch = OneVsAllBatch::default();
             numbers.iter().for_each(|&number| sampler.fill(number, &mut batch));
             batch
         };
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn a_graph_without_edges_is_refused() {
         let empty = CsrBuf::from_triples(3, &[]);
-        let error = SingleSampler::new(empty.view(), options(Unit::Pair)).unwrap_err().to_string();
+        let error = OneVsAllSampler::new(empty.view(), options(Unit::Pair)).unwrap_err().to_string();
         assert!(error.contains("training edges"), "{error}");
     }
 }

@@ -12,15 +12,15 @@ use std::sync::Arc;
 
 /// Texts in the order in which they came.
 #[derive(Debug)]
-pub struct TextSpool {
+pub struct StringSpool {
     spool: Spool,
     len: u32,
 }
 
-impl TextSpool {
+impl StringSpool {
     /// An empty list that keeps at most `memory` bytes in memory.
     pub fn new(scratch: &Arc<Scratch>, memory: usize) -> Self {
-        TextSpool { spool: Spool::new(scratch, memory), len: 0 }
+        StringSpool { spool: Spool::new(scratch, memory), len: 0 }
     }
 
     /// Appends a text.
@@ -48,9 +48,9 @@ impl TextSpool {
     }
 }
 
-/// The arrays of a [`TextTable`](super::text::TextTable) that is being written.
+/// The arrays of a [`StringTable`](super::string_table::StringTable) that is being written.
 #[derive(Debug)]
-pub struct TextWriter {
+pub struct StringWriter {
     scratch: Arc<Scratch>,
     memory: usize,
     /// Empty where the table is dense.
@@ -63,11 +63,11 @@ pub struct TextWriter {
     len: u32,
 }
 
-impl TextWriter {
-    /// An empty table. `memory` bytes are taken by the texts until [`TextWriter::sort`].
+impl StringWriter {
+    /// An empty table. `memory` bytes are taken by the texts until [`StringWriter::sort`].
     pub fn new(scratch: &Arc<Scratch>, dense: bool, memory: usize) -> Self {
         let spool = || Spool::new(scratch, (memory / 16).min(1 << 20));
-        TextWriter {
+        StringWriter {
             scratch: scratch.clone(),
             memory,
             owners: spool(),
