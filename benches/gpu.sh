@@ -38,8 +38,12 @@ chains="transe conve"
 
 # ---- pack ----
 
-# The executable of a cargo command.
-executable() { cargo "$@" --quiet --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1; }
+# The executable NAME that a cargo command builds, maybe with others.
+executable() {
+    local name=$1
+    shift
+    cargo "$@" "$name" --locked --quiet --message-format=json | grep "\"name\":\"$name\"" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+}
 
 pack() {
     set -e
@@ -56,10 +60,10 @@ pack() {
     cp benches/gpu.sh benches/gpu_summary.py "$pack/"
     cp benches/peers/*.py "$pack/benches/peers/"
     cp configs/*.toml "$pack/configs/"
-    cp "$(executable build --release --locked --bin smore)" "$pack/smore"
-    cp "$(executable bench --locked --no-run --bench kernels)" "$pack/kernels"
+    cp "$(executable smore build --release --bin)" "$pack/smore"
+    cp "$(executable kernels bench --no-run --bench)" "$pack/kernels"
     for test in backend_parity model_gradients one_vs_all; do
-        cp "$(executable test --locked --no-run --test "$test")" "$pack/tests/$test"
+        cp "$(executable "$test" test --no-run --test)" "$pack/tests/$test"
     done
     strip "$pack/smore" "$pack/kernels" "$pack"/tests/*
     # The graphs, imported; the machine with the GPU gets no data but these.

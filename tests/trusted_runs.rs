@@ -94,12 +94,14 @@ fn a_run_that_is_killed_at_random_moments_is_always_loadable_and_ends_with_the_s
         let resumed = path.join("config.toml").exists();
         let arguments = if resumed { &["train", "--resume", "run"][..] } else { &SAVING };
         let mut command = smore(&folder, arguments);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let errors = std::fs::File::create(folder.path().join("errors")).unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(errors).spawn().unwrap();
         fraction = (fraction * 9301.0 + 0.49297).fract();
         let deadline = Instant::now() + Duration::from_millis(15) + time.mul_f64(fraction / 6.0);
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success());
+                let errors = std::fs::read_to_string(folder.path().join("errors")).unwrap();
+                assert!(status.success(), "{errors}");
                 return true;
             }
             std::thread::sleep(Duration::from_millis(1));

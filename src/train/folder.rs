@@ -322,6 +322,7 @@ impl RunFolder {
             folder.sweep();
         }
         [STATE, MODEL].into_iter().try_for_each(|name| folder.check(name))?;
+        folder.manifest.borrow_mut().as_mut().map_or(Ok(()), |manifest| manifest.keep_present(path))?;
         if folder.manifest.borrow().is_none() {
             let names = [&[GRAPH, CONFIG, STATE, MODEL][..], &OTHERS].concat();
             *folder.manifest.borrow_mut() = Some(Manifest::of_folder(path, &names)?);

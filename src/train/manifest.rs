@@ -169,6 +169,20 @@ impl Manifest {
         self.files.values_mut().for_each(|entries| entries.truncate(1));
     }
 
+    /// Of files that were being replaced when a process stopped, keeps the entry of what is there: the next one that is
+    /// noted replaces that, and not what was never renamed into its place. Reads these files.
+    pub fn keep_present(&mut self, folder: &Path) -> Result<()> {
+        for (name, entries) in self.files.iter_mut().filter(|(_, entries)| entries.len() > 1) {
+            let present = match Entry::of_file(folder, name) {
+                Ok(entry) => Some(entry),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(Error::io(folder.join(name))(error)),
+            };
+            entries.retain(|entry| *entry == present);
+        }
+        Ok(())
+    }
+
     /// The listed files.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
@@ -225,6 +239,32 @@ mod tests {
                 assert_eq!(Manifest::parse(&bad), None, "byte {position}, bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_fits_where_its_replacement_was_stopped_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(folder.path().join("state"), text).unwrap();
+        let mut manifest = Manifest::default();
+        for text in ["first", "second"] {
+            manifest.note("state", Entry::of_bytes(text.as_bytes()));
+            manifest.keep_present(folder.path()).unwrap();
+            assert_eq!(manifest.difference(folder.path(), "state").unwrap(), None, "{text}: not there yet");
+        }
+        manifest.note("state", Entry::of_bytes(b"third"));
+        write("third");
+        for text in ["fourth", "fifth", "sixth"] {
+            manifest.note("state", Entry::of_bytes(text.as_bytes()));
+            assert_eq!(
+                manifest.difference(folder.path(), "state").unwrap(),
+                None,
+                "{text}: the third is there"
+            );
+            manifest.keep_present(folder.path()).unwrap();
+        }
+        write("sixth");
+        let changed = manifest.difference(folder.path(), "state").unwrap();
+        assert_eq!(changed.as_deref(), Some("state was changed since the run wrote it"), "it was dropped");
     }
 
     #[test]
