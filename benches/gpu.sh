@@ -30,7 +30,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 order="parity models steps train sampler kernels peers profile memcheck racecheck synccheck"
 further="compiled initcheck single eval runs"
 # Seconds that a part may take.
-declare -A limits=([environment]=120 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=45 [peers]=150
+declare -A limits=([environment]=120 [parity]=70 [models]=60 [steps]=50 [train]=80 [sampler]=20 [kernels]=90 [peers]=150
     [profile]=45 [memcheck]=45 [racecheck]=45 [synccheck]=30 [compiled]=120 [initcheck]=45 [single]=100 [eval]=90 [runs]=120)
 # All models; those without intersections are trained on chains.
 multi_hop="gqe query2box complex betae rotate distmult rescal tucker"
@@ -278,7 +278,7 @@ sanitize() {
     sanitized conve "${steps[@]}" --model conve --set training.objective=1vsall --set training.clip_norm=1 --set model.batch_norm=true
     return $status
 }
-# A program under the tool. The report lies among the logs; its first finding is told.
+# A program under the tool. The report lies among the logs; its first finding is in the summary.
 sanitized() {
     local name=$1 program=$here/$2 report=$work/logs/$tool-$1.txt
     shift 2
@@ -341,7 +341,7 @@ part_runs() {
 
 # ---- contact ----
 
-# Renews what OUT holds. The table of parts is ours; what was measured is told by Python, where there is one.
+# Renews what OUT holds. The table of parts is ours; what was measured is summed up by Python, where there is one.
 renew() {
     {
         echo "smore on a GPU: commit $(cat "$here/commit" 2>/dev/null), $(date -u +%FT%TZ), $(($(date +%s) - begun)) s of at most $total"

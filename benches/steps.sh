@@ -12,9 +12,9 @@ smore=${1:?"usage: benches/steps.sh [--device DEVICE] SMORE"}
 rows() {
     local model
     # Chains where the model has no intersections.
-    for model in gqe query2box betae complex distmult rotate rescal tucker; do echo "queries $model"; done
+    for model in gqe query2box betae cone complex distmult rotate rescal tucker; do echo "queries $model"; done
     for model in transe conve; do echo "queries $model --structures 1p:2,2p:2,3p:2"; done
-    for model in gqe query2box betae complex distmult rotate transe rescal tucker conve; do
+    for model in gqe query2box betae cone complex distmult rotate transe rescal tucker conve; do
         for objective in negatives 1vsall kvsall; do
             echo "$objective $model --set training.objective=$objective"
         done

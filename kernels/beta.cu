@@ -138,7 +138,7 @@ KERNEL(256, beta_scores, (float gamma, beta::Rows queries, beta::Rows entities, 
 
 /// out[r, n] = score(queries[r], entity q k + n) for the roots r of each query q, as far as the entity is one of
 /// `first..first + entities.rows`; k columns of out. A thread per cell.
-KERNEL(256, beta_own_scores, (float gamma, beta::Rows queries, beta::Rows entities, i64 first,
+KERNEL(256, beta_per_query_scores, (float gamma, beta::Rows queries, beta::Rows entities, i64 first,
                               const u32* root_offsets, u32 num_queries, MatMut out)) {
     Cell c = cell(out.rows, out.cols);
     if (!c.inside) return;

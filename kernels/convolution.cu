@@ -4,15 +4,15 @@
 // Floor: 4 bytes per number of an image and of a window.
 #include "common.cuh"
 
-/// Squares inside images. The twin of `RawWindow` in src/backend/cuda/convolution.rs.
-struct Window {
+/// Squares inside images. The twin of `RawSize` in src/backend/cuda/convolution.rs.
+struct ConvolutionSize {
     u32 height, width, side;
     __device__ __forceinline__ u32 down() const { return height - side + 1; }
     __device__ __forceinline__ u32 across() const { return width - side + 1; }
 };
 
 /// Row i * positions + p of `out` is the window at position p of image i; a thread has one number.
-KERNEL(256, unfold, (Window w, Mat images, MatMut out)) {
+KERNEL(256, unfold, (ConvolutionSize w, Mat images, MatMut out)) {
     Cell c = cell(out.rows, out.cols);
     if (!c.inside) return;
     u32 positions = w.down() * w.across(), image = c.row / positions, p = c.row % positions;
@@ -21,7 +21,7 @@ KERNEL(256, unfold, (Window w, Mat images, MatMut out)) {
 }
 
 /// Every number of an image is the sum of those that stand for it in windows, in the order of the positions.
-KERNEL(256, fold, (Window w, Mat windows, MatMut out)) {
+KERNEL(256, fold, (ConvolutionSize w, Mat windows, MatMut out)) {
     Cell c = cell(out.rows, out.cols);
     if (!c.inside) return;
     u32 y = c.col / w.width, x = c.col % w.width, across = w.across();

@@ -18,7 +18,7 @@ template <class Score> __device__ __forceinline__ Best best_root(u32 first, u32 
     return best;
 }
 
-/// The formulas of `PoolLoss` in src/backend/mod.rs.
+/// The formulas of `PoolLoss` in src/program/ops/loss.rs.
 enum { LOSS_LOGISTIC, LOSS_CROSS_ENTROPY, LOSS_MARGIN };
 
 /// A block a query, a thread every 256th entry of the pool.

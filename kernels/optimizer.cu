@@ -5,7 +5,7 @@
 // with its share of the addresses 75; at 28 bytes of memory that is a third of what an H100 has time for.
 #include "common.cuh"
 
-/// The twin of `AdamStep` in src/backend/mod.rs.
+/// The twin of `AdamStep` in src/program/ops/optimizer.rs.
 struct AdamStep {
     static constexpr u32 STATE = 2;
     float rate, beta1, beta2, second_correction, epsilon;

@@ -75,7 +75,7 @@ KERNEL(256, add_groups4, (u32 groups, const u32* ids, const u32* offsets, const 
     add_groups<float4>(groups, ids, offsets, members, from, to);
 }
 
-/// The twin of `Dropout` in src/backend/single.rs.
+/// The twin of `Dropout` in src/program/ops/dropout.rs.
 struct Dropout {
     u32 threshold, key0, key1;
     float scale;

@@ -155,7 +155,7 @@ __device__ __forceinline__ void tile(const G& g, const Mat& queries, const Mat& 
         }
 }
 
-/// Pair `i` of `own_scores`: roots one after the other, each with all candidates of its query.
+/// Pair `i` of `per_query_scores`: roots one after the other, each with all candidates of its query.
 struct Own {
     const u32* root_offsets;
     u32 queries, candidates;
@@ -474,11 +474,11 @@ template <class G> struct Large {
         score::both_gradients(g, queries, entities, scores, weights, dqueries, dentities);                            \
     }                                                                                                                 \
     /* out[r, n] = score(queries[r], entities[q k + n]) for the roots r of each query q, k columns of out */          \
-    KERNEL(128, own_scores_##name, (formulas::G g, Mat queries, Mat entities, const u32* root_offsets, MatMut out)) { \
+    KERNEL(128, per_query_scores_##name, (formulas::G g, Mat queries, Mat entities, const u32* root_offsets, MatMut out)) { \
         score::Own own = {root_offsets, entities.rows / out.cols, out.cols};                                          \
         score::pairs(g, queries, entities, own, out);                                                                 \
     }                                                                                                                 \
-    KERNEL(256, own_scores_backward_##name, (formulas::G g, Mat queries, Mat entities, const u32* root_offsets,       \
+    KERNEL(256, per_query_scores_backward_##name, (formulas::G g, Mat queries, Mat entities, const u32* root_offsets,       \
                                              Mat scores, Mat weights, MatMut dqueries, MatMut dentities)) {           \
         score::own_gradients(g, queries, entities, root_offsets, scores, weights, dqueries, dentities);               \
     }                                                                                                                 \

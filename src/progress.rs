@@ -13,12 +13,12 @@ type Listener = dyn Fn(&str, u64, u64) + Send + Sync;
 pub struct Progress(Option<Arc<Listener>>);
 
 impl Progress {
-    /// Tells `listener`: the stage, how much is done, and how much there is (0: not known).
+    /// Reports to `listener`: the stage, how much is done, and how much there is (0: not known).
     pub fn new(listener: impl Fn(&str, u64, u64) + Send + Sync + 'static) -> Self {
         Progress(Some(Arc::new(listener)))
     }
 
-    /// Tells how far `stage` is.
+    /// Reports how far `stage` is.
     pub fn report(&self, stage: &str, done: u64, of: u64) {
         if let Some(listener) = &self.0 {
             listener(stage, done, of);

@@ -43,7 +43,8 @@ impl Machine {
         for variable in ["SMORE_CUDA_LIBS", "CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"] {
             command.env_remove(variable);
         }
-        command.env("HOME", self.folder.path()).env("SMORE_CACHE", self.folder.path().join("cache"));
+        command.env("HOME", self.folder.path()).env("CRITERION_HOME", self.folder.path().join("criterion"));
+        command.env("SMORE_CACHE", self.folder.path().join("cache"));
         // Nothing of this machine's Python.
         command.env("PATH", self.path("bin"));
         command

@@ -223,7 +223,7 @@ fn folders_that_are_not_there_or_not_writable_name_their_options() {
 }
 
 #[test]
-fn a_language_without_labels_is_reported_of() {
+fn a_language_without_labels_is_reported() {
     let folder = Folder::with(&FILES);
     smore(&folder)
         .args(["data", "import", "data", "--lang", "xx"])

@@ -146,7 +146,7 @@ fn with_unseen() -> Folder {
 }
 
 #[test]
-fn an_entity_or_relation_that_no_training_edge_has_is_reported_of_in_table_and_json() {
+fn an_entity_or_relation_that_no_training_edge_has_is_reported_in_table_and_json() {
     let folder = with_unseen();
     let train = ["train", "./data", "--structures=1p", "--set=evaluation.structures=1p"];
     let all = "--set=evaluation.queries=1000";

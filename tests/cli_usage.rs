@@ -125,7 +125,7 @@ fn a_dataset_shows_its_most_frequent_relations() {
 }
 
 #[test]
-fn a_missing_gpu_is_reported_of_once_in_the_plan_and_nowhere_else() {
+fn a_missing_gpu_is_reported_once_in_the_plan_and_nowhere_else() {
     let folder = Folder::in_memory();
     let auto: Vec<&str> = QUICK.into_iter().filter(|option| !option.contains("device")).collect();
     // Whatever GPU there is: none that is visible.

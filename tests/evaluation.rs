@@ -55,6 +55,10 @@ impl Data {
     /// CoDEx-S, or `None` where the public data is absent.
     fn codex_s() -> Option<Data> {
         let folder = common::public_data()?.join("codex/data/triples/codex-s");
+        if !folder.is_dir() {
+            common::skip(common::Missing::Data, format_args!("there is no {}", folder.display()));
+            return None;
+        }
         let (mut entities, mut relations) = (HashMap::new(), HashMap::new());
         let mut splits: [Vec<Triple>; 3] = Default::default();
         for (name, split) in ["train", "valid", "test"].into_iter().zip(&mut splits) {

@@ -428,7 +428,7 @@ fn smores_doubled_triples_are_recognised_and_not_doubled_again() {
 }
 
 #[test]
-fn a_header_is_no_triple_in_any_format_and_is_reported_of() {
+fn a_header_is_no_triple_in_any_format_and_is_reported() {
     let folder =
         Folder::with(&[("train.tsv", "head\trelation\ttail\na\tr\tb\n"), ("x.csv", "from,rel,to\na,r,b\n")]);
     for file in ["data/train.tsv", "data/x.csv"] {

@@ -227,7 +227,7 @@ fn a_codex_checkout_gives_labels_in_its_languages_and_hard_negatives() {
 }
 
 #[test]
-fn a_truncated_file_another_version_and_foreign_bytes_are_reported_apart() {
+fn a_truncated_file_another_version_and_foreign_bytes_are_distinguished() {
     let folder = Folder::with(&[("train.txt", TRAIN), ("valid.txt", TRAIN), ("test.txt", TRAIN)]);
     let bytes = std::fs::read(open_data(&folder).unwrap().0.path()).unwrap();
     let path = folder.path().join("graph.smore");

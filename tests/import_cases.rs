@@ -141,7 +141,7 @@ fn a_single_file_that_may_have_a_header_is_warned_of_and_can_be_told() {
 }
 
 #[test]
-fn delimiters_are_reported_by_the_lines_and_named() {
+fn delimiters_are_recognised_by_the_lines_and_named() {
     for (delimiter, ending, warning) in [
         (",", "txt", Some("comma")),
         (", ", "txt", Some("comma")),

@@ -29,7 +29,7 @@ fn small(graph: Graph, folder: &common::Folder, model: &str) -> Run {
 }
 
 #[test]
-fn a_run_is_trained_reported_of_and_asked_from_many_threads() {
+fn a_run_is_trained_observed_and_asked_from_many_threads() {
     let folder = common::Folder::in_memory();
     let events = Rc::new(RefCell::new(Vec::new()));
     let seen = events.clone();
@@ -82,11 +82,14 @@ fn a_run_that_the_callback_ends_goes_on_later() {
     });
     assert!(matches!(run.train(&path), Err(Error::Interrupted)));
     let steps = Rc::new(RefCell::new(Vec::new()));
-    let seen = steps.clone();
+    let (seen, same) = (steps.clone(), path.clone());
     let run = Run::new(graph(&folder)).device(Device::Cpu).cache_folder(folder.path().join("cache"));
     let run = run.on_event(move |event| {
         if let Event::Valid { step, .. } = event {
             seen.borrow_mut().push(*step);
+            let graph = smore::Graph::open(&same.join("graph.smore")).unwrap();
+            let second = Run::new(graph).device(Device::Cpu).resume(&same);
+            assert!(matches!(second, Err(Error::File { .. })), "two runs train in one folder");
         }
         ControlFlow::Continue(())
     });

@@ -33,7 +33,7 @@ fn trained(folder: &Folder) -> PathBuf {
 }
 
 /// The shape that the table of a run on UMLS has.
-fn shape(cols: usize, folder: &Folder) -> RowLayout {
+fn layout(cols: usize, folder: &Folder) -> RowLayout {
     let (graph, _) = smore::engine::dataset::open("umls", &folder.options()).unwrap();
     RowLayout { rows: graph.num_entities(), cols, graph: graph.fingerprint(), seed: 0 }
 }
@@ -112,7 +112,7 @@ fn a_table_that_is_not_whole_or_not_the_runs_own_is_refused_by_name() {
     fails(Some(&whole[..50]), "too short");
     fails(Some(&[&[0; 4096], &whole[4096..]].concat()), "making was interrupted");
     // Only the header and the checksums of rows stand in the first two pages.
-    assert_eq!(whole.len(), shape(7, &folder).file_bytes() as usize);
+    assert_eq!(whole.len(), layout(7, &folder).file_bytes() as usize);
     let changed = |at: usize, to: u8| {
         let mut bytes = whole.clone();
         bytes[at] = to;
@@ -123,7 +123,7 @@ fn a_table_that_is_not_whole_or_not_the_runs_own_is_refused_by_name() {
     fails(None, "is missing");
     // A table of another run, whole in itself.
     let shapes =
-        [("rows of", shape(8, &folder)), ("another seed", RowLayout { seed: 1, ..shape(7, &folder) })];
+        [("rows of", layout(8, &folder)), ("another seed", RowLayout { seed: 1, ..layout(7, &folder) })];
     for (expected, shape) in shapes {
         drop(
             RowFile::create(&path, shape, 256, |_, values| {
@@ -206,12 +206,12 @@ fn a_table_of_before_there_were_checksums_is_read_and_trained() {
 fn rows_that_change_are_not_read_by_another_process() {
     let folder = Folder::in_memory();
     let run = trained(&folder);
-    let held = RowFile::open(&run.join(row_file::NAME), shape(7, &folder), true).unwrap();
+    let held = RowFile::open(&run.join(row_file::NAME), layout(7, &folder), true).unwrap();
     let eval = smore(&folder).args(["eval", "run", "--device=cpu"]).assert().code(1).get_output().clone();
     let text = String::from_utf8(eval.stderr).unwrap();
     assert!(text.contains("entities.table: is being trained"), "{text}");
     drop(held);
-    let held = RowFile::open(&run.join(row_file::NAME), shape(7, &folder), false).unwrap();
+    let held = RowFile::open(&run.join(row_file::NAME), layout(7, &folder), false).unwrap();
     smore(&folder).args(["eval", "run", "--device=cpu"]).assert().success();
     let train = smore(&folder).args(["train", "--resume", "run", "--device=cpu"]).assert().code(1);
     train.stderr(predicates::str::contains("in use by another smore"));
@@ -279,7 +279,7 @@ mod killed {
         let folder = Folder::in_memory();
         kill_after(&folder, &[&TRAIN[..], &EVALUATION].concat(), 2);
         let (file, _) =
-            RowFile::open(&folder.path().join("run/entities.table"), shape(16, &folder), false).unwrap();
+            RowFile::open(&folder.path().join("run/entities.table"), layout(16, &folder), false).unwrap();
         let steps = file.steps();
         assert!(steps.start() < steps.end(), "{steps:?}");
         assert!(steps.start().is_multiple_of(150), "{steps:?}");

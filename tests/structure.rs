@@ -21,6 +21,12 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     all
 }
 
+/// A source without the module of its tests.
+fn without_tests(text: &str) -> &str {
+    let tests = text.find("\nmod tests {").map(|at| text[..at].rfind('\n').unwrap_or(0));
+    &text[..tests.unwrap_or(text.len())]
+}
+
 #[test]
 fn parts_know_only_what_is_below_them() {
     let forbidden = [
@@ -40,10 +46,15 @@ fn parts_know_only_what_is_below_them() {
                 continue;
             }
             // Tests may build what they need, and documentation may point anywhere.
-            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code = without_tests(text);
             for (number, line) in code.lines().enumerate() {
                 let line = line.split("//").next().unwrap();
-                let used = parts.iter().find(|part| line.contains(&format!("crate::{part}::")));
+                assert!(!line.contains("crate::{"), "{name}:{}: a path of its own for each part", number + 1);
+                let used = parts.iter().find(|part| {
+                    line.match_indices(&format!("crate::{part}")).any(|(at, used)| {
+                        !line[at + used.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+                    })
+                });
                 assert!(used.is_none(), "{name}:{}: {folder} does not know {}", number + 1, used.unwrap());
             }
         }
@@ -61,7 +72,7 @@ fn other_programs_see_the_library_and_one_hidden_module() {
     }
 }
 
-/// A folder's files are listed in the documentation of its module, and nowhere else.
+/// A folder's files are listed in the documentation of its module.
 #[test]
 fn every_module_lists_its_files() {
     for (name, text) in sources("src") {
@@ -104,7 +115,7 @@ fn the_drawing_of_imports_is_true() {
         parts += 1;
         let mut used = Vec::new();
         for (name, text) in sources(&format!("src/{part}")) {
-            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code = without_tests(&text);
             let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
             let found = code.iter().flat_map(|line| line.split("crate::").skip(1));
             let found =
@@ -119,7 +130,9 @@ fn the_drawing_of_imports_is_true() {
         let imports: Vec<&str> = imports.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
         assert_eq!(used, imports, "the imports of {part}");
     }
-    assert!(parts >= 15, "the drawing has {parts} parts");
+    let folders = std::fs::read_dir(root().join("src")).unwrap();
+    let folders = folders.filter(|entry| entry.as_ref().unwrap().path().join("mod.rs").is_file()).count();
+    assert_eq!(parts, folders, "the drawing has all parts");
 }
 
 /// ARCHITECTURE.md explains every folder; what files it names there are.
@@ -209,7 +222,7 @@ fn an_operation_stands_in_few_files() {
         "AddGroups",
         "DropOut",
         "Scores",
-        "OwnScores",
+        "PerQueryScores",
         "Linear",
     ];
     for operation in operations.iter().filter(|name| !common.contains(&name.as_str())) {
@@ -275,7 +288,7 @@ fn there_is_no_circle_between_the_files_of_training() {
             continue;
         }
         let code: Vec<&str> = text
-            .split("#[cfg(test)]")
+            .split("#[cfg(test)]\nmod tests {")
             .next()
             .unwrap()
             .lines()

@@ -44,7 +44,7 @@ use smore::engine::program::ops::loss::Loss;
 use smore::engine::program::ops::optimizer::OptimizeRows;
 use smore::engine::program::ops::penalty::Regularise;
 use smore::engine::program::ops::rows::{AddGroups, CopyRows, DropOut, Gather, Scatter};
-use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::engine::program::ops::score::{PerQueryScores, PerQueryScoresBackward, Scores, ScoresBackward};
 use smore::engine::program::ops::segment::{Attend, AttendBackward};
 use smore::engine::rng::{Rng, below, stream};
 use smore::engine::table::{Table, bytes, count};
@@ -55,7 +55,7 @@ use std::time::{Duration, Instant};
 #[derive(Parser)]
 #[command(name = "kernels")]
 struct Args {
-    /// Only operations whose name and size match this regular expression
+    /// Only operations whose name and size, as in "scores L1/512 x 1,024 x 400", match this regular expression
     filter: Option<String>,
     /// Queries of the batch
     #[arg(long, value_name = "N", default_value_t = 512)]
@@ -70,7 +70,7 @@ struct Args {
     /// 0.25 on the CPU]
     #[arg(long, value_name = "GB")]
     table: Option<f64>,
-    /// Time that the samples of an operation take together, or more where ten calls take longer
+    /// Time that the samples of an operation take together, or more where a call for each takes longer
     #[arg(long, value_name = "SECONDS", default_value_t = 0.2)]
     seconds: f64,
     /// Samples of an operation
@@ -106,7 +106,7 @@ fn main() -> anyhow::Result<()> {
     };
     let cuda = match args.device {
         Device::Cpu => None,
-        Device::Auto => gpu(0).ok(),
+        Device::Auto => gpu(0).inspect_err(|why| eprintln!("no GPU is used: {why}")).ok(),
         Device::Cuda(ordinal) => Some(gpu(ordinal)?),
     };
     match cuda {
@@ -261,7 +261,7 @@ fn bench<B: Backend>(
     table_gb: f64,
     args: &Args,
 ) -> anyhow::Result<()> {
-    let (queries, pool, d) = (args.queries.max(1), args.negatives.max(1), args.dim.max(1));
+    let (queries, pool, d) = (args.queries.max(1), args.negatives.max(1), args.dim.max(2));
     let table_rows = ((table_gb * 1e9 / (4.0 * d as f64)) as usize).max(1024);
     let flag = backend.zeros(1)?;
     let rng = stream(1, "bench kernels", 0);

@@ -49,12 +49,17 @@ pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             });
         })?;
     }
-    own_scores(bench, queries, pool, d)?;
+    per_query_scores(bench, queries, pool, d)?;
     losses(bench, queries, pool)
 }
 
 /// Candidates of their own are read once for one query: fewer of them.
-fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usize) -> anyhow::Result<()> {
+fn per_query_scores<B: Backend>(
+    bench: &mut Bench<B>,
+    queries: usize,
+    pool: usize,
+    d: usize,
+) -> anyhow::Result<()> {
     let own = (pool / 16).max(1);
     let weights = bench.random(queries * own, 1e-3)?;
     let mut out = bench.backend.zeros(queries * own)?;
@@ -75,8 +80,8 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             instructions: instructions(kind)[0].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("own scores {}", name), size.clone(), cost, |b| {
-            b.run(OwnScores {
+        bench.time(&format!("per-query scores {}", name), size.clone(), cost, |b| {
+            b.run(PerQueryScores {
                 kind,
                 queries: q,
                 entities: e,
@@ -91,8 +96,8 @@ fn own_scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: 
             instructions: instructions(kind)[1].map(|i| i * elements),
             ..Cost::default()
         };
-        bench.time(&format!("own scores backward {}", name), size.clone(), cost, |b| {
-            b.run(OwnScoresBackward {
+        bench.time(&format!("per-query scores backward {}", name), size.clone(), cost, |b| {
+            b.run(PerQueryScoresBackward {
                 kind,
                 queries: q,
                 entities: e,

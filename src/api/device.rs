@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_are_reported_by_name_and_number() {
+    fn devices_are_parsed_from_name_and_number() {
         let known = ["auto", "CPU", "cuda", "cuda:0", "Cuda:12"].map(|text| text.parse::<Device>().unwrap());
         assert_eq!(known, [Device::Auto, Device::Cpu, Device::Cuda(0), Device::Cuda(0), Device::Cuda(12)]);
         for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999999999", "cpu:0"] {

@@ -147,8 +147,7 @@ impl Run {
     pub fn resume(self, folder: impl AsRef<Path>) -> Result<SavedRun> {
         let cache = Cache::new(self.cache.as_deref())?;
         let (opened, cache_folder) = (self.device, self.cache.clone());
-        let run_folder =
-            RunFolder::open_with(folder.as_ref(), train::Changes::Refuse)?.remembering(cache.verified());
+        let run_folder = RunFolder::resume(folder.as_ref())?.remembering(cache.verified());
         let config = run_folder.config()?.with(&self.assignments)?;
         let (device, _) = self.device.open(config.training.math, &cache)?;
         on!(device, backend => self.go_on(backend, config, &run_folder, &cache, true)?);

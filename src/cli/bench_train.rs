@@ -192,7 +192,7 @@ impl<B: Backend> Training<B> {
     fn look_at_clock(&mut self, newest: usize) -> Result<()> {
         while self.clocked.len() > newest {
             let (before, after) = self.clocked.pop_front().expect("there are more");
-            let clock = self.learner.step.backend().clock().expect("it gave the clocked");
+            let clock = self.learner.step.backend().clock().expect("it gave the clock readings");
             self.seconds_on_device.push(clock.seconds_between(before, after)?);
         }
         Ok(())

@@ -176,7 +176,7 @@ impl Global {
         }
     }
 
-    /// Tells what a user should know of an opened run folder, whose files are read once on a machine.
+    /// Prints what a user should know of an opened run folder, whose files are read once on a machine.
     pub fn opened(&self, folder: RunFolder) -> crate::Result<RunFolder> {
         folder.notes().iter().for_each(|text| note(format_args!("note: {text}")));
         Ok(folder.remembering(self.cache()?.verified()))
@@ -202,7 +202,7 @@ impl Global {
     }
 }
 
-/// Tells of everything in an import that deserves attention.
+/// Prints everything in an import that deserves attention.
 pub fn note_warnings(report: &ImportReport) {
     report.warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
     report.bad_lines.iter().for_each(|line| note(format_args!("  skipped {line}")));

@@ -86,7 +86,7 @@ pub fn table(plan: &RunPlan, batch_size: usize, no_gpu: Option<&str>, run_folder
             };
             (format!("{}; {} {pool}", mix.join(", "), count(plan.negatives)), "queries".to_string())
         }
-        _ => (
+        Objective::OneVsAll | Objective::KvsAll => (
             format!("{} {}, each against all entities", count(batch_size), plan.batch[0].0),
             plan.batch[0].0.clone(),
         ),

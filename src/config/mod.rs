@@ -99,7 +99,7 @@ impl Config {
     pub fn training_mix(&self) -> Result<Vec<(Structure, f64)>> {
         parse_structures(match self.training.objective {
             Objective::Negatives => "1p",
-            _ => &self.sampling.structures,
+            Objective::Queries | Objective::OneVsAll | Objective::KvsAll => &self.sampling.structures,
         })
     }
 

@@ -77,7 +77,7 @@ impl Config {
             seed: self.training.seed,
             source: match self.training.objective {
                 Objective::Negatives => Source::Edges,
-                _ => Source::Answers,
+                Objective::Queries | Objective::OneVsAll | Objective::KvsAll => Source::Answers,
             },
             negatives: self.sampling.negatives,
             pool: self.sampling.pool,

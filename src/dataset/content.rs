@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_reported_by_how_they_begin() {
+    fn files_are_recognised_by_how_they_begin() {
         let cases: [(&[u8], Content); 25] = [
             (b"<http://a> <http://r> <http://b> .\n<http://a> <http://r> \"x\"@en .\n", Content::NTriples),
             (b"# a comment\n_:b <http://r> <http://b> .", Content::NTriples),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_is_reported_in_options_and_endings() {
+    fn advice_is_given_in_options_and_endings() {
         let cases: [(&[u8], Option<&str>); 7] = [
             (
                 b"<?xml version=\"1.0\"?>\n",

@@ -1,6 +1,6 @@
 //! Texts as UTF-8 with line feeds.
 //!
-//! | found | told by | read as |
+//! | found | recognised by | read as |
 //! | --- | --- | --- |
 //! | UTF-8 with a byte order mark | `EF BB BF` | without it |
 //! | UTF-16 | a byte order mark, or every other of the first bytes being 0 | UTF-8; what is no UTF-16 is an error |

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn compression_is_reported_by_content_and_checksums_are_those_of_the_file() {
+    fn compression_is_recognised_by_content_and_checksums_are_those_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let text: Vec<u8> = (0..200_000u32).flat_map(|i| format!("{i}\tr\tb\n").into_bytes()).collect();
         let (a, b) = text.split_at(1_000_003);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId, Triple};
 use crate::model::{Model, Weights, compared_width, embed, plan};
 use crate::program::ops::rows::{CopyRows, Gather};
-use crate::program::ops::score::{OwnScores, Scores};
+use crate::program::ops::score::{PerQueryScores, Scores};
 use crate::program::{Idx, Program, SectionId, Var};
 use crate::query::{Mix, Plan, Query, Structure};
 use rayon::prelude::*;
@@ -168,7 +168,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                 let queries = embedding.space.mat(embedding.queries.part(0, count));
                 let entities = Mat::new(&entities, count, all.cols);
                 let to = MatMut::new(&mut out, count, 1);
-                backend.run(OwnScores { kind, queries, entities, roots: &roots, out: to });
+                backend.run(PerQueryScores { kind, queries, entities, roots: &roots, out: to });
                 let mut host = vec![B::Scalar::default(); count];
                 backend.download(&out, 0, &mut host)?;
                 Ok(host.into_iter().map(|score| B::Scalar::value(score) as f32).collect::<Vec<_>>())

@@ -44,7 +44,7 @@ impl IdAssigner {
         self.aside.is_some()
     }
 
-    /// The id of `name` at `position`, or `None` where it will be told in the end. Positions ascend.
+    /// The id of `name` at `position`, or `None` where it is known at the end only. Positions ascend.
     pub fn intern(&mut self, name: &str, position: u64) -> Result<Option<u32>> {
         if self.aside.is_none() && self.vocabulary.size_in_bytes() <= self.memory / 2 {
             return self.vocabulary.intern(name).map(Some);

@@ -1,4 +1,4 @@
-//! Text tables: the one form of names and labels, memory-mapped, readable both ways.
+//! String tables: the one form of names and labels, memory-mapped, readable both ways.
 //!
 //! A table holds texts, each owned by an id. Names are *dense* (the text at position `i` is owned by
 //! `i`) and unique; labels are *sparse* (an id may have none) and need not be unique.

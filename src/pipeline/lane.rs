@@ -2,7 +2,7 @@
 //!
 //! Batches go to the trainer by one bounded channel and come back empty by another (crossbeam's, which are lock-free and
 //! park a thread that waits). Who makes them owns a [`Maker`], who takes them a [`Lane`]. Where either is dropped, the other
-//! is told: a maker's next hand-over is refused, and a lane gives what was handed over before and then nothing. So
+//! learns of it: a maker's next hand-over is refused, and a lane gives what was handed over before and then nothing. So
 //! neither waits for one that is gone, however its thread ended.
 
 use crate::error::Result;

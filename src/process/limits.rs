@@ -82,14 +82,15 @@ mod linux {
     /// Limits of `setrlimit` less what is used already and what the threads of a run are going to reserve.
     pub fn of_process() -> Vec<MemoryLimit> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let Some(status) = status() else { return Vec::new() };
+        // Where it is not known, nothing counts as used.
+        let status = status();
         let mut limits = Vec::new();
         if let Some(all) = getrlimit(Resource::As).current {
-            let used = status.vmsize.map_or(0, kilobytes) + threads.min(16) * THREAD;
+            let used = status.as_ref().and_then(|s| s.vmsize).map_or(0, kilobytes) + threads.min(16) * THREAD;
             limits.push(MemoryLimit { bytes: all.saturating_sub(used), by: LimitedBy::AddressSpace(all) });
         }
         if let Some(all) = getrlimit(Resource::Data).current {
-            let used = status.vmdata.map_or(0, kilobytes);
+            let used = status.as_ref().and_then(|s| s.vmdata).map_or(0, kilobytes);
             limits.push(MemoryLimit { bytes: all.saturating_sub(used), by: LimitedBy::Data(all) });
         }
         limits

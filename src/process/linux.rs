@@ -2,7 +2,8 @@
 
 use super::PageFaults;
 use procfs::process::{Process, Status};
-use procfs::{CpuInfo, Current, Meminfo};
+use procfs::{CpuInfo, Current};
+use rustix::system::sysinfo;
 
 /// Most memory that was ever resident, in bytes, mapped files included; `None` where it is not known.
 pub fn peak_resident_bytes() -> Option<u64> {
@@ -26,15 +27,16 @@ pub fn page_faults() -> PageFaults {
     stat.map_or(PageFaults::default(), |stat| PageFaults { minor: stat.minflt, major: stat.majflt })
 }
 
-/// Memory of the machine in bytes, swap included; `None` where it is not known.
+/// Memory of the machine in bytes, swap included.
 pub fn total_memory() -> Option<u64> {
-    let memory = Meminfo::current().ok()?;
-    Some(memory.mem_total + memory.swap_total)
+    let machine = sysinfo();
+    Some((machine.totalram + machine.totalswap) * u64::from(machine.mem_unit))
 }
 
 /// Swap of the machine in bytes.
 pub(super) fn swap() -> u64 {
-    Meminfo::current().map_or(0, |memory| memory.swap_total)
+    let machine = sysinfo();
+    machine.totalswap * u64::from(machine.mem_unit)
 }
 
 /// Name of the processor; `None` where it is not known.

@@ -101,7 +101,7 @@ pub fn evaluate_loaded<B: Backend>(
     evaluate(&scorer, graph, split, &set, evaluation.link_prediction)
 }
 
-/// Tells of named structures that are left out by default because their networks were never trained.
+/// A note on named structures that are left out by default because their networks were never trained.
 fn left_out(model: &dyn model::Model, config: &Config) -> Option<String> {
     let untrained = |(_, s): &&(&str, Structure)| {
         model::check_expressible(model, "", s).is_ok() && is_untrained(model, config, s)
@@ -130,7 +130,7 @@ fn untrained_networks(model: &dyn model::Model, config: &Config, set: &QuerySet)
     })
 }
 
-/// Tells of queries and hard answers of which no training edge has the anchor, relation or entity.
+/// A note on queries and hard answers of which no training edge has the anchor, relation or entity.
 fn unseen(graph: &KnowledgeGraph, set: &QuerySet, links: Option<&QueryGroup>) -> Option<String> {
     let trained = Trained::new(graph);
     let mut parts = Vec::new();

@@ -96,7 +96,9 @@ impl EvaluationCost {
         let test_edges = graph.split(Split::Test).num_edges() as f64;
         let valid_scores = match config.training.objective {
             Objective::Queries => scores(Split::Valid, evaluation.valid_queries),
-            _ => graph.split(Split::Valid).num_edges() as f64 * entities,
+            Objective::Negatives | Objective::OneVsAll | Objective::KvsAll => {
+                graph.split(Split::Valid).num_edges() as f64 * entities
+            }
         };
         EvaluationCost {
             valid_evaluations: steps.div_ceil(config.training.valid_interval(steps)),
@@ -117,7 +119,7 @@ impl RunPlan {
     ) -> Result<Self> {
         let work = match config.training.objective {
             Objective::Queries | Objective::Negatives => Self::queries(model, config)?,
-            _ => Work::OneVsAll(one_vs_all::options(config)),
+            Objective::OneVsAll | Objective::KvsAll => Work::OneVsAll(one_vs_all::options(config)),
         };
         crate::model::penalty(model, config.regulariser())?;
         if config.training.relation_prediction > 0.0 && !model.spec().is_multilinear {
@@ -190,7 +192,7 @@ impl RunPlan {
             optimizer_bytes: 4 * state(graph.num_relations(), widths.relation)
                 + if in_file { 0 } else { 4 * state(graph.num_entities(), widths.entity) }
                 + 4 * parameters.iter().map(|p| state(p.rows, p.cols)).sum::<usize>(),
-            table_bytes: if in_file { tables::shape(model, graph, config).file_bytes() } else { 0 },
+            table_bytes: if in_file { tables::layout(model, graph, config).file_bytes() } else { 0 },
             // An alias table; its weights are freed when it is made.
             popularity_bytes: 8 * graph.num_entities() * drawn_by_degree.iter().sum::<usize>(),
             compared_bytes: 4 * graph.num_entities() * compared_width(model).unwrap_or(0),

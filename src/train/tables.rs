@@ -17,7 +17,7 @@ use std::path::Path;
 pub type Tables<B> = (Weights<B>, Option<RowFile>);
 
 /// What the file of a run's entity rows must be.
-pub fn shape(model: &dyn Model, graph: &KnowledgeGraph, config: &Config) -> RowLayout {
+pub fn layout(model: &dyn Model, graph: &KnowledgeGraph, config: &Config) -> RowLayout {
     RowLayout {
         rows: graph.num_entities(),
         cols: model.spec().widths.entity,
@@ -55,7 +55,7 @@ pub fn start<B: Backend>(
                 start_entities(model, kind, seed, rows, first, values);
                 Ok(())
             };
-            let (file, numbers) = RowFile::create(path, shape(model, graph, config), ROWS_PER_STREAM, fill)?;
+            let (file, numbers) = RowFile::create(path, layout(model, graph, config), ROWS_PER_STREAM, fill)?;
             (beside(backend, model, graph, numbers, Some(config.training.optimizer))?, Some(file))
         }
     };
@@ -80,7 +80,7 @@ pub fn open<B: Backend>(
             Ok((Weights::zeros(backend, model, entities, relations, optimizer)?, None))
         }
         TableKind::File => {
-            let (file, numbers) = RowFile::open(path, shape(model, graph, config), trained)?;
+            let (file, numbers) = RowFile::open(path, layout(model, graph, config), trained)?;
             Ok((beside(backend, model, graph, numbers, optimizer)?, Some(file)))
         }
     }

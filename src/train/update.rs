@@ -36,7 +36,7 @@ pub struct UpdateSection {
 /// Mikolov and Bengio 2013); where several rows of a gradient belong to one row of a table, their sum counts.
 ///
 /// All of it stays on the device. A norm that is NaN clips nothing, so that what is NaN stays where it came from and is
-/// told of; one that is infinite makes finite gradients 0.
+/// reported; one that is infinite makes finite gradients 0.
 pub fn write(program: &mut Program, bound: f32, gradients: &[Gradient]) -> UpdateSection {
     let section = program.section("update");
     let used = if bound > 0.0 { clip(program, bound, gradients) } else { None };

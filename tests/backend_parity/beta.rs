@@ -4,7 +4,7 @@ use crate::array::*;
 use crate::common::cases::BETA;
 use crate::score::backward;
 use smore::engine::backend::{Backend, RankCount, RankTask, Reference};
-use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward};
+use smore::engine::program::ops::score::{PerQueryScores, PerQueryScoresBackward};
 use smore::engine::rng::{Rng, below, stream};
 
 /// A parameter, spread evenly over the logarithms of `low..high`.
@@ -137,7 +137,7 @@ pub fn check_own<B: Backend>(backend: &B) {
         let all = scores(backend, &q, &e);
         let mut own = Array::junk(num_roots, candidates).on(backend);
         let index = backend.index(&roots).unwrap();
-        backend.run(OwnScores {
+        backend.run(PerQueryScores {
             kind: BETA,
             queries: q.on(backend).mat(),
             entities: e.on(backend).mat(),
@@ -158,7 +158,7 @@ pub fn check_own<B: Backend>(backend: &B) {
             let [q, e, s, w] = [q, e, s, w].map(|a| a.on(backend));
             let index = backend.index(roots).unwrap();
             let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-            backend.run(OwnScoresBackward {
+            backend.run(PerQueryScoresBackward {
                 kind: BETA,
                 queries: q.mat(),
                 entities: e.mat(),
@@ -188,7 +188,7 @@ pub fn check_own<B: Backend>(backend: &B) {
     }
 }
 
-/// Ranks are those that the backend's own scores give by plain counting: with ties, filters, roots and NaN.
+/// Ranks are those that the backend's per-query scores give by plain counting: with ties, filters, roots and NaN.
 pub fn check_rank<B: Backend>(backend: &B) {
     let mut rng = stream(6, "beta rank", 0);
     let mut ties = 0;

@@ -8,7 +8,7 @@ use smore::engine::backend::*;
 use smore::engine::program::ops::linear::{Linear, LinearBackward};
 use smore::engine::program::ops::optimizer::{Optimize, OptimizeRows};
 use smore::engine::program::ops::project::{Project, ProjectBackward};
-use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::engine::program::ops::score::{PerQueryScores, PerQueryScoresBackward, Scores, ScoresBackward};
 use smore::engine::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
 };
@@ -83,10 +83,10 @@ fn scores<B: Backend>(backend: &B) -> Vec<f64> {
         let count = num_queries.div_ceil(2);
         let roots: Vec<u32> = (0..=count).map(|q| (2 * q).min(num_queries) as u32).collect();
         let (roots, own) = (&backend.index(&roots).unwrap(), e.mat().rows(0, 2 * count));
-        backend.run(OwnScores { kind, queries: q.mat(), entities: own, roots, out: own_s.mat_mut() });
+        backend.run(PerQueryScores { kind, queries: q.mat(), entities: own, roots, out: own_s.mat_mut() });
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut().rows(0, 2 * count));
         let (s_in, w_in) = (own_s.mat(), own_w.mat());
-        backend.run(OwnScoresBackward {
+        backend.run(PerQueryScoresBackward {
             kind,
             queries: q.mat(),
             entities: own,

@@ -10,7 +10,7 @@ use crate::loss::Case;
 use crate::{linear, score};
 use smore::engine::backend::*;
 use smore::engine::program::ops::project::{Project, ProjectBackward};
-use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward};
+use smore::engine::program::ops::score::{PerQueryScores, PerQueryScoresBackward};
 use smore::engine::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, SegmentMean, SegmentMeanBackward,
 };
@@ -177,7 +177,7 @@ fn fold_is_the_derivative_of_unfold() {
 }
 
 #[test]
-fn normalise_backward_is_the_derivative_through_the_moments_too() {
+fn normalise_backward_is_the_derivative_through_mean_and_variance_too() {
     use crate::normalise::{gradient, mean_variance, normalise};
     let mut rng = stream(20, "normalise", 0);
     for f in [Activation::None, Activation::Relu] {
@@ -310,7 +310,7 @@ fn scores_backward_is_the_derivative_of_scores() {
 }
 
 #[test]
-fn own_scores_backward_is_the_derivative_of_own_scores() {
+fn per_query_scores_backward_is_the_derivative_of_per_query_scores() {
     let mut rng = stream(20, "own", 0);
     let roots = vec![0, 2, 3, 6];
     for (kind, k) in kinds(&SCORES).flat_map(|kind| [(kind, 1), (kind, 4)]) {
@@ -319,7 +319,7 @@ fn own_scores_backward_is_the_derivative_of_own_scores() {
         let scores = |x: &[Array]| {
             let mut out = Array::junk(6, k).on(&Reference);
             let [q, e] = [0, 1].map(|i| x[i].on(&Reference));
-            Reference.run(OwnScores {
+            Reference.run(PerQueryScores {
                 kind,
                 queries: q.mat(),
                 entities: e.mat(),
@@ -333,7 +333,7 @@ fn own_scores_backward_is_the_derivative_of_own_scores() {
         let mut dq = Array::zeros(6, inputs[0].cols).on(&Reference);
         let mut de = Array::junk(3 * k, inputs[1].cols).on(&Reference);
         let (dq_out, de_out) = (dq.mat_mut(), de.mat_mut());
-        Reference.run(OwnScoresBackward {
+        Reference.run(PerQueryScoresBackward {
             kind,
             queries: q.mat(),
             entities: e.mat(),

@@ -142,11 +142,11 @@ macro_rules! parity {
             #[test]
             fn moments_of_columns_agree() {
                 if let Some(backend) = $backend {
-                    normalise::check_moments(&backend);
+                    normalise::check_mean_variance(&backend);
                 }
             }
             #[test]
-            fn columns_are_normalised_by_their_moments() {
+            fn columns_are_normalised_by_their_mean_and_variance() {
                 if let Some(backend) = $backend {
                     normalise::check_normalise(&backend);
                 }
@@ -220,13 +220,13 @@ macro_rules! parity {
             #[test]
             fn scores_of_own_candidates_agree() {
                 if let Some(backend) = $backend {
-                    score::check_own_scores(&backend);
+                    score::check_per_query_scores(&backend);
                 }
             }
             #[test]
             fn gradients_of_own_candidates_agree() {
                 if let Some(backend) = $backend {
-                    score::check_own_scores_backward(&backend);
+                    score::check_per_query_scores_backward(&backend);
                 }
             }
             #[test]

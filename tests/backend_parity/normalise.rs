@@ -60,7 +60,7 @@ fn each_case(mut body: impl FnMut(&str, Array, Array, Activation, &mut Rng)) {
     }
 }
 
-pub fn check_moments<B: Backend>(backend: &B) {
+pub fn check_mean_variance<B: Backend>(backend: &B) {
     each_case(|what, x, _, _, _| {
         let tolerance = |_, _| rounding(x.rows, 9.0);
         assert_close(what, &mean_variance(backend, &x), &mean_variance(&Reference, &x), tolerance);

@@ -3,7 +3,7 @@
 use crate::array::*;
 use crate::common::cases::{SCORES, kinds};
 use smore::engine::backend::{Backend, Reference, Scoring};
-use smore::engine::program::ops::score::{OwnScores, OwnScoresBackward, Scores, ScoresBackward};
+use smore::engine::program::ops::score::{PerQueryScores, PerQueryScoresBackward, Scores, ScoresBackward};
 use smore::engine::rng::{Rng, below, stream};
 
 /// Columns of an entity row of `d` dimensions.
@@ -180,7 +180,7 @@ impl Own {
         let mut out = Array::junk(self.queries.rows, self.candidates).on(backend);
         let (q, e) = (self.queries.on(backend), self.entities.on(backend));
         let roots = backend.index(&self.roots).unwrap();
-        backend.run(OwnScores {
+        backend.run(PerQueryScores {
             kind: self.kind,
             queries: q.mat(),
             entities: e.mat(),
@@ -194,7 +194,7 @@ impl Own {
         let mut dq = start.on(backend);
         let mut de = Array::junk(self.entities.rows, self.entities.cols).on(backend);
         let [q, e, s, w] = [&self.queries, &self.entities, s, w].map(|a| a.on(backend));
-        backend.run(OwnScoresBackward {
+        backend.run(PerQueryScoresBackward {
             kind: self.kind,
             queries: q.mat(),
             entities: e.mat(),
@@ -214,7 +214,7 @@ impl Own {
     }
 }
 
-pub fn check_own_scores<B: Backend>(backend: &B) {
+pub fn check_per_query_scores<B: Backend>(backend: &B) {
     each_own(|_, own| {
         let tolerance = |root, n| {
             let (q, e) = (own.queries.row(root), own.candidate(root, n));
@@ -224,7 +224,7 @@ pub fn check_own_scores<B: Backend>(backend: &B) {
     });
 }
 
-pub fn check_own_scores_backward<B: Backend>(backend: &B) {
+pub fn check_per_query_scores_backward<B: Backend>(backend: &B) {
     each_own(|rng, own| {
         let (num_roots, k) = (own.queries.rows, own.candidates);
         let s = own.scores(&Reference).rounded();

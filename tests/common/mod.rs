@@ -208,7 +208,8 @@ pub fn kernel_benchmarks() -> PathBuf {
     let messages = output.stdout.split(|byte| *byte == b'\n');
     let artifacts = messages.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
     // The program is built, too.
-    let mut executables = artifacts.filter(|artifact| artifact["target"]["name"] == "kernels");
-    let executable = executables.next().expect("cargo names the benchmark that it has built");
-    executable["executable"].as_str().expect("it can be run").into()
+    let of_kernels = artifacts.filter(|artifact| artifact["target"]["name"] == "kernels");
+    let mut executables =
+        of_kernels.filter_map(|artifact| artifact["executable"].as_str().map(PathBuf::from));
+    executables.next().expect("cargo names the benchmark that it has built")
 }

@@ -9,9 +9,9 @@
 use super::memory::{Buffer, CHUNK, Shared, par_rows};
 use super::rank::{best, count};
 use super::special::{digamma, digamma_and_ln_gamma, trigamma};
-use super::{View, ViewMut, math, own_score, score};
+use super::{View, ViewMut, math, per_query_score, score};
 use crate::backend::{BETA_MAX, BETA_MIN, Cpu, Mat, MatMut, On, RankCount, RankTask, Scoring};
-use crate::program::ops::score::{OwnScoresBackward, ScoresBackward};
+use crate::program::ops::score::{PerQueryScoresBackward, ScoresBackward};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -194,8 +194,8 @@ pub fn scores(gamma: f32, queries: View, entities: View, out: ViewMut) {
     });
 }
 
-/// See [`OwnScores`](crate::program::ops::score::OwnScores).
-pub fn own_scores(gamma: f32, queries: View, entities: View, roots: &[u32], out: ViewMut) {
+/// See [`PerQueryScores`](crate::program::ops::score::PerQueryScores).
+pub fn per_query_scores(gamma: f32, queries: View, entities: View, roots: &[u32], out: ViewMut) {
     let (candidates, gamma) = (out.cols, f64::from(gamma));
     let queries = &Prepared::queries(queries)[..];
     let out = Shared::new(out);
@@ -302,12 +302,12 @@ pub fn scores_backward(op: ScoresBackward<On<Cpu>>) {
     finish_entities(entities, |e| sums[e], dentities);
 }
 
-/// See [`OwnScoresBackward`].
-pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
-    let OwnScoresBackward { queries, entities, roots, weights, mut dqueries, mut dentities, .. } = op;
+/// See [`PerQueryScoresBackward`].
+pub fn per_query_scores_backward(op: PerQueryScoresBackward<On<Cpu>>) {
+    let PerQueryScoresBackward { queries, entities, roots, weights, mut dqueries, mut dentities, .. } = op;
     let features = features(entities, parameter);
     let features = Mat::new(&features, entities.rows, entities.cols);
-    own_score::own_scores_backward(OwnScoresBackward {
+    per_query_score::per_query_scores_backward(PerQueryScoresBackward {
         kind: Scoring::Dot,
         queries,
         entities: features,

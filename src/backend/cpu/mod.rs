@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
 //! a file per family of operations ([`ops`](crate::program::ops)). [`formulas`] has a functor per score and per function,
-//! [`score`] the loops of scores, [`own_score`] the same for a query's own candidates, [`beta`] the score of Beta
+//! [`score`] the loops of scores, [`per_query_score`] the same for a query's own candidates, [`beta`] the score of Beta
 //! distributions, on the functions of [`special`]; [`matrix`] does projections by shared matrices, [`rank`] rankings.
 
 pub mod beta;
@@ -21,8 +21,8 @@ pub mod matrix;
 pub mod memory;
 pub mod normalise;
 pub mod optimizer;
-pub mod own_score;
 pub mod penalty;
+pub mod per_query_score;
 pub mod project;
 pub mod rank;
 pub mod rows;

@@ -12,7 +12,7 @@ use super::formulas::with_geometry;
 use super::linear::{Operand, par_matmul};
 use super::math::sum;
 use super::memory::{CHUNK, Shared, par_rows};
-use super::{View, beta, own_score};
+use super::{View, beta, per_query_score};
 use crate::backend::{Cpu, On, Scoring};
 use crate::program::ops::score::{Score, Scores, ScoresBackward};
 use crate::program::{OnPaper, Op};
@@ -25,8 +25,8 @@ pub fn run(op: Score<On<Cpu>>) {
     match op {
         Score::Scores(op) => scores(op),
         Score::ScoresBackward(op) => scores_backward(op),
-        Score::OwnScores(op) => own_score::own_scores(op),
-        Score::OwnScoresBackward(op) => own_score::own_scores_backward(op),
+        Score::PerQueryScores(op) => per_query_score::per_query_scores(op),
+        Score::PerQueryScoresBackward(op) => per_query_score::per_query_scores_backward(op),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::memory::{Allocation, Buffer, Index, RawMat, mat, mat_mut};
 use super::{Cuda, Mat, MatMut, score};
 use crate::backend::{BETA_MAX, BETA_MIN, On, Scoring};
-use crate::program::ops::score::{OwnScoresBackward, ScoresBackward};
+use crate::program::ops::score::{PerQueryScoresBackward, ScoresBackward};
 
 /// Bytes of float64 rows of entities at a time: they fit a large second-level cache.
 const SCRATCH: usize = 32 << 20;
@@ -73,13 +73,20 @@ pub fn scores(cuda: &Cuda, gamma: f32, queries: RawMat, entities: RawMat, out: R
     });
 }
 
-/// See [`OwnScores`](crate::program::ops::score::OwnScores).
-pub fn own_scores(cuda: &Cuda, gamma: f32, queries: RawMat, entities: RawMat, roots: &Index, out: RawMat) {
+/// See [`PerQueryScores`](crate::program::ops::score::PerQueryScores).
+pub fn per_query_scores(
+    cuda: &Cuda,
+    gamma: f32,
+    queries: RawMat,
+    entities: RawMat,
+    roots: &Index,
+    out: RawMat,
+) {
     let Some((_memory, queries)) = queries64(cuda, queries) else { return };
     let num_queries = roots.len() as u32 - 1;
     each_slab(cuda, entities, 0, entities.rows, |first, entities| {
         cuda.cells(
-            ["beta_own_scores"; 2],
+            ["beta_per_query_scores"; 2],
             false,
             out,
             &[&gamma, &queries, &entities, &i64::from(first), &roots.address(), &num_queries, &out],
@@ -159,12 +166,12 @@ pub fn scores_backward(cuda: &Cuda, op: ScoresBackward<On<Cuda>>) {
     });
 }
 
-/// See [`OwnScoresBackward`].
-pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
-    let OwnScoresBackward { queries, entities, roots, weights, mut dqueries, mut dentities, .. } = op;
+/// See [`PerQueryScoresBackward`].
+pub fn per_query_scores_backward(cuda: &Cuda, op: PerQueryScoresBackward<On<Cuda>>) {
+    let PerQueryScoresBackward { queries, entities, roots, weights, mut dqueries, mut dentities, .. } = op;
     let Some(features) = features(cuda, mat(entities)) else { return };
     let features = Mat::new(&features, entities.rows, entities.cols);
-    let of_features = OwnScoresBackward {
+    let of_features = PerQueryScoresBackward {
         kind: Scoring::Dot,
         queries,
         entities: features,
@@ -174,7 +181,7 @@ pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
         dqueries: dqueries.again(),
         dentities: dentities.again(),
     };
-    score::own_scores_backward(cuda, of_features);
+    score::per_query_scores_backward(cuda, of_features);
     let weights = mat(weights);
     let all = [mat(queries), mat(entities), weights, mat_mut(&mut dqueries), mat_mut(&mut dentities)];
     finish(cuda, all, |sums| {

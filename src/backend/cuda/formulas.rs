@@ -22,8 +22,8 @@ macro_rules! score_kernels {
         ScoreKernels {
             scores: [concat!("scores_", $name), concat!("scores_large_", $name)],
             backward: concat!("scores_backward_", $name),
-            own: concat!("own_scores_", $name),
-            own_backward: concat!("own_scores_backward_", $name),
+            own: concat!("per_query_scores_", $name),
+            own_backward: concat!("per_query_scores_backward_", $name),
             listed: concat!("listed_scores_", $name),
         }
     };

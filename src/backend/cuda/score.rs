@@ -5,15 +5,15 @@ use super::formulas::of_score;
 use super::memory::{Index, RawMat, mat, mat_mut};
 use super::{Cuda, View, ViewMut, beta, linear};
 use crate::backend::{On, Scoring};
-use crate::program::ops::score::{OwnScores, OwnScoresBackward, Score, Scores, ScoresBackward};
+use crate::program::ops::score::{PerQueryScores, PerQueryScoresBackward, Score, Scores, ScoresBackward};
 
 /// Does an operation of the family.
 pub fn run(cuda: &Cuda, op: Score<On<Cuda>>) {
     match op {
         Score::Scores(op) => scores(cuda, op),
         Score::ScoresBackward(op) => scores_backward(cuda, op),
-        Score::OwnScores(op) => own_scores(cuda, op),
-        Score::OwnScoresBackward(op) => own_scores_backward(cuda, op),
+        Score::PerQueryScores(op) => per_query_scores(cuda, op),
+        Score::PerQueryScoresBackward(op) => per_query_scores_backward(cuda, op),
     }
 }
 
@@ -91,12 +91,15 @@ fn check_own(entities: RawMat, roots: &Index, scores: RawMat) {
     assert!(u32::try_from(scores.rows as usize * scores.cols as usize).is_ok());
 }
 
-/// See [`OwnScores`].
-fn own_scores(cuda: &Cuda, OwnScores { kind, queries, entities, roots, mut out }: OwnScores<On<Cuda>>) {
+/// See [`PerQueryScores`].
+fn per_query_scores(
+    cuda: &Cuda,
+    PerQueryScores { kind, queries, entities, roots, mut out }: PerQueryScores<On<Cuda>>,
+) {
     let (queries, entities, out) = (mat(queries), mat(entities), mat_mut(&mut out));
     check_own(entities, roots, out);
     if let Scoring::Beta { gamma } = kind {
-        return beta::own_scores(cuda, gamma, queries, entities, roots, out);
+        return beta::per_query_scores(cuda, gamma, queries, entities, roots, out);
     }
     let blocks = (out.rows as usize * out.cols as usize).div_ceil(PAIRS);
     let (kernels, constants) = of_score(kind);
@@ -127,14 +130,22 @@ pub(super) fn listed_scores(
     );
 }
 
-/// See [`OwnScoresBackward`].
-pub fn own_scores_backward(cuda: &Cuda, op: OwnScoresBackward<On<Cuda>>) {
+/// See [`PerQueryScoresBackward`].
+pub fn per_query_scores_backward(cuda: &Cuda, op: PerQueryScoresBackward<On<Cuda>>) {
     check_own(mat(op.entities), op.roots, mat(op.weights));
     if let Scoring::Beta { .. } = op.kind {
-        return beta::own_scores_backward(cuda, op);
+        return beta::per_query_scores_backward(cuda, op);
     }
-    let OwnScoresBackward { kind, queries, entities, roots, scores, weights, mut dqueries, mut dentities } =
-        op;
+    let PerQueryScoresBackward {
+        kind,
+        queries,
+        entities,
+        roots,
+        scores,
+        weights,
+        mut dqueries,
+        mut dentities,
+    } = op;
     let [queries, entities, scores, weights] = [queries, entities, scores, weights].map(mat);
     let (dqueries, dentities) = (mat_mut(&mut dqueries), mat_mut(&mut dentities));
     let (kernels, constants) = of_score(kind);

@@ -3,15 +3,15 @@
 use super::formulas::{score, score_gradient};
 use super::range_of;
 use crate::backend::{On, Reference};
-use crate::program::ops::score::{OwnScores, OwnScoresBackward, Score, Scores, ScoresBackward};
+use crate::program::ops::score::{PerQueryScores, PerQueryScoresBackward, Score, Scores, ScoresBackward};
 
 /// Does an operation of the family.
 pub fn run(op: Score<On<Reference>>) {
     match op {
         Score::Scores(op) => scores(op),
         Score::ScoresBackward(op) => scores_backward(op),
-        Score::OwnScores(op) => own_scores(op),
-        Score::OwnScoresBackward(op) => own_scores_backward(op),
+        Score::PerQueryScores(op) => per_query_scores(op),
+        Score::PerQueryScoresBackward(op) => per_query_scores_backward(op),
     }
 }
 
@@ -38,8 +38,10 @@ fn scores_backward(
     }
 }
 
-/// See [`OwnScores`].
-fn own_scores(OwnScores { kind, queries, entities, roots, mut out }: OwnScores<On<Reference>>) {
+/// See [`PerQueryScores`].
+fn per_query_scores(
+    PerQueryScores { kind, queries, entities, roots, mut out }: PerQueryScores<On<Reference>>,
+) {
     let k = out.cols;
     for q in 0..roots.len() - 1 {
         for root in range_of(roots, q) {
@@ -50,9 +52,18 @@ fn own_scores(OwnScores { kind, queries, entities, roots, mut out }: OwnScores<O
     }
 }
 
-/// See [`OwnScoresBackward`].
-fn own_scores_backward(
-    OwnScoresBackward { kind, queries, entities, roots, scores: _, weights, mut dqueries, mut dentities }: OwnScoresBackward<On<Reference>>,
+/// See [`PerQueryScoresBackward`].
+fn per_query_scores_backward(
+    PerQueryScoresBackward {
+        kind,
+        queries,
+        entities,
+        roots,
+        scores: _,
+        weights,
+        mut dqueries,
+        mut dentities,
+    }: PerQueryScoresBackward<On<Reference>>,
 ) {
     let k = weights.cols;
     for q in 0..roots.len() - 1 {

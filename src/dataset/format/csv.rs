@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_lines_are_reported() {
+    fn quoted_lines_are_recognised() {
         assert_eq!(quoted_fields("\"a\";\"r\"; \"b\"", b';'), Some(3));
         assert_eq!(quoted_fields("\"a\"", b','), Some(1));
         for line in ["\"a\",r,\"b\"", "\"a\"x,\"b\"", "\""] {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_reported_by_what_separates_as_many_on_all_lines() {
+    fn columns_are_recognised_by_what_separates_as_many_on_all_lines() {
         let found = |text: &str| of_text(&text.lines().collect::<Vec<_>>(), 3, Delimiter::TAB);
         assert_eq!(found("a\tr\tb\nx y\tr, s\tz"), Found::One(Delimiter::TAB));
         assert_eq!(found("a,r,b\nx y,r,z"), Found::One(COMMA));

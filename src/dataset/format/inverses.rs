@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubled_triples_are_reported_from_others() {
+    fn doubled_triples_are_distinguished_from_others() {
         let whole = |triples: &[[u32; 3]]| {
             let mut mirror = Mirror::default();
             triples.iter().for_each(|&triple| mirror.see(triple));

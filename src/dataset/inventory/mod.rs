@@ -158,13 +158,13 @@ pub struct Input {
 pub struct Reading {
     /// What the columns of triples hold; `None` is the format's own.
     pub columns: Option<Columns>,
-    /// What stands between columns; `None` is detected from the first lines.
+    /// What stands between columns; `None`: it is detected from the first lines.
     pub delimiter: Option<Delimiter>,
-    /// Whether the first lines are headers; `None` is detected from the first lines.
+    /// Whether the first lines are headers; `None`: it is detected from the first lines.
     pub header: Option<bool>,
     /// The files with the names of entities and of relations; `None` looks for those of known formats.
     pub maps: Option<[PathBuf; 2]>,
-    /// Which column of these has the ids; `None` is detected from their content.
+    /// Which column of these has the ids; `None`: it is detected from their content.
     pub map_columns: Option<MapFormat>,
     /// Keep IRIs that are none by their grammar.
     pub lenient: bool,

@@ -108,10 +108,10 @@ operations! {
     /// Scores of queries with candidates of their own: `out[r, n] = score(queries[r], entities[q k + n])` for the roots
     /// `r` of each query `q` (`roots[q]..roots[q + 1]`, at least one) and `n < k`, the columns of `out`.
     /// A positive is an only candidate: `k = 1`.
-    OwnScores { kind: Is(Scoring), queries: In, entities: In, roots: Index, out: Out }
-    /// **Adds** to `dqueries`, writes `dentities`; as [`ScoresBackward`] for [`OwnScores`], of whose shape `scores` and
+    PerQueryScores { kind: Is(Scoring), queries: In, entities: In, roots: Index, out: Out }
+    /// **Adds** to `dqueries`, writes `dentities`; as [`ScoresBackward`] for [`PerQueryScores`], of whose shape `scores` and
     /// `weights` are.
-    OwnScoresBackward {
+    PerQueryScoresBackward {
         kind: Is(Scoring), queries: In, entities: In, roots: Index, scores: In, weights: In, dqueries: Out,
         dentities: Out,
     }
@@ -172,7 +172,7 @@ impl Described for ScoresBackward<OnPaper> {
     }
 }
 
-impl<O: Operands> OwnScores<O> {
+impl<O: Operands> PerQueryScores<O> {
     fn check(&self) {
         same!(
             O::shape(&self.queries).1 => self.kind.query_width(O::shape(&self.entities).1),
@@ -181,7 +181,7 @@ impl<O: Operands> OwnScores<O> {
     }
 }
 
-impl Described for OwnScores<OnPaper> {
+impl Described for PerQueryScores<OnPaper> {
     fn kind(&self) -> String {
         self.kind.to_string()
     }
@@ -191,12 +191,12 @@ impl Described for OwnScores<OnPaper> {
     }
 
     fn gradient(&self, gradients: &mut Gradients, program: &mut Program) {
-        let OwnScores { kind, queries, entities, roots, out: scores } = *self;
+        let PerQueryScores { kind, queries, entities, roots, out: scores } = *self;
         let Some(weights) = gradients.of(program, scores) else { return };
         let dqueries = gradients.sum(program, queries);
         let to = gradients.target(program, entities);
         let dentities = to.var;
-        program.push(OwnScoresBackward {
+        program.push(PerQueryScoresBackward {
             kind,
             queries,
             entities,
@@ -210,7 +210,7 @@ impl Described for OwnScores<OnPaper> {
     }
 }
 
-impl<O: Operands> OwnScoresBackward<O> {
+impl<O: Operands> PerQueryScoresBackward<O> {
     fn check(&self) {
         same!(
             O::shape(&self.queries).1 => self.kind.query_width(O::shape(&self.entities).1),
@@ -222,7 +222,7 @@ impl<O: Operands> OwnScoresBackward<O> {
     }
 }
 
-impl Described for OwnScoresBackward<OnPaper> {
+impl Described for PerQueryScoresBackward<OnPaper> {
     fn kind(&self) -> String {
         self.kind.to_string()
     }

@@ -12,7 +12,7 @@ use crate::model::{Model, embed};
 use crate::program::ops::loss::Loss;
 use crate::program::ops::optimizer::Update;
 use crate::program::ops::rows::Gather;
-use crate::program::ops::score::{OwnScores, Scores};
+use crate::program::ops::score::{PerQueryScores, Scores};
 use crate::program::{Gradients, GroupsId, Idx, Program, SectionId, Symbol, Var};
 use crate::query::Plan;
 use crate::sampler::{Batch, Pooling};
@@ -56,7 +56,7 @@ pub fn write<B: Backend>(
     let mut program = Program::new(spec.tables(entities, relations));
     let p = &mut program;
     let (anchors, uses) = (plan.anchors.len(), plan.relation_uses.len());
-    let (queries, roots, pool) = (plan.num_queries, plan.roots.len(), config.sampling.negatives);
+    let (queries, num_roots, pool) = (plan.num_queries, plan.roots.len(), config.sampling.negatives);
     // Anchors, then positives, then the pool, or the queries' own pools one after the other.
     let negatives = config.sampling.num_negatives(queries);
     let rows = anchors + queries + negatives;
@@ -65,7 +65,7 @@ pub fn write<B: Backend>(
     let relation_rows = p.index("relations of hops", uses);
     let groups = [p.groups(rows), p.groups(uses)];
     let distinct = [p.symbol(rows), p.symbol(uses)];
-    let root_offsets = p.constant("roots of queries", plan.root_offsets.clone());
+    let roots = p.constant("roots of queries", plan.root_offsets.clone());
     let mask_words = Batch::words_per_query(pool) * 2;
     let mask = p.index("mask", queries * mask_words);
     let query_weights = p.kept("query weights", queries, 1);
@@ -80,12 +80,11 @@ pub fn write<B: Backend>(
     p.push(Gather { table: p.values(1), rows: relation_rows, out: relation });
     let begin = p.len();
     let embedded = embed(p, model, plan, entity.part(0, anchors), relation)?;
-    let positives = p.temporary("scores of positives", roots, 1);
-    let own =
-        |entities: Var, out: Var| OwnScores { kind, queries: embedded, entities, roots: root_offsets, out };
+    let positives = p.temporary("scores of positives", num_roots, 1);
+    let own = |entities, out| PerQueryScores { kind, queries: embedded, entities, roots, out };
     let compared = model.compared_entities(p, entity.part(anchors, queries + negatives));
     p.push(own(compared.part(0, queries), positives));
-    let scores = p.temporary("scores", roots, pool);
+    let scores = p.temporary("scores", num_roots, pool);
     let candidates = compared.part(queries, negatives);
     match config.sampling.pool {
         Pooling::Shared => {
@@ -93,11 +92,11 @@ pub fn write<B: Backend>(
         }
         Pooling::Own => p.push(own(candidates, scores)),
     }
-    let weights = p.temporary("d scores", roots, pool);
-    let positive_weights = p.temporary("d scores of positives", roots, 1);
+    let weights = p.temporary("d scores", num_roots, pool);
+    let positive_weights = p.temporary("d scores of positives", num_roots, 1);
     p.push(Loss {
         options: config.training.pool_loss(),
-        roots: root_offsets,
+        roots,
         positives,
         scores,
         mask,

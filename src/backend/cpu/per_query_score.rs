@@ -6,7 +6,7 @@ use super::formulas::with_geometry;
 use super::memory::{CHUNK, Rows, Shared, par_rows};
 use super::score::{Block, Columns, ENTITIES, Geometry, Sums};
 use crate::backend::{Cpu, On, Scoring};
-use crate::program::ops::score::{OwnScores, OwnScoresBackward};
+use crate::program::ops::score::{PerQueryScores, PerQueryScoresBackward};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -17,12 +17,12 @@ fn check_own(queries: View, entities: View, roots: &[u32], candidates: usize) {
     assert!(roots.is_sorted_by(|a, b| a < b), "roots of queries follow each other");
 }
 
-/// See [`OwnScores`].
-pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<On<Cpu>>) {
+/// See [`PerQueryScores`].
+pub fn per_query_scores(PerQueryScores { kind, queries, entities, roots, out }: PerQueryScores<On<Cpu>>) {
     let candidates = out.cols;
     check_own(queries, entities, roots, candidates);
     if let Scoring::Beta { gamma } = kind {
-        return beta::own_scores(gamma, queries, entities, roots, out);
+        return beta::per_query_scores(gamma, queries, entities, roots, out);
     }
     let out = Shared::new(out);
     (0..roots.len() - 1).into_par_iter().with_min_len(CHUNK.div_ceil(candidates)).for_each(|q| {
@@ -38,13 +38,13 @@ pub fn own_scores(OwnScores { kind, queries, entities, roots, out }: OwnScores<O
     });
 }
 
-/// See [`OwnScoresBackward`].
-pub fn own_scores_backward(op: OwnScoresBackward<On<Cpu>>) {
+/// See [`PerQueryScoresBackward`].
+pub fn per_query_scores_backward(op: PerQueryScoresBackward<On<Cpu>>) {
     check_own(op.queries, op.entities, op.roots, op.weights.cols);
     if let Scoring::Beta { .. } = op.kind {
-        return beta::own_scores_backward(op);
+        return beta::per_query_scores_backward(op);
     }
-    let OwnScoresBackward { kind, queries, entities, roots, scores, weights, dqueries, dentities } = op;
+    let PerQueryScoresBackward { kind, queries, entities, roots, scores, weights, dqueries, dentities } = op;
     let candidates = weights.cols;
     let dqueries = Shared::new(dqueries);
     // A task has whole queries.
