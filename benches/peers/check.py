@@ -53,7 +53,7 @@ def options_of(name):
 
 def scores_differ(smore, graph, folder, name):
     """Trains by smore; the largest difference of a score, and how many were compared."""
-    structures = POSITIVE + ".2in.3in.inp.pin.pni" if name == "betae" else CHAINS if name == "transe" else POSITIVE
+    structures = POSITIVE + ".2in.3in.inp.pin.pni" if name in ("betae", "cone") else CHAINS if name == "transe" else POSITIVE
     run_folder = folder / name
     call(smore, "train", graph, "--steps", 200, "--run-dir", run_folder, *options_of(name))
     entities, relations = names(run_folder / "entities.tsv"), names(run_folder / "relations.tsv")

@@ -47,7 +47,7 @@ from steps import Stepper, Training, eager, measure
 
 FORMS = ["plain", "tuned", "smore", "compiled", "graphed", "graphed-compiled"]
 ON_CPU = FORMS[:4]
-MODELS = ["gqe", "query2box", "betae", "complex", "complex-200", "distmult", "rotate", "1vsall"]
+MODELS = ["gqe", "query2box", "betae", "cone", "complex", "complex-200", "distmult", "rotate", "1vsall"]
 SMALL = {"model.dim": 16, "model.hidden": 32, "training.batch_size": 32, "sampling.negatives": 64}
 STEPS = 20
 # Relative. A loss in float32 is good to 2e-7. smore's Adam takes 1 - beta2 of a beta2 in float32, by which it learns 6.4e-6 faster: after

@@ -301,12 +301,80 @@ class BetaE(Model):
         return (self.gamma - divergence).to(q.dtype)
 
 
+class ConE(Model):
+    """Cones (Zhang et al. 2021): [axis, half-aperture] in d planes."""
+
+    relation_width = 2
+    hidden = (1600, 1600)
+    inside = 0.02
+    # By how much the factor of distances starts above that of the published program.
+    start_modulus = 1.0
+    block = 4
+
+    @staticmethod
+    def start(d, gamma):
+        return 1.0
+
+    def networks(self, d):
+        self.projection = Layers(2 * d, *self.hidden, 2 * d)
+        self.attention = Layers(2 * d, d, d)
+        self.arg = Layers(2 * d, d, d)
+        self.modulus = nn.Parameter(torch.zeros(1, 1))
+
+    def sectors(self, x):
+        axis, arg = x.chunk(2, -1)
+        return torch.cat([axis.tanh() * math.pi, (2 * arg).tanh() * (math.pi / 2) + math.pi / 2], -1)
+
+    def angles(self, rows):
+        return (rows / self.range).tanh() * math.pi
+
+    def leaf(self, rows):
+        return torch.cat([self.angles(rows), torch.zeros_like(rows)], -1)
+
+    def project(self, q, r):
+        return self.sectors(self.projection(q + self.sectors(r / self.range)))
+
+    def intersect(self, x):
+        axis, arg = x.chunk(2, -1)
+        ends = torch.cat([axis - arg, axis + arg], -1)
+        weights = self.attention(ends).softmax(0)
+        mean = torch.atan2((weights * axis.sin()).sum(0), (weights * axis.cos()).sum(0))
+        first, second = self.arg
+        gate = second(F.relu(first(ends)).mean(0)).sigmoid()
+        return torch.cat([mean, arg.amin(0) * gate], -1)
+
+    def negate(self, q):
+        axis, arg = q.chunk(2, -1)
+        return torch.cat([torch.where(axis < 0, axis + math.pi, axis - math.pi), math.pi - arg], -1)
+
+    def factor(self):
+        return self.start_modulus * (self.gamma + 2) / (2 * self.d) * (1 + self.modulus[0, 0])
+
+    def scores(self, q, e):
+        axis, arg = q.chunk(2, -1)
+        angle = self.angles(e)
+        distance, reach = ((angle - axis) / 2).sin().abs(), (arg / 2).sin().abs()
+        ends = [((angle - axis + sign * arg) / 2).sin().abs() for sign in (1, -1)]
+        outside = torch.where(distance < reach, 0.0, torch.minimum(*ends)).sum(-1)
+        inside = torch.minimum(distance, reach).sum(-1)
+        return self.gamma - self.factor() * (outside + self.inside * inside)
+
+    def tuned_scores(self, q, e):
+        """Sines and cosines of half angles are taken once per row; a pair has products of them alone."""
+        (axis, arg), half = (q[:, None] / 2).chunk(2, -1), self.angles(e) / 2
+        a, b, c, s, x, y = axis.cos(), axis.sin(), arg.cos(), arg.sin(), half.sin(), half.cos()
+        distance = (x * a - y * b).abs()
+        outside = F.relu(distance * c - (y * a + x * b).abs() * s).sum(-1)
+        return self.gamma - self.factor() * (outside + self.inside * torch.minimum(distance, s).sum(-1))
+
+
 MODELS = {
     "gqe": Gqe,
     "gqe-l2": GqeL2,
     "transe": TransE,
     "query2box": Query2Box,
     "betae": BetaE,
+    "cone": ConE,
     "rotate": RotatE,
     "complex": ComplEx,
     "distmult": DistMult,
@@ -328,14 +396,16 @@ def refuse(settings, fixed, known):
 
 def make(config, entities, relations, sparse=True):
     """The model of the `[model]` of smore's configuration."""
-    refuse(config, FIXED, [*ELSEWHERE, "name", "dim", "gamma", "norm", "inside", "hidden", "hidden_layers"])
+    refuse(config, FIXED, [*ELSEWHERE, "name", "dim", "gamma", "norm", "inside", "modulus", "hidden", "hidden_layers"])
     name = config["name"]
     if config["norm"] != "l1" and name in ("gqe", "transe"):
         name += "-" + config["norm"]
     if name not in MODELS:
         raise NotImplementedError(f"model {name}")
-    settings = {"inside": config["inside"]} if name == "query2box" else {}
-    if name == "betae":
+    settings = {"inside": config["inside"]} if name in ("query2box", "cone") else {}
+    if name == "cone":
+        settings["start_modulus"] = config["modulus"]
+    if name in ("betae", "cone"):
         settings["hidden"] = (config["hidden"],) * config["hidden_layers"]
     return MODELS[name](entities, relations, config["dim"], config["gamma"], sparse, **settings)
 
@@ -343,6 +413,7 @@ def make(config, entities, relations, sparse=True):
 def load(model, tensors):
     """Copies smore's tables into a model: every one of them must find its place."""
     places = {"entities": model.entities.weight, "relations": model.relations.weight}
+    places.update(model.named_parameters(recurse=False))
     for name, layers in model.named_children():
         if name not in places:
             for i, layer in enumerate(layers, 1):

@@ -24,6 +24,7 @@ ROWS = {
     "gqe": Row("GQE", "gqe"),
     "query2box": Row("Query2Box", "query2box"),
     "betae": Row("BetaE", "betae", gamma=60),
+    "cone": Row("ConE", "cone", gamma=16),
     "rotate": Row("RotatE, 400 complex numbers", "rotate"),
     "complex-200": Row("ComplEx, 200 complex numbers", "complex", dim=200),
     "complex": Row("ComplEx, 400 complex numbers", "complex"),

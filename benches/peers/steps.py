@@ -27,7 +27,7 @@ from models import load, make, refuse
 # Settings of training that have no other value here. The weights of queries are in the batches.
 FIXED = {"objective": ["queries", "1vsall"], "loss": ["logistic", "cross-entropy"], "optimizer": ["adam"], "final_rate": [1.0]}
 FIXED.update(math=["fp32"], label_smoothing=[0.0], relation_prediction=[0.0], clip_norm=[0.0], warm_up=[0], schedule=["linear"])
-FREE = ["seed", "margin", "batch_size", "steps", "epochs", "learning_rate", "adversarial_temperature", "query_weighting"]
+FREE = ["seed", "margin", "batch_size", "steps", "epochs", "learning_rate", "network_rate", "adversarial_temperature", "query_weighting"]
 FREE += ["valid_every", "patience", "plateau_patience", "plateau_factor", "divergence_factor", "table"]
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
@@ -41,6 +41,8 @@ class Training:
         self.single = training["objective"] == "1vsall"
         self.sparse = sparse and not self.single
         self.rate, self.kind = training["learning_rate"], training["loss"]
+        # Networks learn at a share of the rate.
+        self.network_rate = training["learning_rate"] * training["network_rate"]
         self.temperature = training["adversarial_temperature"]
         self.n3 = [model["regularise_entities"], model["regularise_relations"]] if model["regulariser"] == "n3" else None
         self.dropout = [model["dropout_entity"], model["dropout_relation"]]
@@ -151,7 +153,9 @@ class Stepper:
         self.optimizers = []
         if training.sparse:
             self.optimizers.append(torch.optim.SparseAdam(tables, lr=rate, betas=BETAS, eps=EPSILON))
-        dense = others if training.sparse else tables + others
+        dense = [{"params": others, "lr": training.network_rate}] if others else []
+        if not training.sparse:
+            dense.append({"params": tables})
         if dense:
             # An optimizer in a graph counts its steps on the device.
             capturable = static is not None and tables[0].is_cuda
