@@ -135,6 +135,25 @@ fn the_drawing_of_imports_is_true() {
     assert_eq!(parts, folders, "the drawing has all parts");
 }
 
+/// The same steps in PyTorch refuse options that they do not know: a new one is to be added there.
+#[test]
+fn the_comparison_with_pytorch_knows_every_option_of_a_model_and_of_training() {
+    let programs = ["models.py", "steps.py"].map(|name| root().join("benches/peers").join(name));
+    let programs = programs.map(|path| std::fs::read_to_string(path).unwrap()).concat();
+    let models = ["gqe", "query2box", "betae", "cone", "rotate", "complex", "distmult", "transe"];
+    for model in models {
+        let config = smore::engine::config::Config::load(None, &[format!("model.name={model}")]).unwrap();
+        let document: toml::Table = config.explicit().to_toml().parse().unwrap();
+        for section in ["model", "training"] {
+            for key in document[section].as_table().unwrap().keys() {
+                let known =
+                    programs.contains(&format!("\"{key}\"")) || programs.contains(&format!("{key}=["));
+                assert!(known, "benches/peers does not know {section}.{key}");
+            }
+        }
+    }
+}
+
 /// ARCHITECTURE.md explains every folder; what files it names there are.
 #[test]
 fn the_architecture_explains_every_folder() {
