@@ -40,7 +40,7 @@ use smore::engine::dataset::Cache;
 use smore::engine::program::ops::clip::{ClipFactor, GroupSquares, RowSquares, Scale};
 use smore::engine::program::ops::label_loss::LossOfLabels;
 use smore::engine::program::ops::linear::{Linear, LinearBackward};
-use smore::engine::program::ops::loss::Loss;
+use smore::engine::program::ops::loss::LossOfPool;
 use smore::engine::program::ops::optimizer::OptimizeRows;
 use smore::engine::program::ops::penalty::Regularise;
 use smore::engine::program::ops::rows::{AddGroups, CopyRows, DropOut, Gather, Scatter};

@@ -125,7 +125,7 @@ fn losses<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize) -> anyh
         let bytes = 8.0 * (queries * pool) as f64;
         let size = format!("{} x {}", count(queries as u64), count(pool as u64));
         bench.time(&format!("loss {name}"), size, Cost { bytes, ..Cost::default() }, |b| {
-            b.run(Loss {
+            b.run(LossOfPool {
                 options: LossOptions { loss, adversarial_temperature },
                 roots: &roots,
                 positives: Mat::new(&positives, queries, 1),

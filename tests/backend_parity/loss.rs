@@ -3,7 +3,7 @@
 use crate::array::*;
 use crate::common::cases::{POOL_LOSSES, kinds};
 use smore::engine::backend::{Backend, LossOptions, PoolLoss, Reference};
-use smore::engine::program::ops::loss::Loss;
+use smore::engine::program::ops::loss::LossOfPool;
 
 use smore::engine::rng::{Rng, below, stream};
 
@@ -58,7 +58,7 @@ impl Case {
         let mut weights = Array::junk(self.scores.rows, pool).on(backend);
         let (positives, scores) = (self.positives.on(backend), self.scores.on(backend));
         let query_weights = self.query_weights.on(backend);
-        backend.run(Loss {
+        backend.run(LossOfPool {
             options: LossOptions { loss: self.loss, adversarial_temperature: self.temperature },
             roots: &backend.index(&self.roots).unwrap(),
             positives: positives.column(),

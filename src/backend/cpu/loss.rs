@@ -3,13 +3,13 @@
 use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{CHUNK, Shared};
 use crate::backend::{Cpu, LossOptions, On, PoolLoss};
-use crate::program::ops::loss::{Loss, Losses};
+use crate::program::ops::loss::{LossOfPool, Losses};
 use rayon::prelude::*;
 
 /// Does an operation of the family.
 pub fn run(op: Losses<On<Cpu>>) {
     match op {
-        Losses::Loss(op) => loss(op),
+        Losses::LossOfPool(op) => loss(op),
     }
 }
 
@@ -31,9 +31,9 @@ fn best(scores: impl Iterator<Item = f32>) -> usize {
     best.0
 }
 
-/// See [`Loss`].
+/// See [`LossOfPool`].
 fn loss(
-    Loss {
+    LossOfPool {
         options,
         roots,
         positives,
@@ -44,7 +44,7 @@ fn loss(
         losses,
         positive_weights,
         weights,
-    }: Loss<On<Cpu>>,
+    }: LossOfPool<On<Cpu>>,
 ) {
     let (root_offsets, positives, query_weights) = (roots, positives.into_row(), query_weights.into_row());
     let (losses, positive_weights) = (losses.into_row(), positive_weights.into_row());

@@ -3,19 +3,19 @@
 use super::Cuda;
 use super::memory::{mat, mat_mut};
 use crate::backend::{On, PoolLoss};
-use crate::program::ops::loss::{Loss, Losses};
+use crate::program::ops::loss::{LossOfPool, Losses};
 
 /// Does an operation of the family.
 pub fn run(cuda: &Cuda, op: Losses<On<Cuda>>) {
     match op {
-        Losses::Loss(op) => loss(cuda, op),
+        Losses::LossOfPool(op) => loss(cuda, op),
     }
 }
 
-/// See [`Loss`].
+/// See [`LossOfPool`].
 fn loss(
     cuda: &Cuda,
-    Loss {
+    LossOfPool {
         options,
         roots,
         positives,
@@ -26,7 +26,7 @@ fn loss(
         losses,
         positive_weights,
         mut weights,
-    }: Loss<On<Cuda>>,
+    }: LossOfPool<On<Cuda>>,
 ) {
     let (root_offsets, positives, query_weights) = (roots, positives.into_row(), query_weights.into_row());
     let (mut losses, mut positive_weights) = (losses.into_row(), positive_weights.into_row());

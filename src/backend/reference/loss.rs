@@ -3,12 +3,12 @@
 use super::range_of;
 use crate::backend::PoolLoss;
 use crate::backend::{On, Reference};
-use crate::program::ops::loss::{Loss, Losses};
+use crate::program::ops::loss::{LossOfPool, Losses};
 
 /// Does an operation of the family.
 pub fn run(op: Losses<On<Reference>>) {
     match op {
-        Losses::Loss(op) => loss(op),
+        Losses::LossOfPool(op) => loss(op),
     }
 }
 
@@ -20,9 +20,9 @@ pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// See [`Loss`].
+/// See [`LossOfPool`].
 fn loss(
-    Loss {
+    LossOfPool {
         options,
         roots,
         positives,
@@ -33,7 +33,7 @@ fn loss(
         mut losses,
         mut positive_weights,
         mut weights,
-    }: Loss<On<Reference>>,
+    }: LossOfPool<On<Reference>>,
 ) {
     for q in 0..roots.len() - 1 {
         let roots = range_of(roots, q);

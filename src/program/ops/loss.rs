@@ -38,13 +38,13 @@ operations! {
     /// term of the positive remains, which is 0 but for the logistic loss. `mask` holds 32-bit words, `mask_words` a
     /// query. A NaN among the scores of any root makes its query's loss NaN, unless the entry is masked.
     /// Writes `losses[q]`, a column, the weights `d loss / d score` of the pool, and those of the positives.
-    Loss {
+    LossOfPool {
         options: Is(LossOptions), roots: Index, positives: In, scores: In, mask: Index, mask_words: Is(usize),
         query_weights: In, losses: Out, positive_weights: Out, weights: Out,
     }
 }
 
-impl<O: Operands> Loss<O> {
+impl<O: Operands> LossOfPool<O> {
     fn check(&self) {
         let ((roots, pool), losses) = (O::shape(&self.scores), O::shape_of_out(&self.losses));
         assert!(self.mask_words * 32 >= pool, "{} words of mask for {pool} negatives", self.mask_words);
@@ -58,7 +58,7 @@ impl<O: Operands> Loss<O> {
     }
 }
 
-impl Described for Loss<OnPaper> {
+impl Described for LossOfPool<OnPaper> {
     fn kind(&self) -> String {
         format!("{:?}", self.options.loss)
     }

@@ -9,7 +9,7 @@ use crate::backend::{Backend, Workspace};
 use crate::config::{Config, QueryWeighting};
 use crate::error::Result;
 use crate::model::{Model, embed};
-use crate::program::ops::loss::Loss;
+use crate::program::ops::loss::LossOfPool;
 use crate::program::ops::optimizer::Update;
 use crate::program::ops::rows::Gather;
 use crate::program::ops::score::{PerQueryScores, Scores};
@@ -94,7 +94,7 @@ pub fn write<B: Backend>(
     }
     let weights = p.temporary("d scores", num_roots, pool);
     let positive_weights = p.temporary("d scores of positives", num_roots, 1);
-    p.push(Loss {
+    p.push(LossOfPool {
         options: config.training.pool_loss(),
         roots,
         positives,
