@@ -152,6 +152,18 @@ struct Cost {
     instructions: [f64; 2],
 }
 
+impl Cost {
+    /// Of a score's formula for so many columns of pairs: forward (0) or backward (1).
+    fn of_score(kind: Scoring, direction: usize, columns: f64, bytes: f64) -> Self {
+        Cost {
+            bytes,
+            operations: kind.operations()[direction] * columns,
+            instructions: instructions(kind)[direction].map(|i| i * columns),
+            ..Cost::default()
+        }
+    }
+}
+
 struct Row {
     name: String,
     size: String,

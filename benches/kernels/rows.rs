@@ -90,35 +90,43 @@ fn ranking<B: Backend>(bench: &mut Bench<B>, table: &Parameters<B>, queries: usi
     let (table_rows, d) = (table.rows, table.cols);
     let queries = queries.min(table_rows);
     let entities = table_rows.min(if bench.ceilings.is_some() { 1 << 18 } else { 1 << 14 });
-    let one_each: Vec<u32> = (0..=queries as u32).collect();
-    let targets: Vec<u32> = (0..queries).map(|_| below(&mut bench.rng, entities as u64) as u32).collect();
-    let none = vec![0; queries + 1];
     let elements = (queries * entities * d) as f64;
-    let size = format!("{} x {} x {d}", count(queries as u64), count(entities as u64));
     for (name, kind) in benchmarks(&cases::SCORES) {
         let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.1)?;
-        let cost = Cost {
-            bytes: 4.0 * (entities * d + queries * width) as f64,
-            operations: kind.operations()[0] * elements,
-            instructions: instructions(kind)[0].map(|i| i * elements),
-            ..Cost::default()
-        };
-        let mut failure = None;
-        bench.time(&format!("rank {}", name), size.clone(), cost, |b| {
-            let task = RankTask {
-                root_offsets: &one_each,
-                queries: Mat::new(&rows, queries, width),
-                target_offsets: &one_each,
-                targets: &targets,
-                filter_offsets: &none,
-                filter: &[],
-            };
-            failure = b.rank(kind, task, table.mat().rows(0, entities)).err();
-        })?;
-        failure.map_or(Ok(()), Err)?;
+        let cost = Cost::of_score(kind, 0, elements, 4.0 * (entities * d + queries * width) as f64);
+        rank(bench, name, kind, [Mat::new(&rows, queries, width), table.mat().rows(0, entities)], cost)?;
     }
     Ok(())
+}
+
+/// The rank of one target of each query among entities.
+pub fn rank<B: Backend>(
+    bench: &mut Bench<B>,
+    name: &str,
+    kind: Scoring,
+    [queries, entities]: [Mat<B::Buffer>; 2],
+    cost: Cost,
+) -> anyhow::Result<()> {
+    let one_each: Vec<u32> = (0..=queries.rows as u32).collect();
+    let target = |_| below(&mut bench.rng, entities.rows as u64) as u32;
+    let targets: Vec<u32> = (0..queries.rows).map(target).collect();
+    let none = vec![0; queries.rows + 1];
+    let size =
+        format!("{} x {} x {}", count(queries.rows as u64), count(entities.rows as u64), entities.cols);
+    let mut failure = None;
+    bench.time(&format!("rank {name}"), size, cost, |b| {
+        let task = RankTask {
+            root_offsets: &one_each,
+            queries,
+            target_offsets: &one_each,
+            targets: &targets,
+            filter_offsets: &none,
+            filter: &[],
+        };
+        failure = b.rank(kind, task, entities).err();
+    })?;
+    Ok(failure.map_or(Ok(()), Err)?)
 }
 
 /// What large numbers of the first rows of a table cost, which are as good as any.

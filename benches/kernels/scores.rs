@@ -4,53 +4,48 @@ use super::*;
 
 pub fn scores<B: Backend>(bench: &mut Bench<B>, queries: usize, pool: usize, d: usize) -> anyhow::Result<()> {
     let entities = bench.random(pool * d, 0.2)?;
-    let weights = bench.random(queries * pool, 1e-3)?;
-    let mut out = bench.backend.zeros(queries * pool)?;
-    let mut dentities = bench.backend.zeros(pool * d)?;
-    let size = format!("{} x {} x {d}", count(queries as u64), count(pool as u64));
     let elements = (queries * pool * d) as f64;
     for (name, kind) in benchmarks(&cases::SCORES) {
         let width = kind.query_width(d);
         let rows = bench.random(queries * width, 0.2)?;
-        let mut dqueries = bench.backend.zeros(queries * width)?;
-        let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, pool, d));
-        let touched = (queries * width + pool * d) as f64;
-        let pairs = (queries * pool) as f64;
-        let cost = Cost {
-            bytes: 4.0 * (touched + pairs),
-            operations: kind.operations()[0] * elements,
-            instructions: instructions(kind)[0].map(|i| i * elements),
-            ..Cost::default()
-        };
-        bench.time(&format!("scores {}", name), size.clone(), cost, |b| {
-            b.run(Scores {
-                kind,
-                exact: true,
-                queries: q,
-                entities: e,
-                out: MatMut::new(&mut out, queries, pool),
-            });
-        })?;
-        let cost = Cost {
-            bytes: 4.0 * (2.0 * touched + pairs),
-            operations: kind.operations()[1] * elements,
-            instructions: instructions(kind)[1].map(|i| i * elements),
-            ..Cost::default()
-        };
-        bench.time(&format!("scores backward {}", name), size.clone(), cost, |b| {
-            b.run(ScoresBackward {
-                kind,
-                queries: q,
-                entities: e,
-                scores: Mat::new(&out, queries, pool),
-                weights: Mat::new(&weights, queries, pool),
-                dqueries: MatMut::new(&mut dqueries, queries, width),
-                dentities: MatMut::new(&mut dentities, pool, d),
-            });
-        })?;
+        let (touched, scores) = ((queries * width + pool * d) as f64, (queries * pool) as f64);
+        let forward = Cost::of_score(kind, 0, elements, 4.0 * (touched + scores));
+        let backward = Cost::of_score(kind, 1, elements, 4.0 * (2.0 * touched + scores));
+        let rows = [Mat::new(&rows, queries, width), Mat::new(&entities, pool, d)];
+        pairs(bench, name, kind, rows, [forward, backward])?;
     }
     per_query_scores(bench, queries, pool, d)?;
     losses(bench, queries, pool)
+}
+
+/// The scores of all pairs of queries and entities, and their gradients, with a cost each.
+pub fn pairs<B: Backend>(
+    bench: &mut Bench<B>,
+    name: &str,
+    kind: Scoring,
+    [queries, entities]: [Mat<B::Buffer>; 2],
+    [forward, backward]: [Cost; 2],
+) -> anyhow::Result<()> {
+    let (rows, pool) = (queries.rows, entities.rows);
+    let weights = bench.random(rows * pool, 1e-3)?;
+    let mut out = bench.backend.zeros(rows * pool)?;
+    let mut dqueries = bench.backend.zeros(rows * queries.cols)?;
+    let mut dentities = bench.backend.zeros(pool * entities.cols)?;
+    let size = format!("{} x {} x {}", count(rows as u64), count(pool as u64), entities.cols);
+    bench.time(&format!("scores {name}"), size.clone(), forward, |b| {
+        b.run(Scores { kind, exact: true, queries, entities, out: MatMut::new(&mut out, rows, pool) });
+    })?;
+    bench.time(&format!("scores backward {name}"), size, backward, |b| {
+        b.run(ScoresBackward {
+            kind,
+            queries,
+            entities,
+            scores: Mat::new(&out, rows, pool),
+            weights: Mat::new(&weights, rows, pool),
+            dqueries: MatMut::new(&mut dqueries, rows, queries.cols),
+            dentities: MatMut::new(&mut dentities, pool, entities.cols),
+        });
+    })
 }
 
 /// Candidates of their own are read once for one query: fewer of them.
@@ -74,13 +69,8 @@ fn per_query_scores<B: Backend>(
         let mut dqueries = bench.backend.zeros(queries * width)?;
         let (q, e) = (Mat::new(&rows, queries, width), Mat::new(&entities, queries * own, d));
         let touched = (queries * width) as f64 + elements;
-        let cost = Cost {
-            bytes: 4.0 * (touched + pairs),
-            operations: kind.operations()[0] * elements,
-            instructions: instructions(kind)[0].map(|i| i * elements),
-            ..Cost::default()
-        };
-        bench.time(&format!("per-query scores {}", name), size.clone(), cost, |b| {
+        let cost = Cost::of_score(kind, 0, elements, 4.0 * (touched + pairs));
+        bench.time(&format!("per-query scores {name}"), size.clone(), cost, |b| {
             b.run(PerQueryScores {
                 kind,
                 queries: q,
@@ -89,14 +79,9 @@ fn per_query_scores<B: Backend>(
                 out: MatMut::new(&mut out, queries, own),
             });
         })?;
-        let cost = Cost {
-            // Gradients of queries are read and written, those of entities written.
-            bytes: 4.0 * (2.0 * touched + (queries * width) as f64 + pairs),
-            operations: kind.operations()[1] * elements,
-            instructions: instructions(kind)[1].map(|i| i * elements),
-            ..Cost::default()
-        };
-        bench.time(&format!("per-query scores backward {}", name), size.clone(), cost, |b| {
+        let cost = // Gradients of queries are read and written, those of entities written.
+            Cost::of_score(kind, 1, elements, 4.0 * (2.0 * touched + (queries * width) as f64 + pairs));
+        bench.time(&format!("per-query scores backward {name}"), size.clone(), cost, |b| {
             b.run(PerQueryScoresBackward {
                 kind,
                 queries: q,
