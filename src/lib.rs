@@ -39,6 +39,7 @@
 //! | `backend` | does operations: one trait, a twin per device |
 //! | `model` | embedding geometries, as formulas of operations |
 //! | `train` | the loop, losses, optimizers, the run folder |
+//! | `inference` | answers by reasoning over single links, exactly or along a beam |
 //! | `eval` | filtered ranks, metrics, query sets, link prediction |
 //! | `report` | runs as an HTML page |
 //! | `api` | what other programs call |
@@ -60,6 +61,7 @@ pub mod engine {
     pub mod eval;
     pub mod graph;
     pub mod ids;
+    pub mod inference;
     pub mod model;
     pub mod pipeline;
     pub mod process;

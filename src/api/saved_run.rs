@@ -100,7 +100,7 @@ impl<B: Backend> Served for OnBackend<B> {
         let cached = run.cache.derived(run.graph.fingerprint());
         let SavedRun { graph, config, .. } = run;
         let queries = Queries::Drawn(&cached);
-        let evaluation = Evaluation { graph, config, queries, split, stop };
+        let evaluation = Evaluation { graph, config, queries, split, inference: None, stop };
         evaluate_loaded(&self.scorer(), evaluation, observer)
     }
 }

@@ -1,6 +1,6 @@
 //! `smore eval`.
 
-use super::options::{ChangesArgs, DeviceArgs, on};
+use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::eval::import;
 use crate::graph::Split;
@@ -28,6 +28,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE|FOLDER", conflicts_with_all = ["structures", "queries"])]
     query_set: Option<PathBuf>,
     #[command(flatten)]
+    inference: InferenceArgs,
+    #[command(flatten)]
     changes: ChangesArgs,
     #[command(flatten)]
     device: DeviceArgs,
@@ -45,7 +47,7 @@ pub(super) fn parse_split(text: &str) -> Result<Split, String> {
 /// Runs `smore eval`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let folder = global.opened(RunFolder::open_with(&args.run, args.changes.changes())?)?;
-    let mut config = folder.config()?;
+    let mut config = args.inference.applied(folder.config()?)?;
     if let Some(structures) = args.structures {
         config.evaluation.structures = structures;
     }
@@ -66,8 +68,9 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     // Nothing is lost by Ctrl-C here: it ends the process.
     static NEVER: AtomicBool = AtomicBool::new(false);
-    let (graph, config, split) = (&graph, &config, args.split);
-    let evaluation = Evaluation { graph, config, queries, split, stop: &NEVER };
+    let inference = args.inference.inference(&config, graph.num_entities())?;
+    let (graph, config, split, inference) = (&graph, &config, args.split, inference.as_ref());
+    let evaluation = Evaluation { graph, config, queries, split, inference, stop: &NEVER };
     let (report, meta) = on!(args.device.open(config.training.math, global)?, backend =>
         evaluate_saved(&backend, &folder, evaluation, &mut Notes)
     )?;

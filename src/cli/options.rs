@@ -4,7 +4,8 @@ use super::{Global, note};
 use crate::api::{Device, Opened};
 use crate::backend::Math;
 use crate::config::{Config, TableKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::inference::{Engine, Evidence, Inference};
 use crate::model::NAMES;
 use crate::train::Changes;
 use clap::ValueEnum;
@@ -96,6 +97,49 @@ impl ConfigArgs {
     /// The resolved configuration.
     pub fn load(&self) -> Result<Config> {
         Config::load(self.config.as_deref(), &self.assignments())
+    }
+}
+
+/// How a saved run answers queries.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Inference")]
+pub struct InferenceArgs {
+    /// What answers: the model's own embedding of the query; or reasoning over its scores of single links, along the best
+    /// bindings of each variable (beam) or over all of them (exact); auto is exact where that fits, else a beam
+    /// [default: the run's inference.engine, which is embedding]
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    inference: Option<Engine>,
+    /// Links that beam and exact inference take as observed [default: the run's inference.evidence, which is train]
+    #[arg(long, value_enum, value_name = "SPLITS")]
+    evidence: Option<Evidence>,
+    /// Any key of the section inference (see `smore train --help-config`); can be given again
+    #[arg(long, value_name = "inference.KEY=VALUE")]
+    set: Vec<String>,
+    /// Memory for rows of truth values, for example 4G; what does not fit is made again [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    memory: Option<u64>,
+}
+
+impl InferenceArgs {
+    /// The configuration of a run with these options on top.
+    pub fn applied(&self, config: Config) -> Result<Config> {
+        if let Some(other) = self.set.iter().find(|text| !text.trim_start().starts_with("inference.")) {
+            return Err(Error::invalid(format!(
+                "--set {other}: the run is trained, only keys of the section inference can be set: inference.KEY=VALUE"
+            )));
+        }
+        let engine = self.inference.map(|engine| format!("inference.engine={:?}", engine.name()));
+        let evidence = self.evidence.map(|evidence| format!("inference.evidence={:?}", evidence.name()));
+        let assignments: Vec<String> = self.set.iter().cloned().chain(engine).chain(evidence).collect();
+        if assignments.is_empty() { Ok(config) } else { config.with(&assignments) }
+    }
+
+    /// How queries are answered, where not by embeddings.
+    pub fn inference(&self, config: &Config, num_entities: usize) -> Result<Option<Inference>> {
+        let memory = self.memory.unwrap_or_else(|| crate::process::memory_limit().map_or(1 << 30, |limit| limit.bytes / 4));
+        let options = config.inference_options();
+        let reasons = options.engine != Engine::Embedding;
+        reasons.then(|| Inference::new(options, num_entities, memory)).transpose()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::eval::export::{count_answers, write_json_lines};
 use crate::eval::{QueryGroup, QueryOptions, QuerySet, cache, export_pickle};
 use crate::graph::Split;
-use crate::query::{Structure, parse_structures, structure};
+use crate::query::structure;
 use crate::storage::atomic;
 use crate::table::{Table, count, counted};
 use anyhow::{Context, bail};
@@ -68,7 +68,7 @@ enum Format {
 
 /// Runs `smore sample`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let structures = structures(&args.structures)?;
+    let structures = structure::all_or_listed(&args.structures)?;
     let graph = global.open(&args.dataset)?;
     let folder = Cache::new(global.cache_dir.as_deref())?.derived(graph.fingerprint());
     let draw = |split: Split| -> anyhow::Result<QuerySet> {
@@ -111,14 +111,6 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             summary(&[(split, &set)], path, global)
         }
     }
-}
-
-/// Structures of a list without weights, or all named ones.
-fn structures(text: &str) -> crate::Result<Vec<Structure>> {
-    Ok(match text {
-        "all" => structure::named().iter().map(|(_, structure)| structure.clone()).collect(),
-        _ => parse_structures(text)?.into_iter().map(|(structure, _)| structure).collect(),
-    })
 }
 
 /// The splits of a folder of pickle files.

@@ -4,6 +4,7 @@
 //! and values. What it means is the comment of its field, read from the source of this module.
 
 use super::{Config, ModelConfig};
+use crate::inference::{Engine, Evidence, TNorm};
 use crate::model::{NAMES, REGISTRY};
 use std::fmt;
 use std::sync::LazyLock;
@@ -68,7 +69,7 @@ pub fn all() -> &'static [(&'static str, Allowed)] {
 }
 
 /// Every key that all models have, in the order of the document.
-const KEYS: [(&str, Allowed); 57] = {
+const KEYS: [(&str, Allowed); 65] = {
     use Allowed::{Flag, Names, Number, Text, Whole};
     use Range::{Above, All, Between, From, Share};
     [
@@ -129,6 +130,14 @@ const KEYS: [(&str, Allowed); 57] = {
         ("evaluation.max_answers", Whole(0, MOST)),
         ("evaluation.link_prediction", Flag),
         ("evaluation.seed", Whole(0, MOST)),
+        ("inference.engine", Names(&Engine::NAMES)),
+        ("inference.evidence", Names(&Evidence::NAMES)),
+        ("inference.norm", Names(&TNorm::NAMES)),
+        ("inference.negation_scale", Number(Above(0.0))),
+        ("inference.row_threshold", Number(Between(1e-6, 0.5))),
+        ("inference.temperature", Number(Above(0.0))),
+        ("inference.beam", Whole(1, MOST)),
+        ("inference.exact_entities", Whole(0, MOST)),
     ]
 };
 
@@ -280,12 +289,13 @@ pub fn help() -> Vec<Key> {
 }
 
 /// The sections, with the source that declares them and the name of their type.
-const SOURCES: [(&str, &str, &str); 5] = [
+const SOURCES: [(&str, &str, &str); 6] = [
     ("data", include_str!("mod.rs"), "pub struct DataConfig {"),
     ("model", include_str!("model.rs"), "pub struct ModelConfig {"),
     ("sampling", include_str!("sampling.rs"), "pub struct SamplingConfig {"),
     ("training", include_str!("training.rs"), "pub struct TrainingConfig {"),
     ("evaluation", include_str!("mod.rs"), "pub struct EvaluationConfig {"),
+    ("inference", include_str!("inference.rs"), "pub struct InferenceConfig {"),
 ];
 
 /// The comments of the fields by path.

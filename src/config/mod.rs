@@ -3,10 +3,11 @@
 //! Precedence: defaults, then `--config FILE`, then flags, then `--set key.path=value` in the order given.
 //! The resolved document is stored in the run folder and is itself a valid `--config`.
 //!
-//! Reading order: this file (the document), its sections [`model`], [`sampling`] and [`training`], [`keys`] (what each key takes
+//! Reading order: this file (the document), its sections [`model`], [`sampling`], [`training`] and `inference`, [`keys`] (what each key takes
 //! and means), `check` (what depends on several keys), `layers` (how documents, assignments and defaults of a model come together).
 
 mod check;
+mod inference;
 pub mod keys;
 mod layers;
 pub mod model;
@@ -15,6 +16,7 @@ pub mod sampling;
 mod tests;
 pub mod training;
 
+pub use inference::InferenceConfig;
 pub use model::{ModelConfig, Norm, RegulariseBy, Regulariser, Start, UnionForm};
 pub use sampling::SamplingConfig;
 pub use training::{DEFAULT_EPOCHS, Loss, Objective, QueryWeighting, Schedule, TableKind, TrainingConfig};
@@ -38,6 +40,8 @@ pub struct Config {
     pub training: TrainingConfig,
     /// What is evaluated on the way and at the end.
     pub evaluation: EvaluationConfig,
+    /// How a saved run answers queries.
+    pub inference: InferenceConfig,
 }
 
 /// What to train on.

@@ -1,7 +1,7 @@
 //! Evaluation: filtered ranks, metrics, query sets, link prediction, and the answers of one query.
 //!
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
-//! a model must do to be evaluated), [`model_scorer`] (trained models; `compared`: entities made ready once), [`baseline`] (the scorer to beat),
+//! a model must do to be evaluated), [`model_scorer`] (trained models; `compared`: entities made ready once), [`reasoned`] (inference over single links), [`baseline`] (the scorer to beat),
 //! [`group`] (queries of one structure with their answers), [`held_out`] (one query that passes a held-out
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
 //! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] and `import_pickle` (a set from any of these),
@@ -25,6 +25,7 @@ pub mod model_scorer;
 pub mod multi_hop;
 pub mod queries;
 pub mod ranks;
+pub mod reasoned;
 pub mod report;
 pub mod scorer;
 
@@ -37,5 +38,6 @@ pub use model_scorer::ModelScorer;
 pub use multi_hop::MultiHop;
 pub use queries::{QueryOptions, QuerySet};
 pub use ranks::{RankCounts, count_ranks};
+pub use reasoned::Reasoned;
 pub use report::Report;
 pub use scorer::{Interruptible, QueryBlock, Scorer};

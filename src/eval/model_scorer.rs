@@ -8,6 +8,8 @@ use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, Number, RankTask, Tables, Workspace, on_host};
 use crate::error::{Error, Result};
 use crate::ids::{EntityId, RelationId, Triple};
+use crate::inference::truth::ALIGNMENT;
+use crate::inference::{LinkScorer, Pair};
 use crate::model::{Model, Weights, compared_width, embed, plan};
 use crate::program::ops::rows::{CopyRows, Gather};
 use crate::program::ops::score::{PerQueryScores, Scores};
@@ -277,6 +279,40 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
             })?;
         }
         Ok(best.into_iter().map(Best::finish).collect())
+    }
+}
+
+impl<B: Backend> LinkScorer for ModelScorer<'_, B> {
+    fn num_entities(&self) -> usize {
+        self.weights.entities.rows
+    }
+
+    fn score_tails(&self, pairs: &[Pair], block: &(dyn Fn(usize, usize, &[f32]) + Sync)) -> Result<()> {
+        let (all, one_hop) = (self.entities()?, link_prediction::one_hop());
+        let kind = self.model.spec().scoring;
+        for (part, pairs) in pairs.chunks(BLOCK).enumerate() {
+            let heads: Vec<EntityId> = pairs.iter().map(|(_, head)| *head).collect();
+            let relations: Vec<RelationId> = pairs.iter().map(|(relation, _)| *relation).collect();
+            let at_once = (AT_ONCE / pairs.len()).next_multiple_of(ALIGNMENT).min(all.rows);
+            self.with_embedded(&one_hop, pairs.len(), (&heads, &relations), |embedding| {
+                let queries = embedding.space.mat(embedding.queries.part(0, pairs.len()));
+                let mut scores = self.backend.zeros(pairs.len() * at_once)?;
+                let mut host = vec![B::Scalar::default(); pairs.len() * at_once];
+                for first in (0..all.rows).step_by(at_once) {
+                    let count = at_once.min(all.rows - first);
+                    let out = MatMut::new(&mut scores, pairs.len(), count);
+                    let entities = all.rows(first, count);
+                    self.backend.run(Scores { kind, exact: true, queries, entities, out });
+                    self.backend.download(&scores, 0, &mut host[..pairs.len() * count])?;
+                    host[..pairs.len() * count].par_chunks(count).enumerate().for_each(|(pair, row)| {
+                        let row: Vec<f32> = row.iter().map(|&score| B::Scalar::value(score) as f32).collect();
+                        block(part * BLOCK + pair, first, &row);
+                    });
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 }
 

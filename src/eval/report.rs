@@ -3,9 +3,12 @@
 use super::link_prediction::LinkPrediction;
 use super::metrics::{Metrics, PROTOCOL};
 use super::multi_hop::MultiHop;
+use super::reasoned::Ties;
+use crate::inference::Options;
 #[cfg(feature = "cli")]
 use crate::table::{Table, count};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Everything that one evaluation found out. Serialises to the document of `eval --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +25,9 @@ pub struct Report {
     pub average: Averages,
     /// The same for the frequency baseline, on the same queries.
     pub baseline: Option<Baseline>,
+    /// How queries were answered, where not by the model's embeddings of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference: Option<Inferred>,
     /// How the numbers come about.
     pub protocol: &'static str,
     /// What else the user should know, for example structures with few queries.
@@ -39,6 +45,16 @@ pub struct Baseline {
     pub link_prediction: Option<LinkPrediction>,
     /// Metrics by structure.
     pub multi_hop: MultiHop,
+}
+
+/// How queries were answered by inference over single links.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inferred {
+    /// The engine that answered, and its options.
+    #[serde(flatten)]
+    pub options: Options,
+    /// Answers whose truth did not decide their rank, by structure.
+    pub ties: BTreeMap<String, Ties>,
 }
 
 /// Unweighted means over structures.
@@ -68,7 +84,8 @@ impl Report {
         notes: Vec<String>,
     ) -> Self {
         let average = Averages::of(&multi_hop);
-        Report { split, scorer, link_prediction, multi_hop, average, baseline, protocol: PROTOCOL, notes }
+        let inference = None;
+        Report { split, scorer, link_prediction, multi_hop, average, baseline, inference, protocol: PROTOCOL, notes }
     }
 
     /// Rows of the table.

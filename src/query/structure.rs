@@ -33,6 +33,14 @@ pub fn named() -> &'static [(&'static str, Structure)] {
     &PARSED
 }
 
+/// The structures of a list without weights; of `all`, every named one.
+pub fn all_or_listed(text: &str) -> Result<Vec<Structure>> {
+    Ok(match text {
+        "all" => named().iter().map(|(_, structure)| structure.clone()).collect(),
+        _ => super::parse_structures(text)?.into_iter().map(|(structure, _)| structure).collect(),
+    })
+}
+
 /// How many queries of each structure a batch holds: fixed, so that its shape never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mix {

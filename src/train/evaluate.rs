@@ -8,13 +8,14 @@ use super::{RunFolder, tables};
 use crate::backend::Backend;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
-use crate::eval::report::Baseline;
+use crate::eval::report::{Baseline, Inferred};
 use crate::eval::{
     FrequencyBaseline, Interruptible, LinkPrediction, ModelScorer, MultiHop, QueryGroup, QueryOptions,
-    Report, Scorer,
+    Reasoned, Report, Scorer,
 };
 use crate::eval::{QuerySet, baseline, cache, link_prediction};
 use crate::graph::{KnowledgeGraph, Split};
+use crate::inference::Inference;
 use crate::model::{self, Weights};
 use crate::progress::Watch;
 use crate::query::trained::Trained;
@@ -41,6 +42,8 @@ pub struct Evaluation<'a> {
     pub queries: Queries<'a>,
     /// The split whose edges are predicted.
     pub split: Split,
+    /// How queries are answered, where not by the model's embeddings of them.
+    pub inference: Option<&'a Inference>,
     /// Once it is set, the evaluation gives up with [`Error::Interrupted`].
     pub stop: &'a AtomicBool,
 }
@@ -67,21 +70,25 @@ pub fn evaluate_loaded<B: Backend>(
     evaluation: Evaluation,
     observer: &mut dyn Observer,
 ) -> Result<Report> {
-    let Evaluation { graph, config, queries, split, stop } = evaluation;
+    let Evaluation { graph, config, queries, split, inference, stop } = evaluation;
     let model = scorer.model();
     let watch = Watch { progress: observer.work(), stop };
     let evaluation = &config.evaluation;
     let set = match queries {
         Queries::Drawn(cache) => {
-            let structures = super::plan::evaluated(model, config)?;
+            let structures = match inference {
+                None => super::plan::evaluated(model, config)?,
+                Some(_) => structure::all_or_listed(&config.evaluation.structures)?,
+            };
             let max_queries =
                 if split == Split::Valid { evaluation.valid_queries } else { evaluation.queries };
             let (max_answers, seed) = (evaluation.max_answers, evaluation.seed);
             let options = QueryOptions { structures, max_queries, max_answers, seed };
             let mut set = query_set(graph, split, &options, cache, &watch, observer)?;
-            set.notes.extend(left_out(model, config));
+            set.notes.extend(inference.is_none().then(|| left_out(model, config)).flatten());
             set
         }
+        Queries::Given(set) if inference.is_some() => set,
         Queries::Given(mut set) => {
             let mut left_out = Vec::new();
             set.groups.retain(|group| {
@@ -95,10 +102,18 @@ pub fn evaluate_loaded<B: Backend>(
         }
     };
     let mut set = set;
-    set.notes.extend(untrained_networks(model, config, &set));
     observer.stage(&format!("evaluating on {}", split.name()));
-    let scorer = Interruptible { scorer, watch: &watch };
-    evaluate(&scorer, graph, split, &set, evaluation.link_prediction)
+    let Some(inference) = inference else {
+        set.notes.extend(untrained_networks(model, config, &set));
+        let scorers = Scorers { links: scorer, queries: scorer };
+        return evaluate(scorers, &watch, graph, split, &set, evaluation.link_prediction);
+    };
+    let name = format!("{}, {}", scorer.name(), inference.options().describe());
+    let reasoned = Reasoned::new(inference.over(graph, scorer, watch.clone()), name);
+    let scorers = Scorers { links: scorer, queries: &reasoned };
+    let mut report = evaluate(scorers, &watch, graph, split, &set, evaluation.link_prediction)?;
+    report.inference = Some(Inferred { options: inference.options().clone(), ties: reasoned.ties() });
+    Ok(report)
 }
 
 /// A note on named structures that are left out by default because their networks were never trained.
@@ -193,10 +208,20 @@ pub fn load_model<B: Backend>(
     Ok(Loaded { model, weights, meta, note })
 }
 
-/// Ranks all queries of a set, and the split's triples where `links`, by a scorer and, up to [`baseline::MAX_EDGES`], by
-/// the baseline, until the scorer is stopped.
+/// What ranks triples, and what ranks the answers of queries: every way of answering orders the tails of a single link alike.
+#[derive(Clone, Copy)]
+pub struct Scorers<'a> {
+    /// For link prediction.
+    pub links: &'a dyn Scorer,
+    /// For queries.
+    pub queries: &'a dyn Scorer,
+}
+
+/// Ranks all queries of a set, and the split's triples where `links`, by scorers and, up to [`baseline::MAX_EDGES`], by
+/// the baseline, until the watcher stops it.
 pub fn evaluate(
-    scorer: &Interruptible<impl Scorer>,
+    scorers: Scorers,
+    watch: &Watch,
     graph: &KnowledgeGraph,
     split: Split,
     set: &QuerySet,
@@ -206,24 +231,23 @@ pub fn evaluate(
     triples.iter().chain(&set.groups).try_for_each(|group| group.check(graph))?;
     let report = |what: &str, name: &str, done: usize, of: usize| {
         let stage = format!("evaluating on {}: {what}, {name}", split.name());
-        scorer.watch.progress.report(&stage, done as u64, of as u64);
+        watch.progress.report(&stage, done as u64, of as u64);
     };
     let link_prediction = |scorer: &dyn Scorer| -> Result<Option<LinkPrediction>> {
         let Some(triples) = &triples else { return Ok(None) };
         let name = scorer.name();
         let mut progress = |done| report("link prediction", &name, done, triples.len());
-        LinkPrediction::evaluate(scorer, triples, &mut progress).map(Some)
+        LinkPrediction::evaluate(&Interruptible { scorer, watch }, triples, &mut progress).map(Some)
     };
     let multi_hop = |scorer: &dyn Scorer| {
         let name = scorer.name();
         let mut progress = |done| report("queries", &name, done, set.num_queries());
-        MultiHop::evaluate(scorer, &set.groups, &mut progress)
+        MultiHop::evaluate(&Interruptible { scorer, watch }, &set.groups, &mut progress)
     };
     let (train, mut notes) = (graph.split(Split::Train), set.notes.clone());
     notes.extend(unseen(graph, set, triples.as_ref()));
     let theirs = if train.num_edges() <= baseline::MAX_EDGES {
         let baseline = FrequencyBaseline::new(&train, graph.num_relations());
-        let baseline = Interruptible { scorer: &baseline, watch: scorer.watch };
         Some(Baseline { link_prediction: link_prediction(&baseline)?, multi_hop: multi_hop(&baseline)? })
     } else {
         notes.push(format!(
@@ -232,9 +256,9 @@ pub fn evaluate(
         ));
         None
     };
-    let links = link_prediction(scorer)?;
-    let multi_hop = multi_hop(scorer)?;
-    Ok(Report::new(split.name(), scorer.name(), links, multi_hop, theirs, notes))
+    let links = link_prediction(scorers.links)?;
+    let multi_hop = multi_hop(scorers.queries)?;
+    Ok(Report::new(split.name(), scorers.queries.name(), links, multi_hop, theirs, notes))
 }
 
 /// Draws the queries of a split, or reads them from an earlier time.

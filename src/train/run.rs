@@ -174,7 +174,7 @@ impl<B: Backend> Run<'_, B> {
 
         let backend = learner.into_backend();
         let (graph, config, queries, split) = (&*graph, &config, Queries::Drawn(query_cache), Split::Test);
-        let evaluation = Evaluation { graph, config, queries, split, stop };
+        let evaluation = Evaluation { graph, config, queries, split, inference: None, stop };
         let tested = evaluate_saved(&backend, folder, evaluation, observer);
         let (report, best) = match tested {
             // All steps are saved: what is left is to evaluate.

@@ -1,0 +1,187 @@
+//! Rows of truth values on demand: scored, calibrated and kept within a budget of memory.
+
+use super::truth::{OwnedRow, RowBuilder, Truth};
+use crate::error::Result;
+use crate::graph::{Csr, View};
+use crate::ids::{EntityId, RelationId, Triple};
+use crate::progress::Watch;
+use rustc_hash::FxHashMap;
+use std::sync::{Arc, Mutex};
+
+/// What a row belongs to.
+pub type Pair = (RelationId, EntityId);
+
+/// Pairs that are scored before the watcher is asked whether to go on.
+const AT_ONCE: usize = 256;
+
+/// Scores single links: all that inference wants of a model.
+pub trait LinkScorer: Sync {
+    /// Number of entities.
+    fn num_entities(&self) -> usize;
+
+    /// Scores all entities as tails of each (relation, head), greater ones for more likely links, and hands them over in blocks of
+    /// entities: the number of the pair, the first entity, a multiple of [`ALIGNMENT`](super::truth::ALIGNMENT), and the scores from there on. The blocks of a pair come
+    /// in ascending order, those of different pairs from several threads. A score does not depend on what else is asked.
+    fn score_tails(&self, pairs: &[Pair], block: &(dyn Fn(usize, usize, &[f32]) + Sync)) -> Result<()>;
+}
+
+/// Rows that were made before, within a budget of memory.
+///
+/// Two generations: when the young one has half of the budget, the old one is dropped and the young one becomes old. A row of the old
+/// one that is wanted again is young again. So what was not wanted for a while goes, without a list of uses.
+#[derive(Debug)]
+pub struct RowCache {
+    budget: usize,
+    generations: Mutex<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: FxHashMap<Pair, Arc<OwnedRow>>,
+    old: FxHashMap<Pair, Arc<OwnedRow>>,
+    young_bytes: usize,
+}
+
+/// Bytes that an entry of the map takes beside its row.
+const ENTRY: usize = size_of::<(Pair, Arc<OwnedRow>)>() + 32;
+
+impl RowCache {
+    /// Of at most so many bytes.
+    pub fn new(budget: usize) -> Self {
+        RowCache { budget, generations: Mutex::default() }
+    }
+
+    /// The rows that are there.
+    fn find(&self, pairs: &[Pair]) -> Vec<Option<Arc<OwnedRow>>> {
+        let mut generations = self.generations.lock().expect("no panic while it is held");
+        let find = |pair: &Pair| {
+            generations.young.get(pair).cloned().or_else(|| {
+                let row = generations.old.remove(pair)?;
+                generations.insert(*pair, row.clone(), self.budget);
+                Some(row)
+            })
+        };
+        pairs.iter().map(find).collect()
+    }
+
+    fn insert(&self, pair: Pair, row: Arc<OwnedRow>) {
+        let mut generations = self.generations.lock().expect("no panic while it is held");
+        generations.insert(pair, row, self.budget);
+    }
+}
+
+impl Generations {
+    fn insert(&mut self, pair: Pair, row: Arc<OwnedRow>, budget: usize) {
+        let bytes = row.bytes() + ENTRY;
+        if self.young_bytes + bytes > budget / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        self.young_bytes += bytes;
+        self.young.insert(pair, row);
+    }
+}
+
+/// The rows of a model over a graph.
+pub struct Rows<'a> {
+    /// The model.
+    pub links: &'a dyn LinkScorer,
+    /// The training graph, by which truth is calibrated.
+    pub train: Csr<'a>,
+    /// The links that are observed.
+    pub evidence: View<'a>,
+    /// How scores become truth values.
+    pub truth: &'a Truth,
+    /// Rows that were made before by the same model and the same truth, over the same evidence.
+    pub cache: &'a RowCache,
+    /// Who can stop it.
+    pub watch: Watch<'a>,
+}
+
+impl Rows<'_> {
+    /// The rows of pairs, each of which occurs once.
+    ///
+    /// # Errors
+    ///
+    /// Of the scorer; where a score is not a number; [`Error::Interrupted`](crate::Error::Interrupted) where the watcher stops it.
+    pub fn get(&self, pairs: &[Pair]) -> Result<Vec<Arc<OwnedRow>>> {
+        let mut rows = self.cache.find(pairs);
+        let missing: Vec<usize> = (0..pairs.len()).filter(|&i| rows[i].is_none()).collect();
+        for missing in missing.chunks(AT_ONCE) {
+            self.watch.check()?;
+            let wanted: Vec<Pair> = missing.iter().map(|&i| pairs[i]).collect();
+            let observed: Vec<Vec<EntityId>> = wanted.iter().map(|&pair| self.observed(pair)).collect();
+            let made = self.build(&wanted, &observed, &|_, _, _| ())?;
+            for (&number, row) in missing.iter().zip(made) {
+                let row = Arc::new(row.finish());
+                self.cache.insert(pairs[number], row.clone());
+                rows[number] = Some(row);
+            }
+        }
+        Ok(rows.into_iter().map(|row| row.expect("made above")).collect())
+    }
+
+    /// The scores of all tails of each pair; where it is marked, the logarithms of their truth, neither cut nor capped, and without
+    /// evidence. Both have one order, but rounding may make different scores equally true.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::get`].
+    pub fn uncut(&self, pairs: &[(Pair, bool)]) -> Result<Vec<Vec<f32>>> {
+        let mut all = Vec::with_capacity(pairs.len());
+        for pairs in pairs.chunks(AT_ONCE) {
+            self.watch.check()?;
+            let nothing = vec![Vec::new(); pairs.len()];
+            let (pairs, as_truth): (Vec<Pair>, Vec<bool>) = pairs.iter().copied().unzip();
+            let rows: Vec<_> = pairs.iter().map(|_| Mutex::new(Vec::new())).collect();
+            let built = self.build(&pairs, &nothing, &|number, _, scores| {
+                rows[number].lock().expect("no panic while it is held").extend_from_slice(scores);
+            })?;
+            for ((row, built), as_truth) in rows.into_iter().zip(built).zip(as_truth) {
+                let mut row = row.into_inner().expect("no panic while it was held");
+                if as_truth {
+                    built.ln_truth(&mut row);
+                }
+                all.push(row);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Scores pairs, and lets something else see the scores too.
+    fn build<'r>(
+        &'r self,
+        pairs: &[Pair],
+        observed: &'r [Vec<EntityId>],
+        see: &(dyn Fn(usize, usize, &[f32]) + Sync),
+    ) -> Result<Vec<RowBuilder<'r>>> {
+        let known = |(relation, head): Pair| self.train.tails(head, relation).len();
+        let builders = pairs.iter().zip(observed).map(|(&pair, observed)| self.truth.row(known(pair), observed));
+        let builders: Vec<_> = builders.map(|builder| Mutex::new((builder, Ok(())))).collect();
+        self.links.score_tails(pairs, &|number, first, scores| {
+            let (builder, result) = &mut *builders[number].lock().expect("no panic while it is held");
+            if result.is_ok() {
+                *result = builder.push(first, scores);
+                see(number, first, scores);
+            }
+        })?;
+        let done = builders.into_iter().map(|builder| {
+            let (builder, result) = builder.into_inner().expect("no panic while it was held");
+            result.map(|()| builder)
+        });
+        done.collect()
+    }
+
+    /// Whether a link is observed.
+    pub fn is_observed(&self, (relation, head): Pair, tail: EntityId) -> bool {
+        self.evidence.contains(Triple { head, relation, tail })
+    }
+
+    fn observed(&self, (relation, head): Pair) -> Vec<EntityId> {
+        let mut tails = Vec::new();
+        self.evidence.extend_tails(head, relation, &mut tails);
+        tails.sort_unstable();
+        tails.dedup();
+        tails
+    }
+}

@@ -1,0 +1,372 @@
+//! Inference over single links: against the definition, over all joint bindings, on random small graphs and random queries.
+
+mod common;
+
+use proptest::prelude::*;
+use smore::engine::error::Result;
+use smore::engine::eval::{QueryGroup, RankCounts, Reasoned, Scorer, count_ranks};
+use smore::engine::graph::{CsrBuf, View};
+use smore::engine::ids::Triple;
+use smore::engine::inference::truth::CAP;
+use smore::engine::inference::{LinkScorer, Pair, Propagation, RowCache, Rows, TNorm, Trace, Truth};
+use smore::engine::progress::Watch;
+use smore::engine::query::structure::named;
+use smore::engine::query::{Query, Tree};
+use smore::engine::rng::{below, stream};
+use smore::{EntityId, RelationId};
+
+const ENTITIES: u32 = 5;
+const RELATIONS: u32 = 3;
+const THRESHOLD: f32 = 0.05;
+const NORMS: [TNorm; 3] = [TNorm::Product, TNorm::Minimum, TNorm::Lukasiewicz];
+
+/// Scores at random, the same for a pair at any time.
+struct RandomLinks {
+    seed: u64,
+    entities: usize,
+}
+
+impl RandomLinks {
+    fn scores(&self, (relation, head): Pair) -> Vec<f32> {
+        let mut rng = stream(self.seed, "links", u64::from(relation.0) << 32 | u64::from(head.0));
+        // Coarse, so that some are equal.
+        (0..self.entities).map(|_| below(&mut rng, 24) as f32 / 4.0).collect()
+    }
+}
+
+impl LinkScorer for RandomLinks {
+    fn num_entities(&self) -> usize {
+        self.entities
+    }
+
+    fn score_tails(&self, pairs: &[Pair], block: &(dyn Fn(usize, usize, &[f32]) + Sync)) -> Result<()> {
+        pairs.iter().enumerate().for_each(|(number, &pair)| block(number, 0, &self.scores(pair)));
+        Ok(())
+    }
+}
+
+/// A random model over a random graph.
+#[derive(Debug)]
+struct World {
+    seed: u64,
+    train: CsrBuf,
+    valid: CsrBuf,
+    truth: Truth,
+}
+
+impl World {
+    fn new(seed: u64, triples: &[Triple]) -> Self {
+        let (train, valid) = triples.split_at(2 * triples.len() / 3);
+        let index = |triples: &[Triple]| CsrBuf::from_triples(ENTITIES as usize, triples);
+        World { seed, train: index(train), valid: index(valid), truth: Truth::new(THRESHOLD, 1.0) }
+    }
+
+    fn links(&self) -> RandomLinks {
+        RandomLinks { seed: self.seed, entities: ENTITIES as usize }
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Propagation), work: impl FnOnce(&Propagation) -> T) -> T {
+        self.with_memory(1 << 20, change, work)
+    }
+
+    fn with_memory<T>(
+        &self,
+        memory: usize,
+        change: impl FnOnce(&mut Propagation),
+        work: impl FnOnce(&Propagation) -> T,
+    ) -> T {
+        let (links, cache) = (self.links(), RowCache::new(memory));
+        let (train, truth) = (self.train.view(), &self.truth);
+        let evidence = View::new([train, self.valid.view()]);
+        let rows = Rows { links: &links, train, evidence, truth, cache: &cache, watch: Watch::nobody() };
+        let mut propagation = Propagation { rows, norm: TNorm::Product, negation_scale: 1.0, beam: None };
+        change(&mut propagation);
+        work(&propagation)
+    }
+
+    /// The truth of a link by its definition.
+    fn link(&self, head: EntityId, relation: RelationId, tail: EntityId) -> f64 {
+        let edge = Triple { head, relation, tail };
+        if self.train.view().contains(edge) || self.valid.view().contains(edge) {
+            return 1.0;
+        }
+        let exp: Vec<f64> =
+            self.links().scores((relation, head)).iter().map(|&score| f64::from(score).exp()).collect();
+        let known = self.train.view().tails(head, relation).len().max(1) as f64;
+        let truth = exp[tail.index()] / exp.iter().sum::<f64>() * known;
+        if truth < f64::from(THRESHOLD) { 0.0 } else { truth.min(f64::from(CAP)) }
+    }
+}
+
+/// Truth by definition: the maximum over all joint bindings of the variables that stand below no negation; a negated branch has
+/// bindings of its own. `link` is the truth of single links.
+struct Definition<'a> {
+    link: &'a dyn Fn(EntityId, RelationId, EntityId) -> f32,
+    norm: TNorm,
+    scale: f32,
+}
+
+impl Definition<'_> {
+    fn truth(&self, query: &Query, entity: EntityId) -> f32 {
+        let variables = Self::variables(query);
+        let joint = |number: u32| {
+            let mut number = number;
+            let mut next = || {
+                let binding = EntityId(number % ENTITIES);
+                number /= ENTITIES;
+                binding
+            };
+            self.bound(query, entity, &mut next)
+        };
+        (0..ENTITIES.pow(variables)).map(joint).fold(0.0, f32::max)
+    }
+
+    fn variables(query: &Query) -> u32 {
+        match query {
+            Tree::Negation(_) => 0,
+            Tree::Projection(child, _) => 1 + Self::variables(child),
+            _ => query.children().iter().map(Self::variables).sum(),
+        }
+    }
+
+    /// The truth with given bindings.
+    fn bound(&self, query: &Query, entity: EntityId, next: &mut dyn FnMut() -> EntityId) -> f32 {
+        match query {
+            Tree::Anchor(anchor) => f32::from(u8::from(*anchor == entity)),
+            Tree::Projection(child, relation) => {
+                let head = next();
+                self.norm.and(self.bound(child, head, next), (self.link)(head, *relation, entity))
+            }
+            Tree::Negation(child) => 1.0 - (self.scale * self.truth(child, entity)).min(1.0),
+            Tree::Intersection(children) => self.joined(children, entity, next, TNorm::and),
+            Tree::Union(children) => self.joined(children, entity, next, TNorm::or),
+        }
+    }
+
+    fn joined(
+        &self,
+        children: &[Query],
+        entity: EntityId,
+        next: &mut dyn FnMut() -> EntityId,
+        join: fn(TNorm, f32, f32) -> f32,
+    ) -> f32 {
+        let values = children.iter().map(|child| self.bound(child, entity, next));
+        values.reduce(|x, y| join(self.norm, x, y)).unwrap()
+    }
+}
+
+fn any_triples() -> impl Strategy<Value = Vec<Triple>> {
+    let triple = (0..ENTITIES, 0..RELATIONS, 0..ENTITIES).prop_map(|(h, r, t)| Triple {
+        head: EntityId(h),
+        relation: RelationId(2 * r),
+        tail: EntityId(t),
+    });
+    prop::collection::vec(triple, 0..12)
+}
+
+fn any_query() -> impl Strategy<Value = Query> {
+    let leaf = (0..ENTITIES).prop_map(|e| Tree::Anchor(EntityId(e)));
+    let tree = leaf.prop_recursive(4, 10, 3, |inner| {
+        prop_oneof![
+            3 => (inner.clone(), 0..2 * RELATIONS)
+                .prop_map(|(t, r)| Tree::Projection(Box::new(t), RelationId(r))),
+            1 => inner.clone().prop_map(|t| Tree::Negation(Box::new(t))),
+            1 => prop::collection::vec(inner.clone(), 2..4).prop_map(Tree::Intersection),
+            1 => prop::collection::vec(inner, 2..4).prop_map(Tree::Union),
+        ]
+    });
+    // More bindings take too long.
+    tree.prop_filter("few variables", |query| Definition::variables(query) <= 5)
+}
+
+/// One of the named structures, filled at random; also 4p and 4i.
+fn any_named_query() -> impl Strategy<Value = Query> {
+    let more = ["('e',('r','r','r','r'))", "(('e',('r',)),('e',('r',)),('e',('r',)),('e',('r',)))"];
+    let more = more.map(|text| smore::engine::query::parse_structure(text).unwrap());
+    let structures: Vec<_> = named().iter().map(|(_, s)| s.clone()).chain(more).collect();
+    (0..structures.len(), any::<u64>()).prop_map(move |(structure, seed)| {
+        let mut rng = stream(seed, "query", 0);
+        let (anchors, relations) = structures[structure].flatten();
+        let anchors: Vec<EntityId> =
+            anchors.iter().map(|_| EntityId(below(&mut rng, ENTITIES.into()) as u32)).collect();
+        let relations: Vec<RelationId> =
+            relations.iter().map(|_| RelationId(below(&mut rng, u64::from(2 * RELATIONS)) as u32)).collect();
+        structures[structure].fill(&anchors, &relations).unwrap()
+    })
+}
+
+fn traced(propagation: &Propagation, query: &Query) -> Trace {
+    propagation.traces(&[query]).unwrap().remove(0)
+}
+
+fn agrees_with_the_definition(world: &World, query: &Query, scale: f32) {
+    for norm in NORMS {
+        let set = |propagation: &mut Propagation| {
+            propagation.norm = norm;
+            propagation.negation_scale = scale;
+        };
+        world.with(set, |propagation| {
+            let link = |head, relation, tail| {
+                let row = propagation.rows.get(&[(relation, head)]).unwrap().remove(0);
+                row.tails.binary_search(&tail).map_or(0.0, |at| world.truth.values()[usize::from(row.codes[at])])
+            };
+            let definition = Definition { link: &link, norm, scale };
+            let trace = traced(propagation, query);
+            for entity in (0..ENTITIES).map(EntityId) {
+                let (is, should) = (trace.values.of(entity), definition.truth(query, entity));
+                assert_eq!(is.to_bits(), should.to_bits(), "{query:?} {entity:?} {norm:?}: {is} {should}");
+            }
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn exact_inference_is_the_maximum_over_all_joint_bindings(
+        seed in any::<u64>(), triples in any_triples(), query in any_query(), scale in 0.5f32..6.0,
+    ) {
+        agrees_with_the_definition(&World::new(seed, &triples), &query, scale);
+    }
+
+    #[test]
+    fn exact_inference_is_that_for_every_named_structure_and_for_4p_and_4i(
+        seed in any::<u64>(), triples in any_triples(), query in any_named_query(), scale in 0.5f32..6.0,
+    ) {
+        agrees_with_the_definition(&World::new(seed, &triples), &query, scale);
+    }
+
+    #[test]
+    fn the_truth_of_a_link_is_that_of_its_definition(seed in any::<u64>(), triples in any_triples()) {
+        let world = World::new(seed, &triples);
+        world.with(|_| (), |propagation| {
+            for (relation, head) in (0..2 * RELATIONS).flat_map(|r| (0..ENTITIES).map(move |e| (RelationId(r), EntityId(e)))) {
+                let query = Tree::Projection(Box::new(Tree::Anchor(head)), relation);
+                let trace = traced(propagation, &query);
+                for tail in (0..ENTITIES).map(EntityId) {
+                    let (is, should) = (f64::from(trace.values.of(tail)), world.link(head, relation, tail));
+                    // A truth at the threshold itself may fall on either side of it.
+                    let at_the_cut = (is.max(should) / f64::from(THRESHOLD) - 1.0).abs() < 1e-3;
+                    assert!((is - should).abs() < 2e-4 || at_the_cut, "{is} {should}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn memory_and_a_beam_of_all_bindings_change_nothing_and_a_narrow_beam_finds_no_more(
+        seed in any::<u64>(), triples in any_triples(), query in any_query(),
+    ) {
+        let world = World::new(seed, &triples);
+        let exact = world.with(|_| (), |propagation| traced(propagation, &query));
+        assert_eq!(world.with_memory(0, |_| (), |propagation| traced(propagation, &query)), exact);
+        let beam = |width| world.with(|p| p.beam = Some(width), |propagation| traced(propagation, &query));
+        assert_eq!(beam(ENTITIES as usize), exact);
+        if !query.has_negation() {
+            for width in 1..ENTITIES as usize {
+                let narrow = beam(width);
+                for entity in (0..ENTITIES).map(EntityId) {
+                    assert!(narrow.values.of(entity) <= exact.values.of(entity));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_queries_at_once_are_answered_as_one_by_one(
+        seed in any::<u64>(), triples in any_triples(), structure in any_query(),
+    ) {
+        let world = World::new(seed, &triples);
+        let (anchors, relations) = structure.flatten();
+        let queries: Vec<Query> = (0..7).map(|n| {
+            let anchors: Vec<_> = anchors.iter().map(|a| EntityId((a.0 + n) % ENTITIES)).collect();
+            let relations: Vec<_> = relations.iter().map(|r| RelationId((r.0 + n / 2) % (2 * RELATIONS))).collect();
+            structure.fill(&anchors, &relations).unwrap()
+        }).collect();
+        world.with(|_| (), |propagation| {
+            let together = propagation.traces(&queries.iter().collect::<Vec<_>>()).unwrap();
+            for (query, trace) in queries.iter().zip(together) {
+                assert_eq!(traced(propagation, query), trace);
+            }
+        });
+    }
+
+    #[test]
+    fn ranks_are_those_of_the_order_of_merits(
+        seed in any::<u64>(), triples in any_triples(), query in any_query(), filter in prop::collection::vec(any::<bool>(), 5),
+    ) {
+        let world = World::new(seed, &triples);
+        let filter: Vec<EntityId> = (0..ENTITIES).map(EntityId).filter(|e| filter[e.index()]).collect();
+        prop_assume!(!filter.is_empty());
+        let mut group = QueryGroup::new(query.structure());
+        let (anchors, relations) = query.flatten();
+        let (anchors, relations): (Vec<_>, Vec<_>) =
+            (anchors.into_iter().copied().collect(), relations.into_iter().copied().collect());
+        let targets = &filter[..filter.len().div_ceil(2)];
+        group.push(&anchors, &relations, targets, &filter);
+        let merits = world.with(|_| (), |propagation| {
+            let traces = propagation.traces(&[&query]).unwrap();
+            propagation.merits(&[&query], &traces).unwrap().remove(0)
+        });
+        let mut order: Vec<_> = (0..ENTITIES).map(|e| merits.of(EntityId(e))).collect();
+        order.sort();
+        order.dedup();
+        let places: Vec<f32> =
+            (0..ENTITIES).map(|e| order.binary_search(&merits.of(EntityId(e))).unwrap() as f32).collect();
+        // Truth comes first.
+        for (a, b) in (0..ENTITIES).flat_map(|a| (0..ENTITIES).map(move |b| (EntityId(a), EntityId(b)))) {
+            if merits.values().of(a) < merits.values().of(b) {
+                assert!(places[a.index()] < places[b.index()]);
+            }
+        }
+        let (counts, ties) = world.with(|_| (), |propagation| {
+            let (links, rows) = (propagation.rows.links, &propagation.rows);
+            let rows = Rows { links, train: rows.train, evidence: rows.evidence.clone(), truth: rows.truth,
+                cache: rows.cache, watch: Watch::nobody() };
+            let Propagation { norm, negation_scale, beam, .. } = *propagation;
+            let reasoned = Reasoned::new(Propagation { rows, norm, negation_scale, beam }, "random".into());
+            (reasoned.rank(&group.all()).unwrap(), reasoned.ties().remove(&group.structure.to_string()).unwrap())
+        });
+        assert_eq!(counts, count_ranks(&places, targets, &filter));
+        let candidates = || (0..ENTITIES).map(EntityId).filter(|e| !filter.contains(e));
+        let value = |e: EntityId| merits.values().of(e);
+        let equal = targets.iter().filter(|&&t| value(t) > 0.0 && candidates().any(|c| value(c) == value(t)));
+        assert_eq!(ties.answers, targets.len());
+        assert_eq!(ties.cut, targets.iter().filter(|&&t| value(t) == 0.0).count());
+        assert_eq!(ties.equal, equal.count());
+    }
+
+    #[test]
+    fn calibration_does_not_decide_the_ranks_of_a_single_link(seed in any::<u64>(), head in 0..ENTITIES, relation in 0..2 * RELATIONS) {
+        let world = World::new(seed, &[]);
+        let (head, relation) = (EntityId(head), RelationId(relation));
+        let scores = world.links().scores((relation, head));
+        let query = Tree::Projection(Box::new(Tree::Anchor(head)), relation);
+        let merits = world.with(|_| (), |p| p.merits(&[&query], &p.traces(&[&query]).unwrap()).unwrap().remove(0));
+        for (a, b) in (0..ENTITIES).flat_map(|a| (0..ENTITIES).map(move |b| (EntityId(a), EntityId(b)))) {
+            assert_eq!(
+                merits.of(a).cmp(&merits.of(b)),
+                scores[a.index()].total_cmp(&scores[b.index()]),
+                "{scores:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ranks_of_no_candidate_are_none() {
+    let world = World::new(1, &[]);
+    let query = Tree::Projection(Box::new(Tree::Anchor(EntityId(0))), RelationId(0));
+    let all: Vec<EntityId> = (0..ENTITIES).map(EntityId).collect();
+    let mut group = QueryGroup::new(query.structure());
+    group.push(&[EntityId(0)], &[RelationId(0)], &all, &all);
+    let links = world.links();
+    let cache = RowCache::new(0);
+    let (train, evidence) = (world.train.view(), View::new([world.train.view()]));
+    let rows =
+        Rows { links: &links, train, evidence, truth: &world.truth, cache: &cache, watch: Watch::nobody() };
+    let propagation = Propagation { rows, norm: TNorm::Product, negation_scale: 3.0, beam: None };
+    let counts = Reasoned::new(propagation, "random".into()).rank(&group.all()).unwrap();
+    assert_eq!(counts, vec![RankCounts::default(); 5]);
+}
