@@ -45,7 +45,7 @@
 //! | `api` | what other programs call |
 //! | `cli` | arguments -> one library call -> printing |
 //!
-//! `ids`, `error`, `rng`, `config`, `process`, `progress` and `table` are used throughout.
+//! `ids`, `error`, `math`, `rng`, `config`, `process`, `progress` and `table` are used throughout.
 
 /// The engine itself, for this package's tests and benchmarks: it may change with any version.
 #[doc(hidden)]
@@ -62,6 +62,7 @@ pub mod engine {
     pub mod graph;
     pub mod ids;
     pub mod inference;
+    pub mod math;
     pub mod model;
     pub mod pipeline;
     pub mod process;
@@ -81,8 +82,9 @@ use engine::*;
 pub use api::{Dataset, Device, Drawn, Event, Run, Sampler, SavedRun};
 pub use error::{Error, Result};
 pub use eval::Report;
-pub use eval::answers::Answer;
+pub use eval::answers::{Answer, AnswerStatus};
 pub use eval::ask::Show;
+pub use eval::why::{Link, Reason, Why};
 pub use graph::{KnowledgeGraph as Graph, Split};
 pub use ids::{EntityId, RelationId, Triple};
 pub use query::Query;

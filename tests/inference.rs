@@ -8,7 +8,9 @@ use smore::engine::eval::{QueryGroup, RankCounts, Reasoned, Scorer, count_ranks}
 use smore::engine::graph::{CsrBuf, View};
 use smore::engine::ids::Triple;
 use smore::engine::inference::truth::CAP;
-use smore::engine::inference::{LinkScorer, Pair, Propagation, RowCache, Rows, TNorm, Trace, Truth};
+use smore::engine::inference::{
+    Because, LinkScorer, Pair, Propagation, RowCache, Rows, TNorm, Trace, Truth, Witness,
+};
 use smore::engine::progress::Watch;
 use smore::engine::query::structure::named;
 use smore::engine::query::{Query, Tree};
@@ -208,7 +210,9 @@ fn agrees_with_the_definition(world: &World, query: &Query, scale: f32) {
         world.with(set, |propagation| {
             let link = |head, relation, tail| {
                 let row = propagation.rows.get(&[(relation, head)]).unwrap().remove(0);
-                row.tails.binary_search(&tail).map_or(0.0, |at| world.truth.values()[usize::from(row.codes[at])])
+                row.tails
+                    .binary_search(&tail)
+                    .map_or(0.0, |at| world.truth.values()[usize::from(row.codes[at])])
             };
             let definition = Definition { link: &link, norm, scale };
             let trace = traced(propagation, query);
@@ -218,6 +222,51 @@ fn agrees_with_the_definition(world: &World, query: &Query, scale: f32) {
             }
         });
     }
+}
+
+/// The truth of a witness by its own links, after a check that they are those of the query, of the model and of the graph.
+fn truth_of_witness(propagation: &Propagation, query: &Query, witness: &Witness, entity: EntityId) -> f32 {
+    assert_eq!(witness.entity, entity);
+    let norm = propagation.norm;
+    let truth = match (query, &witness.because) {
+        (Tree::Anchor(anchor), Because::Anchor) => {
+            assert_eq!(*anchor, entity);
+            1.0
+        }
+        (Tree::Projection(child, along), Because::Link { from, relation, truth, observed }) => {
+            assert_eq!(relation, along);
+            let row = propagation.rows.get(&[(*relation, from.entity)]).unwrap().remove(0);
+            let at = row.tails.binary_search(&entity).unwrap();
+            assert_eq!(*truth, propagation.rows.truth.values()[usize::from(row.codes[at])]);
+            let edge = Triple { head: from.entity, relation: *relation, tail: entity };
+            assert_eq!((*observed, *truth == 1.0), (propagation.rows.evidence.contains(edge), *observed));
+            norm.and(truth_of_witness(propagation, child, from, from.entity), *truth)
+        }
+        (Tree::Negation(child), Because::Not(counter)) => {
+            let counter = counter.as_ref().map_or(0.0, |c| truth_of_witness(propagation, child, c, entity));
+            1.0 - (propagation.negation_scale * counter).min(1.0)
+        }
+        (Tree::Intersection(children), Because::All(parts)) => {
+            assert_eq!(children.len(), parts.len());
+            let each =
+                children.iter().zip(parts).map(|(c, part)| truth_of_witness(propagation, c, part, entity));
+            each.reduce(|x, y| norm.and(x, y)).unwrap()
+        }
+        (Tree::Union(children), Because::Any(parts)) => {
+            // Branches that are false are left out; the others come in the query's order.
+            let mut parts = parts.iter();
+            let each = children.iter().map(|child| match traced(propagation, child).values.of(entity) {
+                0.0 => 0.0,
+                _ => truth_of_witness(propagation, child, parts.next().unwrap(), entity),
+            });
+            let truth = each.reduce(|x, y| norm.or(x, y)).unwrap();
+            assert!(parts.next().is_none());
+            truth
+        }
+        _ => panic!("{witness:?} is no witness of {query:?}"),
+    };
+    assert_eq!(truth.to_bits(), witness.truth.to_bits());
+    truth
 }
 
 proptest! {
@@ -271,6 +320,27 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_truth_of_a_witness_is_that_of_the_answer(
+        seed in any::<u64>(), triples in any_triples(), query in any_query(), scale in 0.5f32..6.0, norm in 0..3usize,
+    ) {
+        let world = World::new(seed, &triples);
+        let norm = NORMS[norm];
+        let set = |propagation: &mut Propagation| (propagation.norm, propagation.negation_scale) = (norm, scale);
+        world.with(set, |propagation| {
+            let trace = traced(propagation, &query);
+            let entities: Vec<EntityId> = (0..ENTITIES).map(EntityId).collect();
+            let witnesses = propagation.witnesses(&query, &trace, &entities).unwrap();
+            for (&entity, witness) in entities.iter().zip(&witnesses) {
+                let truth = trace.values.of(entity);
+                assert_eq!(witness.is_some(), truth > 0.0);
+                let Some(witness) = witness else { continue };
+                let again = truth_of_witness(propagation, &query, witness, entity);
+                assert_eq!(again.to_bits(), truth.to_bits(), "{query:?} {witness:?}");
+            }
+        });
     }
 
     #[test]

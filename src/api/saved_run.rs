@@ -5,18 +5,22 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::dataset::cache::Cache;
 use crate::error::Result;
+use crate::eval::Reasoned;
 use crate::eval::Report;
 use crate::eval::answers::Answer;
-use crate::eval::ask::{Asker, Show};
+use crate::eval::ask::{Answerer, Asker, Show};
 use crate::eval::model_scorer::{Kept, ModelScorer};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::Triple;
+use crate::inference::{Engine, Inference, Options};
 use crate::model;
+use crate::progress::Watch;
 use crate::query::trained::Trained;
 use crate::query::{Query, ground, parse_query};
 use crate::train::evaluate::{Evaluation, Loaded, Queries, evaluate_loaded, load_model};
 use crate::train::{Changes, Observer, RunFolder};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 /// A trained model with its graph, from the folder of a run. It can be asked from many threads at once.
@@ -33,19 +37,25 @@ pub struct SavedRun {
     graph: KnowledgeGraph,
     config: Config,
     cache: Cache,
+    /// How queries are answered, where not by embeddings of them.
+    inference: Option<Inference>,
+    /// What explains the answers of embeddings.
+    reasons: OnceLock<Inference>,
     model: Box<dyn Served>,
+}
+
+/// Which answers of a query are wanted.
+#[derive(Clone, Copy)]
+struct Wanted {
+    k: usize,
+    show: Show,
+    why: bool,
 }
 
 /// A model on a device, whichever that is.
 trait Served: Send + Sync {
     fn check(&self, query: &Query) -> Result<()>;
-    fn answer(
-        &self,
-        graph: &KnowledgeGraph,
-        queries: &[Query],
-        k: usize,
-        show: Show,
-    ) -> Result<Vec<Vec<Answer>>>;
+    fn answer(&self, run: &SavedRun, queries: &[Query], wanted: Wanted) -> Result<Vec<Vec<Answer>>>;
     fn score(&self, triples: &[Triple]) -> Result<Vec<f32>>;
     fn evaluate(
         &self,
@@ -75,14 +85,19 @@ impl<B: Backend> Served for OnBackend<B> {
         model::check_expressible(&*self.loaded.model, &structure.to_string(), &structure)
     }
 
-    fn answer(
-        &self,
-        graph: &KnowledgeGraph,
-        queries: &[Query],
-        k: usize,
-        show: Show,
-    ) -> Result<Vec<Vec<Answer>>> {
-        let asker = Asker { scorer: self.scorer(), graph, trained: Trained::new(graph), k, show };
+    fn answer(&self, run: &SavedRun, queries: &[Query], wanted: Wanted) -> Result<Vec<Vec<Answer>>> {
+        let (graph, scorer, Wanted { k, show, why }) = (&run.graph, self.scorer(), wanted);
+        let reasons = if why { Some(run.reasons()?) } else { None };
+        let [by, why] =
+            [run.inference.as_ref(), reasons].map(|by| by.map(|by| by.over(graph, &scorer, Watch::nobody())));
+        let reasoned = by.map(|by| Reasoned::new(by, run.model().into()));
+        let answerer: &dyn Answerer = match &reasoned {
+            Some(reasoned) => reasoned,
+            None => &scorer,
+        };
+        let evidence = run.config.inference.evidence.view(graph);
+        let asker =
+            Asker { answerer, why: why.as_ref(), evidence, graph, trained: Trained::new(graph), k, show };
         Ok(asker.answer(queries)?.into_iter().map(|answered| answered.answers).collect())
     }
 
@@ -100,7 +115,8 @@ impl<B: Backend> Served for OnBackend<B> {
         let cached = run.cache.derived(run.graph.fingerprint());
         let SavedRun { graph, config, .. } = run;
         let queries = Queries::Drawn(&cached);
-        let evaluation = Evaluation { graph, config, queries, split, inference: None, stop };
+        let inference = run.inference.as_ref();
+        let evaluation = Evaluation { graph, config, queries, split, inference, stop };
         evaluate_loaded(&self.scorer(), evaluation, observer)
     }
 }
@@ -138,7 +154,46 @@ impl SavedRun {
             let loaded = load_model(&backend, &graph, &config, &folder)?;
             Box::new(OnBackend { backend, loaded, kept: Kept::default() })
         });
-        Ok(SavedRun { graph, config, cache, model })
+        let mut run = SavedRun { graph, config, cache, inference: None, reasons: OnceLock::new(), model };
+        run.infer_by_config()?;
+        Ok(run)
+    }
+
+    /// Sets a key of the section `inference`, for example `inference.engine=exact`: the answers of queries then come from reasoning
+    /// over the model's scores of single links, and their scores are truth values from 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`](crate::Error::Invalid) for another key or a value that it does not take; where exact inference does
+    /// not fit the graph.
+    pub fn set(mut self, assignment: &str) -> Result<Self> {
+        if !assignment.trim_start().starts_with("inference.") {
+            return Err(crate::Error::invalid(format!(
+                "{assignment}: the run is trained, only keys of the section inference can be set: inference.KEY=VALUE"
+            )));
+        }
+        self.config = self.config.with(&[assignment.to_string()])?;
+        self.infer_by_config()?;
+        Ok(self)
+    }
+
+    fn infer_by_config(&mut self) -> Result<()> {
+        let (options, entities) = (self.config.inference_options(), self.graph.num_entities());
+        let reasons = options.engine != Engine::Embedding;
+        let inference = reasons.then(|| Inference::new(options, entities, Inference::default_memory()));
+        self.inference = inference.transpose()?;
+        self.reasons = OnceLock::new();
+        Ok(())
+    }
+
+    /// What explains answers: what answers, or for embeddings the same over their scores of single links.
+    fn reasons(&self) -> Result<&Inference> {
+        if let Some(inference) = &self.inference {
+            return Ok(inference);
+        }
+        let options = Options { engine: Engine::Auto, ..self.config.inference_options() };
+        let made = Inference::new(options, self.graph.num_entities(), Inference::default_memory())?;
+        Ok(self.reasons.get_or_init(|| made))
     }
 
     /// Its graph.
@@ -160,7 +215,7 @@ impl SavedRun {
     /// [`Error::CannotExpress`](crate::Error::CannotExpress) where the model has not what the query needs.
     pub fn query(&self, text: &str) -> Result<Query> {
         let query = ground::ground(&parse_query(text)?, &self.graph)?;
-        self.model.check(&query)?;
+        self.check(&query)?;
         Ok(query)
     }
 
@@ -180,8 +235,27 @@ impl SavedRun {
     ///
     /// [`Error::CannotExpress`](crate::Error::CannotExpress) where the model has not what a query needs; of the device.
     pub fn answers_to(&self, queries: &[Query], k: usize, show: Show) -> Result<Vec<Vec<Answer>>> {
-        queries.iter().try_for_each(|query| self.model.check(query))?;
-        self.model.answer(&self.graph, queries, k, show)
+        self.answer(queries, Wanted { k, show, why: false })
+    }
+
+    /// The same with [`Answer::why`]: what makes each answer true, by its best binding of the inner variables. With inference that
+    /// is how the answer was found; for embeddings it is supporting evidence by the model's scores of single links.
+    ///
+    /// # Errors
+    ///
+    /// As [`SavedRun::answers_to`].
+    pub fn explained(&self, queries: &[Query], k: usize, show: Show) -> Result<Vec<Vec<Answer>>> {
+        self.answer(queries, Wanted { k, show, why: true })
+    }
+
+    fn answer(&self, queries: &[Query], wanted: Wanted) -> Result<Vec<Vec<Answer>>> {
+        queries.iter().try_for_each(|query| self.check(query))?;
+        self.model.answer(self, queries, wanted)
+    }
+
+    /// Inference answers queries of any structure, a model's embeddings those that it can express.
+    fn check(&self, query: &Query) -> Result<()> {
+        if self.inference.is_some() { Ok(()) } else { self.model.check(query) }
     }
 
     /// The score of each triple: greater is more likely. Scores of one model compare with each other alone.

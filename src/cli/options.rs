@@ -5,7 +5,7 @@ use crate::api::{Device, Opened};
 use crate::backend::Math;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
-use crate::inference::{Engine, Evidence, Inference};
+use crate::inference::{Engine, Evidence, Inference, Options};
 use crate::model::NAMES;
 use crate::train::Changes;
 use clap::ValueEnum;
@@ -136,10 +136,14 @@ impl InferenceArgs {
 
     /// How queries are answered, where not by embeddings.
     pub fn inference(&self, config: &Config, num_entities: usize) -> Result<Option<Inference>> {
-        let memory = self.memory.unwrap_or_else(|| crate::process::memory_limit().map_or(1 << 30, |limit| limit.bytes / 4));
-        let options = config.inference_options();
-        let reasons = options.engine != Engine::Embedding;
-        reasons.then(|| Inference::new(options, num_entities, memory)).transpose()
+        let engine = config.inference.engine;
+        (engine != Engine::Embedding).then(|| self.by(engine, config, num_entities)).transpose()
+    }
+
+    /// Inference by this engine, whatever the configuration has.
+    pub fn by(&self, engine: Engine, config: &Config, num_entities: usize) -> Result<Inference> {
+        let memory = self.memory.unwrap_or_else(Inference::default_memory);
+        Inference::new(Options { engine, ..config.inference_options() }, num_entities, memory)
     }
 }
 

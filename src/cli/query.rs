@@ -1,14 +1,15 @@
 //! `smore query`: one query, or one a line.
 
-use super::options::{ChangesArgs, DeviceArgs, on};
+use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
 use super::{Global, note, print, print_json};
-use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::answers::{self, Answer};
-use crate::eval::ask::{Answered, Asker, Show};
-use crate::eval::{AnswerStatus, ModelScorer};
+use crate::eval::ask::{Answered, Answerer, Asker, Show};
+use crate::eval::{ModelScorer, Reasoned};
+use crate::inference::{Engine, Evidence, Inference};
 use crate::model::{self, Model};
+use crate::progress::Watch;
 use crate::query::ground::{ground, with_names};
 use crate::query::parse_query;
 use crate::query::trained::Trained;
@@ -47,7 +48,11 @@ pub struct Args {
     /// Which answers: those that the training graph implies (known), those that it does not (predicted), or both
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Show::Both)]
     show: Show,
-    /// A table, JSON (as --json), or columns separated by tabs
+    /// Show what makes each answer true: the best binding of the inner variables and the links between them, each observed or
+    /// predicted. Of beam and exact inference that is how the answer was found, of embeddings supporting evidence
+    #[arg(long)]
+    why: bool,
+    /// A table, trees of what makes the answers true (as --why), JSON (as --json), or columns separated by tabs
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     format: Format,
     /// The same as --format tsv
@@ -56,6 +61,8 @@ pub struct Args {
     /// Language of labels
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<String>,
+    #[command(flatten)]
+    inference: InferenceArgs,
     #[command(flatten)]
     changes: ChangesArgs,
     #[command(flatten)]
@@ -66,6 +73,7 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     Table,
+    Tree,
     Json,
     Tsv,
 }
@@ -112,7 +120,7 @@ impl Source {
 /// Runs `smore query`.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let folder = global.opened(RunFolder::open_with(&args.run, args.changes.changes())?)?;
-    let config = folder.config()?;
+    let config = args.inference.applied(folder.config()?)?;
     let mut graph = folder.graph()?;
     if let Some(language) = &args.lang {
         graph.set_language(language)?;
@@ -121,6 +129,13 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         _ if global.json => Format::Json,
         _ if args.tsv => Format::Tsv,
         format => format,
+    };
+    let inference = args.inference.inference(&config, graph.num_entities())?;
+    // Of embeddings: by the scores of single links.
+    let reasons = match args.why || format == Format::Tree {
+        true if inference.is_some() => args.inference.inference(&config, graph.num_entities())?,
+        true => Some(args.inference.by(Engine::Auto, &config, graph.num_entities())?),
+        false => None,
     };
     let source = Source::of(args.query)?;
     // Before the model is loaded: a slip is reported at once.
@@ -134,9 +149,19 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             note(format_args!("note: {age}"));
         }
         let scorer = ModelScorer::new(&backend, &*model, &weights);
+        let reasoned = inference.as_ref().map(|inference| {
+            Reasoned::new(inference.over(&graph, &scorer, Watch::nobody()), model.spec().name.into())
+        });
+        let answerer: &dyn Answerer = match &reasoned {
+            Some(reasoned) => reasoned,
+            None => &scorer,
+        };
+        let why = reasons.as_ref().map(|inference| inference.over(&graph, &scorer, Watch::nobody()));
+        let evidence = config.inference.evidence.view(&graph);
         let trained = Trained::new(&graph);
-        let asker = Asker { scorer, graph: &graph, trained, k: args.k, show: args.show };
-        let session = Session { model: &*model, config: &config, asker, format };
+        let (k, show) = (args.k, args.show);
+        let asker = Asker { answerer, why: why.as_ref(), evidence, graph: &graph, trained, k, show };
+        let session = Session { model: &*model, config: &config, asker, inference: inference.as_ref(), format };
         match (source, one) {
             (Source::Lines(name, lines), _) => session.answer_lines(&name, lines),
             (Source::One(_), query) => session.answer_one(query.expect("resolved above")),
@@ -145,10 +170,12 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 }
 
 /// A model that is asked, and how its answers are printed.
-struct Session<'a, B: Backend> {
+struct Session<'a> {
     model: &'a dyn Model,
     config: &'a Config,
-    asker: Asker<'a, B>,
+    asker: Asker<'a>,
+    /// How the model's links are reasoned over, where that answers.
+    inference: Option<&'a Inference>,
     format: Format,
 }
 
@@ -158,9 +185,20 @@ const AT_ONCE: usize = 4_096;
 /// The columns of `--format tsv`; with lines of queries the number of the line comes first.
 const COLUMNS: &str = "rank\tentity\tlabel\tscore\tstatus\n";
 
-impl<B: Backend> Session<'_, B> {
+impl Session<'_> {
     fn check(&self, structure: &Structure) -> Result<()> {
-        model::check_expressible(self.model, &structure.to_string(), structure)
+        match self.inference {
+            None => model::check_expressible(self.model, &structure.to_string(), structure),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// What answers follow from that are known.
+    fn evidence(&self) -> &'static str {
+        match self.config.inference.evidence {
+            Evidence::Train => "the training graph",
+            Evidence::TrainAndValid => "the graph of train and valid",
+        }
     }
 
     fn answer_one(&self, query: Query) -> anyhow::Result<()> {
@@ -171,12 +209,20 @@ impl<B: Backend> Session<'_, B> {
         match self.format {
             Format::Json => return print_json(&self.document(&query, &answered)),
             Format::Tsv => print(COLUMNS.to_string() + &tsv(&answered.answers, ""))?,
-            Format::Table => print(answers::render(&answered.answers))?,
+            Format::Table => print(answers::render(&answered.answers, self.asker.why.is_some()))?,
+            Format::Tree => print(answers::render_trees(&answered.answers))?,
         }
         note(format_args!(
-            "{structure} query; the training graph implies {}",
+            "{structure} query, answered by {}; {} implies {}",
+            self.inference.map_or("the model's embedding of it".into(), |by| by.options().describe()),
+            self.evidence(),
             counted(answered.num_known, "answer", "answers")
         ));
+        if self.asker.why.is_some() && self.inference.is_none() {
+            note(
+                "the links are supporting evidence by the model's scores of single links: its answers are not computed from them",
+            );
+        }
         Ok(())
     }
 
@@ -260,11 +306,17 @@ impl<B: Backend> Session<'_, B> {
         }
         match self.format {
             Format::Tsv => write!(out, "{}", tsv(&answered.answers, &format!("{number}\t"))),
+            Format::Tree => writeln!(
+                out,
+                "{}\n{}",
+                with_names(query, self.asker.graph),
+                answers::render_trees(&answered.answers)
+            ),
             _ => writeln!(
                 out,
                 "{}\n{}",
                 with_names(query, self.asker.graph),
-                answers::render(&answered.answers)
+                answers::render(&answered.answers, self.asker.why.is_some())
             ),
         }
     }
@@ -278,7 +330,7 @@ impl<B: Backend> Session<'_, B> {
                 format!("no training edge has the {what}: its row was never trained, and scores say nothing")
             })
             .collect();
-        if is_untrained(self.model, self.config, structure) {
+        if self.inference.is_none() && is_untrained(self.model, self.config, structure) {
             warnings.push(format!(
                 "the networks that combine sets were never trained ({}): the scores of a {structure} query are those of \
                  random networks",
@@ -293,12 +345,17 @@ impl<B: Backend> Session<'_, B> {
         let document = json!({
             "query": with_names(query, self.asker.graph).to_string(),
             "structure": structure.to_string(),
+            "inference": self.inference.map_or(json!({ "engine": Engine::Embedding }), |by| json!(by.options())),
             "known_answers": answered.num_known,
             "untrained": answered.untrained,
-            "untrained_networks": is_untrained(self.model, self.config, &structure),
+            "untrained_networks": self.inference.is_none() && is_untrained(self.model, self.config, &structure),
             "answers": answered.answers,
         });
-        let Value::Object(document) = document else { unreachable!("an object stands above") };
+        let Value::Object(mut document) = document else { unreachable!("an object stands above") };
+        if self.asker.why.is_some() {
+            let is = if self.inference.is_some() { "computation" } else { "supporting evidence" };
+            document.insert("why_is".into(), is.into());
+        }
         document
     }
 }
@@ -307,8 +364,8 @@ impl<B: Backend> Session<'_, B> {
 fn tsv(answers: &[Answer], before: &str) -> String {
     let cell = |text: &str| text.replace(['\t', '\n', '\r'], " ");
     let line = |(i, answer): (usize, &Answer)| {
-        let Answer { entity, label, score, status } = answer;
-        let status = if *status == AnswerStatus::Known { "known" } else { "predicted" };
+        let Answer { entity, label, score, status, .. } = answer;
+        let status = status.name();
         let label = cell(label.as_deref().unwrap_or_default());
         format!("{before}{}\t{}\t{label}\t{score}\t{status}\n", i + 1, cell(entity))
     };

@@ -1,5 +1,6 @@
 //! Scores of all entities for one query, block by block -> the best answers, known or predicted.
 
+use super::why::Why;
 use crate::ids::EntityId;
 use crate::query::{NameKind, NameLookup};
 #[cfg(feature = "cli")]
@@ -23,10 +24,13 @@ pub struct Answer {
     pub entity: String,
     /// Its label in the preferred language, where it has one.
     pub label: Option<String>,
-    /// The model's score; higher is better.
+    /// The model's score, or by inference the truth from 0 to 1; higher is better.
     pub score: f32,
     /// Whether the training graph implies it.
     pub status: AnswerStatus,
+    /// What makes it true, where that was asked for; `None` for an answer without a binding above the threshold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<Why>,
 }
 
 /// The `k` entities with the greatest scores among those seen so far, best first, equal scores by id; not-a-number is
@@ -77,30 +81,72 @@ pub fn with_names(best: Vec<(EntityId, f32)>, known: &[EntityId], names: &impl N
             Ok(_) => AnswerStatus::Known,
             Err(_) => AnswerStatus::Predicted,
         },
+        why: None,
     };
     best.into_iter().map(answer).collect()
 }
 
-/// The answers as a table. The label column is left out where no answer has one.
+impl AnswerStatus {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            AnswerStatus::Known => "known",
+            AnswerStatus::Predicted => "predicted",
+        }
+    }
+}
+
+/// The answers as a table, with `why` the links of their witnesses in rows below them. The label column is left out where no answer has one.
 #[cfg(feature = "cli")]
-pub fn render(answers: &[Answer]) -> String {
+pub fn render(answers: &[Answer], why: bool) -> String {
     let labels = answers.iter().any(|a| a.label.is_some());
     let mut table = Table::new().right("#").left("entity");
     if labels {
         table = table.left("label");
     }
     table = table.right("score").left("status");
+    if why {
+        table = table.left("because").left("link");
+    }
     for (i, answer) in answers.iter().enumerate() {
-        let status = match answer.status {
-            AnswerStatus::Known => "known",
-            AnswerStatus::Predicted => "predicted",
-        };
         let mut row = vec![(i + 1).to_string(), answer.entity.clone()];
         row.extend(labels.then(|| answer.label.clone().unwrap_or_default()));
-        row.extend([format!("{:.4}", answer.score), status.to_string()]);
-        table.row(row);
+        row.extend([format!("{:.4}", answer.score), answer.status.name().to_string()]);
+        if !why {
+            table.row(row);
+            continue;
+        }
+        let links = answer.why.iter().flat_map(Why::links).map(|(link, to, negated)| {
+            let negated = if negated { "not: " } else { "" };
+            [format!("{negated}{}", link.text(to)), link.status()]
+        });
+        let mut links = links.peekable();
+        if links.peek().is_none() {
+            let what = if answer.why.is_none() { "no binding above the threshold" } else { "" };
+            table.row(row.iter().cloned().chain([what.into(), String::new()]));
+        }
+        for link in links {
+            table.row(row.iter().cloned().chain(link));
+            row.iter_mut().for_each(String::clear);
+        }
     }
     table.to_string()
+}
+
+/// Each answer with the tree of its witness.
+#[cfg(feature = "cli")]
+pub fn render_trees(answers: &[Answer]) -> String {
+    let width = answers.len().to_string().len();
+    let one = |(i, answer): (usize, &Answer)| {
+        let shown = answer.label.as_deref().unwrap_or(&answer.entity);
+        let indent = " ".repeat(width + 2);
+        let tree = match &answer.why {
+            Some(why) => why.tree(&indent),
+            None => format!("{indent}└ no binding above the threshold\n"),
+        };
+        format!("{:>width$}  {shown}  {:.4}  {}\n{tree}", i + 1, answer.score, answer.status.name())
+    };
+    answers.iter().enumerate().map(one).collect()
 }
 
 #[cfg(test)]
@@ -127,10 +173,11 @@ mod tests {
     #[cfg(feature = "cli")]
     #[test]
     fn answers_serialise_with_their_status_in_lower_case() {
-        let answer = Answer { entity: "Q1".into(), label: None, score: 0.5, status: AnswerStatus::Known };
+        let answer =
+            Answer { entity: "Q1".into(), label: None, score: 0.5, status: AnswerStatus::Known, why: None };
         let json = serde_json::to_string(&answer).unwrap();
         assert_eq!(json, r#"{"entity":"Q1","label":null,"score":0.5,"status":"known"}"#);
-        let table = render(&[answer]);
+        let table = render(&[answer], false);
         assert!(table.contains("Q1") && table.contains("known") && !table.contains("label"), "{table}");
     }
 }

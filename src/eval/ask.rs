@@ -1,11 +1,11 @@
 //! Many queries at once -> the best answers of each, known or predicted.
 
 use super::answers::{Answer, with_names};
-use super::model_scorer::ModelScorer;
-use crate::backend::Backend;
+use super::why::Why;
 use crate::error::Result;
-use crate::graph::{KnowledgeGraph, Split};
+use crate::graph::{KnowledgeGraph, View};
 use crate::ids::EntityId;
+use crate::inference::Propagation;
 use crate::query::trained::Trained;
 use crate::query::{Query, Structure, execute};
 use rayon::prelude::*;
@@ -26,7 +26,7 @@ pub enum Show {
 /// What a query was answered with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
-    /// How many answers the training graph implies.
+    /// How many answers the observed links imply.
     pub num_known: usize,
     /// The best answers of those that are wanted.
     pub answers: Vec<Answer>,
@@ -34,10 +34,27 @@ pub struct Answered {
     pub untrained: Vec<String>,
 }
 
+/// What finds the best answers: a model's embeddings of queries, or inference over its links.
+pub trait Answerer: Sync {
+    /// The `k` best entities for each query of one structure with their scores, the best first, equal ones by id; only those that
+    /// `keep(number of the query, entity)` wants.
+    fn best_of_each(
+        &self,
+        structure: &Structure,
+        queries: &[&Query],
+        k: usize,
+        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+    ) -> Result<Vec<Vec<(EntityId, f32)>>>;
+}
+
 /// A model that is asked.
-pub struct Asker<'a, B: Backend> {
-    /// The model.
-    pub scorer: ModelScorer<'a, B>,
+pub struct Asker<'a> {
+    /// What finds the answers.
+    pub answerer: &'a dyn Answerer,
+    /// What finds their witnesses, where they are wanted.
+    pub why: Option<&'a Propagation<'a>>,
+    /// The links that are observed.
+    pub evidence: View<'a>,
     /// The graph of its run.
     pub graph: &'a KnowledgeGraph,
     /// What training has seen of it.
@@ -48,12 +65,12 @@ pub struct Asker<'a, B: Backend> {
     pub show: Show,
 }
 
-impl<B: Backend> Asker<'_, B> {
+impl Asker<'_> {
     /// Answers queries of any structures that the model can express, in their order. Those of one structure are embedded
     /// and scored together.
     pub fn answer(&self, queries: &[Query]) -> Result<Vec<Answered>> {
-        let train = self.graph.view(Split::Train);
-        let known: Vec<Vec<EntityId>> = queries.par_iter().map(|q| execute::answers(&train, q)).collect();
+        let known: Vec<Vec<EntityId>> =
+            queries.par_iter().map(|q| execute::answers(&self.evidence, q)).collect();
         let mut by_structure: Vec<(Structure, Vec<usize>)> = Vec::new();
         for (number, query) in queries.iter().enumerate() {
             let structure = query.structure();
@@ -63,6 +80,7 @@ impl<B: Backend> Asker<'_, B> {
             }
         }
         let mut best = vec![Vec::new(); queries.len()];
+        let mut why = vec![Vec::new(); queries.len()];
         for (structure, numbers) in by_structure {
             let of_structure: Vec<&Query> = numbers.iter().map(|&number| &queries[number]).collect();
             let keep = |query: usize, entity: EntityId| {
@@ -73,14 +91,27 @@ impl<B: Backend> Asker<'_, B> {
                     Show::Predicted => !is_known(),
                 }
             };
-            let found = self.scorer.best_of_each(&structure, &of_structure, self.k, &keep)?;
+            let found = self.answerer.best_of_each(&structure, &of_structure, self.k, &keep)?;
+            if let Some(propagation) = self.why {
+                let traces = propagation.traces(&of_structure)?;
+                for (((&number, query), trace), found) in
+                    numbers.iter().zip(of_structure).zip(traces).zip(&found)
+                {
+                    let entities: Vec<EntityId> = found.iter().map(|(entity, _)| *entity).collect();
+                    why[number] = propagation.witnesses(query, &trace, &entities)?;
+                }
+            }
             numbers.iter().zip(found).for_each(|(&number, found)| best[number] = found);
         }
         let mut answered = Vec::with_capacity(queries.len());
-        for ((query, known), best) in queries.iter().zip(&known).zip(best) {
+        for (((query, known), best), why) in queries.iter().zip(&known).zip(best).zip(why) {
+            let mut answers = with_names(best, known, self.graph);
+            for (answer, witness) in answers.iter_mut().zip(why) {
+                answer.why = witness.map(|witness| Why::new(&witness, self.graph));
+            }
             answered.push(Answered {
                 num_known: known.len(),
-                answers: with_names(best, known, self.graph),
+                answers,
                 untrained: self.trained.missing(query),
             });
         }

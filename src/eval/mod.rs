@@ -6,7 +6,7 @@
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
 //! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] and `import_pickle` (a set from any of these),
 //! [`multi_hop`] and [`link_prediction`] (a scorer and queries -> metrics), [`report`] (tables and JSON),
-//! [`answers`] (scores of one query -> ranked answers), [`ask`] (many queries at once).
+//! [`answers`] (scores of one query -> ranked answers), [`why`] (their witnesses, with names), [`ask`] (many queries at once).
 
 pub mod answers;
 pub mod ask;
@@ -28,6 +28,7 @@ pub mod ranks;
 pub mod reasoned;
 pub mod report;
 pub mod scorer;
+pub mod why;
 
 pub use answers::{Answer, AnswerStatus};
 pub use baseline::FrequencyBaseline;
@@ -41,3 +42,4 @@ pub use ranks::{RankCounts, count_ranks};
 pub use reasoned::Reasoned;
 pub use report::Report;
 pub use scorer::{Interruptible, QueryBlock, Scorer};
+pub use why::Why;

@@ -1,6 +1,7 @@
 //! A trained model as a [`Scorer`]: queries are embedded in blocks and ranked as they are scored.
 
 use super::answers::Best;
+use super::ask::Answerer;
 use super::compared::Compared;
 use super::link_prediction;
 use super::ranks::RankCounts;
@@ -43,11 +44,13 @@ pub struct Kept<B: Backend> {
     idle: Mutex<Vec<Embedding<B>>>,
     /// The entities as the score compares them, where that is not their rows.
     compared: OnceLock<Option<Compared<B>>>,
+    /// Memory for scores of links, on the device and on the host, that nobody uses now.
+    spaces: Mutex<Vec<(B::Buffer, Vec<B::Scalar>)>>,
 }
 
 impl<B: Backend> Default for Kept<B> {
     fn default() -> Self {
-        Kept { idle: Mutex::default(), compared: OnceLock::new() }
+        Kept { idle: Mutex::default(), compared: OnceLock::new(), spaces: Mutex::default() }
     }
 }
 
@@ -207,32 +210,6 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         done
     }
 
-    /// The `k` entities with the best scores for each query of one structure, an entity's score being the best of the
-    /// query's disjuncts', as [`Best`] orders them; only those that `keep(number of the query, entity)` wants. Entities are
-    /// scored in blocks: memory does not grow with the graph.
-    pub fn best_of_each(
-        &self,
-        structure: &Structure,
-        queries: &[&Query],
-        k: usize,
-        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
-    ) -> Result<Vec<Vec<(EntityId, f32)>>> {
-        let mut all = Vec::with_capacity(queries.len());
-        for (block, queries) in queries.chunks(BLOCK).enumerate() {
-            let (mut anchors, mut relations) = (Vec::new(), Vec::new());
-            for (of_query, along) in queries.iter().map(|query| query.flatten()) {
-                anchors.extend(of_query.into_iter().copied());
-                relations.extend(along.into_iter().copied());
-            }
-            let keep = |query: usize, entity| keep(block * BLOCK + query, entity);
-            let count = queries.len();
-            all.extend(self.with_embedded(structure, count, (&anchors, &relations), |embedding| {
-                self.best_of_embedded(embedding, count, k, &keep)
-            })?);
-        }
-        Ok(all)
-    }
-
     fn best_of_embedded(
         &self,
         Embedding { plan, space, queries, .. }: &mut Embedding<B>,
@@ -282,6 +259,40 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
     }
 }
 
+impl<B: Backend> Answerer for ModelScorer<'_, B> {
+    /// The `k` entities with the best scores for each query of one structure, an entity's score being the best of the
+    /// query's disjuncts', as [`Best`] orders them; only those that `keep(number of the query, entity)` wants. Entities are
+    /// scored in blocks: memory does not grow with the graph.
+    fn best_of_each(
+        &self,
+        structure: &Structure,
+        queries: &[&Query],
+        k: usize,
+        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+    ) -> Result<Vec<Vec<(EntityId, f32)>>> {
+        let mut all = Vec::with_capacity(queries.len());
+        for (block, queries) in queries.chunks(BLOCK).enumerate() {
+            let (mut anchors, mut relations) = (Vec::new(), Vec::new());
+            for (of_query, along) in queries.iter().map(|query| query.flatten()) {
+                anchors.extend(of_query.into_iter().copied());
+                relations.extend(along.into_iter().copied());
+            }
+            let keep = |query: usize, entity| keep(block * BLOCK + query, entity);
+            let count = queries.len();
+            all.extend(self.with_embedded(structure, count, (&anchors, &relations), |embedding| {
+                self.best_of_embedded(embedding, count, k, &keep)
+            })?);
+        }
+        Ok(all)
+    }
+}
+
+/// Links whose tails are scored at once.
+const LINKS: usize = 256;
+
+/// As few as one query asks for are embedded apart.
+const FEW: usize = 16;
+
 impl<B: Backend> LinkScorer for ModelScorer<'_, B> {
     fn num_entities(&self) -> usize {
         self.weights.entities.rows
@@ -290,28 +301,36 @@ impl<B: Backend> LinkScorer for ModelScorer<'_, B> {
     fn score_tails(&self, pairs: &[Pair], block: &(dyn Fn(usize, usize, &[f32]) + Sync)) -> Result<()> {
         let (all, one_hop) = (self.entities()?, link_prediction::one_hop());
         let kind = self.model.spec().scoring;
-        for (part, pairs) in pairs.chunks(BLOCK).enumerate() {
+        // As many entities for any number of pairs, so that its memory fits the next ones too.
+        let at_once = (AT_ONCE / LINKS).next_multiple_of(ALIGNMENT).min(all.rows);
+        let lock = || self.kept().spaces.lock().expect("no panic while it is held");
+        let space = lock().pop();
+        let (mut scores, mut host) = match space {
+            Some(space) => space,
+            None => (self.backend.zeros(LINKS * at_once)?, vec![B::Scalar::default(); LINKS * at_once]),
+        };
+        for (part, pairs) in pairs.chunks(LINKS).enumerate() {
             let heads: Vec<EntityId> = pairs.iter().map(|(_, head)| *head).collect();
             let relations: Vec<RelationId> = pairs.iter().map(|(relation, _)| *relation).collect();
-            let at_once = (AT_ONCE / pairs.len()).next_multiple_of(ALIGNMENT).min(all.rows);
-            self.with_embedded(&one_hop, pairs.len(), (&heads, &relations), |embedding| {
+            let fits = if pairs.len() <= FEW { FEW } else { LINKS };
+            self.with_embedded(&one_hop, fits, (&heads, &relations), |embedding| {
                 let queries = embedding.space.mat(embedding.queries.part(0, pairs.len()));
-                let mut scores = self.backend.zeros(pairs.len() * at_once)?;
-                let mut host = vec![B::Scalar::default(); pairs.len() * at_once];
                 for first in (0..all.rows).step_by(at_once) {
                     let count = at_once.min(all.rows - first);
                     let out = MatMut::new(&mut scores, pairs.len(), count);
                     let entities = all.rows(first, count);
                     self.backend.run(Scores { kind, exact: true, queries, entities, out });
-                    self.backend.download(&scores, 0, &mut host[..pairs.len() * count])?;
-                    host[..pairs.len() * count].par_chunks(count).enumerate().for_each(|(pair, row)| {
+                    let host = &mut host[..pairs.len() * count];
+                    self.backend.download(&scores, 0, host)?;
+                    host.par_chunks(count).enumerate().for_each(|(pair, row)| {
                         let row: Vec<f32> = row.iter().map(|&score| B::Scalar::value(score) as f32).collect();
-                        block(part * BLOCK + pair, first, &row);
+                        block(part * LINKS + pair, first, &row);
                     });
                 }
                 Ok(())
             })?;
         }
+        lock().push((scores, host));
         Ok(())
     }
 }

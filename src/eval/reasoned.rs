@@ -1,11 +1,12 @@
 //! Inference over single links as a [`Scorer`]: queries -> ranks, with a count of the ties that scores had to decide.
 
+use super::ask::Answerer;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::error::Result;
 use crate::ids::EntityId;
 use crate::inference::{Merit, Merits, Propagation};
-use crate::query::Query;
+use crate::query::{Query, Structure};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -79,6 +80,35 @@ impl Scorer for Reasoned<'_> {
     }
 }
 
+impl Answerer for Reasoned<'_> {
+    fn best_of_each(
+        &self,
+        _: &Structure,
+        queries: &[&Query],
+        k: usize,
+        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+    ) -> Result<Vec<Vec<(EntityId, f32)>>> {
+        let (at_once, entities) = (self.queries_at_once(), self.propagation.num_entities());
+        let mut all = Vec::with_capacity(queries.len());
+        for (block, queries) in queries.chunks(at_once).enumerate() {
+            let merits = self.propagation.merits(queries, &self.propagation.traces(queries)?)?;
+            let of_queries = merits.par_iter().enumerate().map(|(q, merits)| {
+                let kept = merits.each(entities).filter(|(entity, _)| keep(block * at_once + q, *entity));
+                let mut best: Vec<(EntityId, Merit)> = kept.collect();
+                let order = |a: &(EntityId, Merit), b: &(EntityId, Merit)| b.1.cmp(&a.1).then(a.0.cmp(&b.0));
+                if k < best.len() {
+                    best.select_nth_unstable_by(k, order);
+                    best.truncate(k);
+                }
+                best.sort_unstable_by(order);
+                best.into_iter().map(|(entity, merit)| (entity, merit.truth())).collect()
+            });
+            all.extend(of_queries.collect::<Vec<_>>());
+        }
+        Ok(all)
+    }
+}
+
 /// Counts as [`count_ranks`](super::count_ranks) does, by merits. O(entities log targets).
 fn count(
     merits: &Merits,
@@ -109,6 +139,12 @@ fn count(
             same_truth[before] |= sorted[before].truth() == merit.truth();
         }
     }
+    // What holds for one of several targets of the same truth holds for all.
+    let share = |same_truth: &mut Vec<bool>, one: usize, other: usize| {
+        same_truth[other] |= same_truth[one] && sorted[one].truth() == sorted[other].truth();
+    };
+    (1..sorted.len()).for_each(|at| share(&mut same_truth, at - 1, at));
+    (1..sorted.len()).rev().for_each(|at| share(&mut same_truth, at, at - 1));
     // From candidates that are above exactly so many to those that are above a given one.
     let mut better = vec![0u32; sorted.len()];
     let mut sum = 0;

@@ -4,7 +4,7 @@ use super::link_prediction::LinkPrediction;
 use super::metrics::{Metrics, PROTOCOL};
 use super::multi_hop::MultiHop;
 use super::reasoned::Ties;
-use crate::inference::Options;
+use crate::inference::{Options, RowStats};
 #[cfg(feature = "cli")]
 use crate::table::{Table, count};
 use serde::Serialize;
@@ -55,6 +55,8 @@ pub struct Inferred {
     pub options: Options,
     /// Answers whose truth did not decide their rank, by structure.
     pub ties: BTreeMap<String, Ties>,
+    /// Rows of truth values.
+    pub rows: RowStats,
 }
 
 /// Unweighted means over structures.
@@ -85,7 +87,17 @@ impl Report {
     ) -> Self {
         let average = Averages::of(&multi_hop);
         let inference = None;
-        Report { split, scorer, link_prediction, multi_hop, average, baseline, inference, protocol: PROTOCOL, notes }
+        Report {
+            split,
+            scorer,
+            link_prediction,
+            multi_hop,
+            average,
+            baseline,
+            inference,
+            protocol: PROTOCOL,
+            notes,
+        }
     }
 
     /// Rows of the table.

@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`norm`] ("and" and "or" of truth values), [`truth`] (scores of a link's tails -> a sparse row of truth values),
 //! [`rows`] (rows on demand), [`values`] (how true each entity is at a node of a query), [`propagate`] (from anchors to answers),
-//! [`ranking`] (the order of answers).
+//! [`ranking`] (the order of answers),
+//! [`witness`] (why an answer is true).
 
 pub mod norm;
 pub mod propagate;
@@ -14,16 +15,19 @@ pub mod ranking;
 pub mod rows;
 pub mod truth;
 pub mod values;
+pub mod witness;
 
 pub use norm::TNorm;
 pub use propagate::{Propagation, Trace};
 pub use ranking::{Merit, Merits};
-pub use rows::{LinkScorer, Pair, RowCache, Rows};
+pub use rows::{LinkScorer, Pair, RowCache, RowStats, Rows};
 pub use truth::Truth;
 pub use values::Values;
+pub use witness::{Because, Witness};
 
 use crate::error::{Error, Result};
-use crate::graph::{KnowledgeGraph, Split};
+use crate::graph::{KnowledgeGraph, Split, View};
+use crate::process::memory_limit;
 use crate::progress::Watch;
 use crate::table::count;
 use serde::{Deserialize, Serialize};
@@ -76,6 +80,14 @@ impl Evidence {
     /// The name.
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
+    }
+
+    /// The links of a graph that are observed.
+    pub fn view(self, graph: &KnowledgeGraph) -> View<'_> {
+        match self {
+            Evidence::Train => graph.view(Split::Train),
+            Evidence::TrainAndValid => graph.view(Split::Valid),
+        }
     }
 }
 
@@ -146,9 +158,19 @@ impl Inference {
         Ok(Inference { options: Options { engine, ..options }, truth, cache })
     }
 
+    /// Bytes for rows where nobody says how many: a quarter of the machine's memory.
+    pub fn default_memory() -> u64 {
+        memory_limit().map_or(1 << 30, |limit| limit.bytes / 4)
+    }
+
     /// The options, with the engine that answers.
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// What was done for rows of truth values so far.
+    pub fn row_stats(&self) -> RowStats {
+        self.cache.stats()
     }
 
     /// Reasons over the links of a model and a graph, always the same ones.
@@ -158,10 +180,7 @@ impl Inference {
         links: &'a dyn LinkScorer,
         watch: Watch<'a>,
     ) -> Propagation<'a> {
-        let evidence = match self.options.evidence {
-            Evidence::Train => graph.view(Split::Train),
-            Evidence::TrainAndValid => graph.view(Split::Valid),
-        };
+        let evidence = self.options.evidence.view(graph);
         let (train, truth, cache) = (graph.split(Split::Train), &self.truth, &self.cache);
         Propagation {
             rows: Rows { links, train, evidence, truth, cache, watch },

@@ -104,6 +104,12 @@ impl Propagation<'_> {
         values.bindings(self.num_entities(), self.beam.unwrap_or(usize::MAX))
     }
 
+    /// Rows that are held at once.
+    pub(super) fn rows_at_once(&self) -> usize {
+        let longest = self.num_entities() * (size_of::<EntityId>() + size_of::<Code>());
+        (ROWS / longest.max(1)).clamp(64, 1 << 16)
+    }
+
     /// The values behind a relation, for each of several sources.
     fn project(&self, sources: &[(&Values, RelationId)]) -> Result<Vec<Values>> {
         let bindings: Vec<Vec<(EntityId, f32)>> =
@@ -115,24 +121,25 @@ impl Propagation<'_> {
         pairs.par_sort_unstable();
         pairs.dedup();
         let mut dense = vec![vec![0f32; self.num_entities()]; sources.len()];
-        let longest = self.num_entities() * (size_of::<EntityId>() + size_of::<Code>());
-        for pairs in pairs.chunks((ROWS / longest.max(1)).clamp(64, 1 << 16)) {
+        for pairs in pairs.chunks(self.rows_at_once()) {
             let rows = self.rows.get(pairs)?;
-            dense.par_iter_mut().zip(&bindings).zip(sources).for_each(|((dense, bindings), (_, relation))| {
-                // Those of the bindings whose rows are at hand: both are ascending.
-                let mut at = pairs.partition_point(|pair| *pair < (*relation, EntityId(0)));
-                let Some(&(of, first)) = pairs.get(at).filter(|(of, _)| of == relation) else { return };
-                let from = bindings.partition_point(|(head, _)| *head < first);
-                for &(head, value) in &bindings[from..] {
-                    while pairs.get(at).is_some_and(|pair| *pair < (of, head)) {
-                        at += 1;
+            dense.par_iter_mut().zip(&bindings).zip(sources).for_each(
+                |((dense, bindings), (_, relation))| {
+                    // Those of the bindings whose rows are at hand: both are ascending.
+                    let mut at = pairs.partition_point(|pair| *pair < (*relation, EntityId(0)));
+                    let Some(&(of, first)) = pairs.get(at).filter(|(of, _)| of == relation) else { return };
+                    let from = bindings.partition_point(|(head, _)| *head < first);
+                    for &(head, value) in &bindings[from..] {
+                        while pairs.get(at).is_some_and(|pair| *pair < (of, head)) {
+                            at += 1;
+                        }
+                        match pairs.get(at) {
+                            Some(pair) if *pair == (of, head) => self.follow(value, rows[at].row(), dense),
+                            _ => break,
+                        }
                     }
-                    match pairs.get(at) {
-                        Some(pair) if *pair == (of, head) => self.follow(value, rows[at].row(), dense),
-                        _ => break,
-                    }
-                }
-            });
+                },
+            );
         }
         let sparse = dense.into_par_iter().map(|dense| {
             let entities = (0..).map(EntityId).zip(dense);

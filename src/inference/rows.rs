@@ -1,11 +1,14 @@
 //! Rows of truth values on demand: scored, calibrated and kept within a budget of memory.
 
-use super::truth::{OwnedRow, RowBuilder, Truth};
+use super::truth::{Candidates, OwnedRow, RowBuilder, Truth};
 use crate::error::Result;
 use crate::graph::{Csr, View};
-use crate::ids::{EntityId, RelationId, Triple};
+use crate::ids::{EntityId, RelationId};
 use crate::progress::Watch;
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// What a row belongs to.
@@ -33,6 +36,21 @@ pub trait LinkScorer: Sync {
 pub struct RowCache {
     budget: usize,
     generations: Mutex<Generations>,
+    /// Memory in which rows are made. Were it taken anew each time, rows would lie between its pieces and break up the heap.
+    spaces: Mutex<Vec<Candidates>>,
+    wanted: AtomicU64,
+    made: AtomicU64,
+}
+
+/// What was done for rows so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RowStats {
+    /// Rows that were asked for.
+    pub wanted: u64,
+    /// Those of them that had to be made.
+    pub made: u64,
+    /// Bytes of rows that are kept now.
+    pub bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +58,7 @@ struct Generations {
     young: FxHashMap<Pair, Arc<OwnedRow>>,
     old: FxHashMap<Pair, Arc<OwnedRow>>,
     young_bytes: usize,
+    old_bytes: usize,
 }
 
 /// Bytes that an entry of the map takes beside its row.
@@ -48,7 +67,23 @@ const ENTRY: usize = size_of::<(Pair, Arc<OwnedRow>)>() + 32;
 impl RowCache {
     /// Of at most so many bytes.
     pub fn new(budget: usize) -> Self {
-        RowCache { budget, generations: Mutex::default() }
+        RowCache {
+            budget,
+            generations: Mutex::default(),
+            spaces: Mutex::default(),
+            wanted: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+        }
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> RowStats {
+        let generations = self.generations.lock().expect("no panic while it is held");
+        RowStats {
+            wanted: self.wanted.load(Relaxed),
+            made: self.made.load(Relaxed),
+            bytes: (generations.young_bytes + generations.old_bytes) as u64,
+        }
     }
 
     /// The rows that are there.
@@ -75,7 +110,7 @@ impl Generations {
         let bytes = row.bytes() + ENTRY;
         if self.young_bytes + bytes > budget / 2 {
             self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
+            self.old_bytes = std::mem::take(&mut self.young_bytes);
         }
         self.young_bytes += bytes;
         self.young.insert(pair, row);
@@ -107,13 +142,15 @@ impl Rows<'_> {
     pub fn get(&self, pairs: &[Pair]) -> Result<Vec<Arc<OwnedRow>>> {
         let mut rows = self.cache.find(pairs);
         let missing: Vec<usize> = (0..pairs.len()).filter(|&i| rows[i].is_none()).collect();
+        self.cache.wanted.fetch_add(pairs.len() as u64, Relaxed);
+        self.cache.made.fetch_add(missing.len() as u64, Relaxed);
         for missing in missing.chunks(AT_ONCE) {
             self.watch.check()?;
             let wanted: Vec<Pair> = missing.iter().map(|&i| pairs[i]).collect();
             let observed: Vec<Vec<EntityId>> = wanted.iter().map(|&pair| self.observed(pair)).collect();
             let made = self.build(&wanted, &observed, &|_, _, _| ())?;
+            let made: Vec<_> = made.into_par_iter().map(|row| Arc::new(self.finish(row))).collect();
             for (&number, row) in missing.iter().zip(made) {
-                let row = Arc::new(row.finish());
                 self.cache.insert(pairs[number], row.clone());
                 rows[number] = Some(row);
             }
@@ -142,6 +179,7 @@ impl Rows<'_> {
                 if as_truth {
                     built.ln_truth(&mut row);
                 }
+                self.finish(built);
                 all.push(row);
             }
         }
@@ -156,7 +194,12 @@ impl Rows<'_> {
         see: &(dyn Fn(usize, usize, &[f32]) + Sync),
     ) -> Result<Vec<RowBuilder<'r>>> {
         let known = |(relation, head): Pair| self.train.tails(head, relation).len();
-        let builders = pairs.iter().zip(observed).map(|(&pair, observed)| self.truth.row(known(pair), observed));
+        let spaces = || self.cache.spaces.lock().expect("no panic while it is held");
+        let space = || spaces().pop().unwrap_or_default();
+        let builders = pairs
+            .iter()
+            .zip(observed)
+            .map(|(&pair, observed)| self.truth.row(known(pair), observed, space()));
         let builders: Vec<_> = builders.map(|builder| Mutex::new((builder, Ok(())))).collect();
         self.links.score_tails(pairs, &|number, first, scores| {
             let (builder, result) = &mut *builders[number].lock().expect("no panic while it is held");
@@ -172,9 +215,11 @@ impl Rows<'_> {
         done.collect()
     }
 
-    /// Whether a link is observed.
-    pub fn is_observed(&self, (relation, head): Pair, tail: EntityId) -> bool {
-        self.evidence.contains(Triple { head, relation, tail })
+    /// The row of a builder, whose memory is kept.
+    fn finish(&self, builder: RowBuilder) -> OwnedRow {
+        let (row, space) = builder.finish();
+        self.cache.spaces.lock().expect("no panic while it is held").push(space);
+        row
     }
 
     fn observed(&self, (relation, head): Pair) -> Vec<EntityId> {

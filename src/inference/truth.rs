@@ -7,6 +7,8 @@
 
 use crate::error::{Error, Result};
 use crate::ids::EntityId;
+use crate::math::{LANES, exp};
+use pulp::{Simd, WithSimd};
 
 /// The greatest truth of a link that was not observed.
 pub const CAP: f32 = 0.9999;
@@ -79,13 +81,17 @@ impl Truth {
     }
 
     /// A row, to be made of the scores of its links. `known` is the number of tails that it has in training, `observed` those that are
-    /// observed, ascending.
-    pub fn row<'a>(&'a self, known: usize, observed: &'a [EntityId]) -> RowBuilder<'a> {
-        let candidates = Vec::new();
+    /// observed, ascending. `space` is any list, whose memory is used.
+    pub fn row<'a>(&'a self, known: usize, observed: &'a [EntityId], space: Candidates) -> RowBuilder<'a> {
+        let mut candidates = space;
+        candidates.clear();
         let ln_known = (known.max(1) as f32).ln();
         RowBuilder { truth: self, ln_known, observed, softmax: Softmax::default(), candidates, pruned: 0 }
     }
 }
+
+/// Tails with their scores.
+pub type Candidates = Vec<(EntityId, f32)>;
 
 /// The maximum of scores, and the sum of the exponentials of what they are below it.
 #[derive(Clone, Copy, Debug)]
@@ -101,14 +107,25 @@ impl Default for Softmax {
 }
 
 impl Softmax {
-    /// Of at most [`ALIGNMENT`] scores.
+    /// Of at most [`ALIGNMENT`] scores; the maximum is NaN where one of them is.
+    #[inline(always)]
     fn of(scores: &[f32], temperature: f32) -> Self {
-        let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum = match max == f32::NEG_INFINITY {
-            true => 0.0,
-            false => scores.iter().map(|score| ((score - max) / temperature).exp()).sum::<f32>().into(),
-        };
-        Softmax { max, sum }
+        let max = max_or_nan(scores);
+        if max == f32::NEG_INFINITY || max.is_nan() {
+            return Softmax { max, sum: 0.0 };
+        }
+        let (scale, mut lanes) = (1.0 / temperature, [0f32; LANES]);
+        let chunks = scores.chunks_exact(LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            for (lane, score) in lanes.iter_mut().zip(chunk) {
+                *lane += exp((score - max) * scale);
+            }
+        }
+        for (lane, score) in lanes.iter_mut().zip(rest) {
+            *lane += exp((score - max) * scale);
+        }
+        Softmax { max, sum: lanes.iter().map(|lane| f64::from(*lane)).sum() }
     }
 
     /// Of these scores and others.
@@ -122,8 +139,38 @@ impl Softmax {
     }
 }
 
+/// The greatest number; NaN where one of them is.
+#[inline(always)]
+fn max_or_nan(scores: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in scores.chunks(LANES) {
+        for (lane, &score) in lanes.iter_mut().zip(chunk) {
+            *lane = if score > *lane || score.is_nan() { score } else { *lane };
+        }
+    }
+    lanes
+        .into_iter()
+        .fold(f32::NEG_INFINITY, |max, lane| if lane > max || lane.is_nan() { lane } else { max })
+}
+
 /// Scores come in blocks of entities whose first one is a multiple of this, so that the order of additions is the same for any blocks.
 pub const ALIGNMENT: usize = 4096;
+
+/// A block of scores that a row takes, compiled for each instruction set.
+struct Push<'b, 'a> {
+    row: &'b mut RowBuilder<'a>,
+    first: usize,
+    scores: &'b [f32],
+}
+
+impl WithSimd for Push<'_, '_> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Result<()> {
+        self.row.push_block(self.first, self.scores)
+    }
+}
 
 /// Makes a row of the scores of its links, block by block. Memory is that of the row, not of all entities.
 #[derive(Debug)]
@@ -133,7 +180,7 @@ pub struct RowBuilder<'a> {
     observed: &'a [EntityId],
     softmax: Softmax,
     /// Scores that were above the threshold by the sum so far, which only grows.
-    candidates: Vec<(EntityId, f32)>,
+    candidates: Candidates,
     /// How many were left when candidates were last looked through.
     pruned: usize,
 }
@@ -147,25 +194,38 @@ impl RowBuilder<'_> {
     pub fn push(&mut self, first: usize, scores: &[f32]) -> Result<()> {
         for (block, scores) in scores.chunks(ALIGNMENT).enumerate() {
             let first = first + block * ALIGNMENT;
-            if let Some(place) = scores.iter().position(|score| score.is_nan()) {
-                return Err(Error::invalid(format!(
-                    "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
-                    first + place
-                )));
+            pulp::Arch::new().dispatch(Push { row: self, first, scores })?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn push_block(&mut self, first: usize, scores: &[f32]) -> Result<()> {
+        let here = Softmax::of(scores, self.truth.temperature);
+        if here.max.is_nan() {
+            let place = scores.iter().position(|score| score.is_nan()).unwrap_or(0);
+            return Err(Error::invalid(format!(
+                "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
+                first + place
+            )));
+        }
+        self.softmax = self.softmax.with(here, self.truth.temperature);
+        // A little below, for the rounding of what follows.
+        let least = (self.truth.ln_threshold - self.shift() - 1e-3) * self.truth.temperature;
+        if here.max < least {
+            return Ok(());
+        }
+        let entities = (first as u32..).map(EntityId).step_by(LANES);
+        for (entity, scores) in entities.zip(scores.chunks(LANES)) {
+            // Most hold none, and that is seen of many scores at once.
+            if scores.iter().fold(false, |any, score| any | (*score >= least)) {
+                let entities = (entity.0..).map(EntityId).zip(scores.iter().copied());
+                self.candidates.extend(entities.filter(|(_, score)| *score >= least));
             }
-            let here = Softmax::of(scores, self.truth.temperature);
-            self.softmax = self.softmax.with(here, self.truth.temperature);
-            // A little below, for the rounding of what follows.
-            let least = (self.truth.ln_threshold - self.shift() - 1e-3) * self.truth.temperature;
-            if here.max < least {
-                continue;
-            }
-            let entities = (first as u32..).map(EntityId).zip(scores.iter().copied());
-            self.candidates.extend(entities.filter(|(_, score)| *score >= least));
-            if self.candidates.len() > 2 * self.pruned + ALIGNMENT {
-                self.candidates.retain(|(_, score)| *score >= least);
-                self.pruned = self.candidates.len();
-            }
+        }
+        if self.candidates.len() > 2 * self.pruned + ALIGNMENT {
+            self.candidates.retain(|(_, score)| *score >= least);
+            self.pruned = self.candidates.len();
         }
         Ok(())
     }
@@ -181,12 +241,12 @@ impl RowBuilder<'_> {
         self.ln_known - self.softmax.sum.ln() as f32 - self.softmax.max / self.truth.temperature
     }
 
-    /// The row, after all scores.
-    pub fn finish(self) -> OwnedRow {
+    /// The row, after all scores, and the memory that it was made in.
+    pub fn finish(self) -> (OwnedRow, Candidates) {
         let (truth, shift) = (self.truth, self.shift());
         let (mut tails, mut codes) = (Vec::new(), Vec::new());
         let mut observed = self.observed.iter().copied().peekable();
-        for (tail, score) in self.candidates {
+        for &(tail, score) in &self.candidates {
             while let Some(before) = observed.next_if(|observed| *observed < tail) {
                 tails.push(before);
                 codes.push(OBSERVED);
@@ -202,7 +262,7 @@ impl RowBuilder<'_> {
         }
         codes.resize(codes.len() + observed.len(), OBSERVED);
         tails.extend(observed);
-        OwnedRow { tails: tails.into(), codes: codes.into() }
+        (OwnedRow { tails: tails.into(), codes: codes.into() }, self.candidates)
     }
 }
 
@@ -211,13 +271,17 @@ mod tests {
     use super::*;
 
     fn row(truth: &Truth, scores: &[f32], known: usize, observed: &[EntityId]) -> Result<OwnedRow> {
-        let mut builder = truth.row(known, observed);
+        let mut builder = truth.row(known, observed, Vec::new());
         builder.push(0, scores)?;
-        Ok(builder.finish())
+        Ok(builder.finish().0)
     }
 
     fn values(truth: &Truth, row: &OwnedRow) -> Vec<(u32, f32)> {
-        row.tails.iter().zip(&row.codes).map(|(tail, &code)| (tail.0, truth.values()[code as usize])).collect()
+        row.tails
+            .iter()
+            .zip(&row.codes)
+            .map(|(tail, &code)| (tail.0, truth.values()[code as usize]))
+            .collect()
     }
 
     #[test]
@@ -279,11 +343,11 @@ mod tests {
         assert!(whole.tails.len() > 100 && whole.tails.len() < 5000 && whole.tails.is_sorted());
         assert_eq!(whole.codes.iter().filter(|&&code| code == OBSERVED).count(), 4);
         for blocks in [1, 2, 3] {
-            let mut builder = truth.row(9, &observed);
+            let mut builder = truth.row(9, &observed, Vec::new());
             for (block, scores) in scores.chunks(blocks * ALIGNMENT).enumerate() {
                 builder.push(block * blocks * ALIGNMENT, scores).unwrap();
             }
-            assert_eq!(builder.finish(), whole);
+            assert_eq!(builder.finish().0, whole);
         }
     }
 }

@@ -112,7 +112,8 @@ pub fn evaluate_loaded<B: Backend>(
     let reasoned = Reasoned::new(inference.over(graph, scorer, watch.clone()), name);
     let scorers = Scorers { links: scorer, queries: &reasoned };
     let mut report = evaluate(scorers, &watch, graph, split, &set, evaluation.link_prediction)?;
-    report.inference = Some(Inferred { options: inference.options().clone(), ties: reasoned.ties() });
+    let (options, ties, rows) = (inference.options().clone(), reasoned.ties(), inference.row_stats());
+    report.inference = Some(Inferred { options, ties, rows });
     Ok(report)
 }
 

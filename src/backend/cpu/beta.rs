@@ -9,8 +9,9 @@
 use super::memory::{Buffer, CHUNK, Shared, par_rows};
 use super::rank::{best, count};
 use super::special::{digamma, digamma_and_ln_gamma, trigamma};
-use super::{View, ViewMut, math, per_query_score, score};
+use super::{View, ViewMut, per_query_score, score};
 use crate::backend::{BETA_MAX, BETA_MIN, Cpu, Mat, MatMut, On, RankCount, RankTask, Scoring};
+use crate::math::sum;
 use crate::program::ops::score::{PerQueryScoresBackward, ScoresBackward};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
@@ -242,7 +243,7 @@ fn finish_queries(queries: View, weights: View, dqueries: ViewMut) {
     par_rows(dqueries, CHUNK, |mut dqueries| {
         for i in 0..dqueries.count {
             let row = dqueries.first + i;
-            let weight = math::sum(weights.row(row));
+            let weight = sum(weights.row(row));
             dqueries.row(i).iter_mut().zip(features.row(row)).for_each(|(d, f)| *d -= weight * f);
         }
     });

@@ -1,8 +1,8 @@
 //! Clipping of gradients by their norm.
 
-use super::math::LANES;
 use super::memory::{CHUNK, Shared, par_rows};
 use crate::backend::{Cpu, On};
+use crate::math::LANES;
 use crate::program::ops::clip::{Clip, ClipFactor, GroupSquares, RowSquares, Scale};
 use rayon::prelude::*;
 

@@ -6,9 +6,9 @@
 //! [`super::score`], those of functions in [`super::elementwise`].
 
 use super::elementwise::Formula;
-use super::math::{sigmoid, sin_cos};
 use super::score::{Columns, Geometry, Sums};
 use crate::backend::{BETA_MAX, BETA_MIN};
+use crate::math::{sigmoid, sin_cos};
 use crate::program::ops::elementwise::LEAST_RADIUS;
 use pulp::Simd;
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI};

@@ -1,8 +1,8 @@
 //! The losses of rows of scores whose labels are known.
 
-use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{Shared, par_rows};
 use crate::backend::{Cpu, LabelLoss, On};
+use crate::math::{LANES, exp, softplus_and_sigmoid, sum};
 use crate::program::ops::label_loss::{LabelLosses, LossOfLabels};
 
 /// Does an operation of the family.

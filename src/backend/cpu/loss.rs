@@ -1,8 +1,8 @@
 //! The loss of queries with one positive and a masked pool of negatives.
 
-use super::math::{LANES, exp, softplus_and_sigmoid, sum};
 use super::memory::{CHUNK, Shared};
 use crate::backend::{Cpu, LossOptions, On, PoolLoss};
+use crate::math::{LANES, exp, softplus_and_sigmoid, sum};
 use crate::program::ops::loss::{LossOfPool, Losses};
 use rayon::prelude::*;
 

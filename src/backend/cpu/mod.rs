@@ -3,7 +3,7 @@
 //! Work is split in chunks of fixed size, never by the number of threads, and every sum has a fixed
 //! order, so that results repeat bit for bit on one instruction set whatever the number of threads.
 //!
-//! Reading order: [`memory`] (buffers, parallel rows), [`math`] (exp and softplus that vectorise), then
+//! Reading order: [`memory`] (buffers, parallel rows), then
 //! a file per family of operations ([`ops`](crate::program::ops)). [`formulas`] has a functor per score and per function,
 //! [`score`] the loops of scores, [`per_query_score`] the same for a query's own candidates, [`beta`] the score of Beta
 //! distributions, on the functions of [`special`]; [`matrix`] does projections by shared matrices, [`rank`] rankings.
@@ -16,7 +16,6 @@ pub mod formulas;
 pub mod label_loss;
 pub mod linear;
 pub mod loss;
-pub mod math;
 pub mod matrix;
 pub mod memory;
 pub mod normalise;

@@ -1,8 +1,8 @@
 //! What large numbers of rows cost.
 
-use super::math::LANES;
 use super::memory::{CHUNK, Shared, par_rows};
 use crate::backend::{Cpu, On, Penalty};
+use crate::math::LANES;
 use crate::program::ops::penalty::{Penalties, Regularise};
 
 /// Does an operation of the family.

@@ -1,8 +1,8 @@
 //! Projections: a relation moves a query embedding.
 
-use super::math::sin_cos;
 use super::memory::{CHUNK, Shared, assert_distinct};
 use crate::backend::{Activation, Cpu, HostBuffer, On, Projection};
+use crate::math::sin_cos;
 use crate::program::ops::project::{Project, ProjectBackward, Projections};
 use rayon::prelude::*;
 
@@ -26,7 +26,7 @@ pub(crate) fn activate(f: Activation, x: f32) -> f32 {
                 x
             }
         }
-        Activation::Softplus => super::math::softplus(x),
+        Activation::Softplus => crate::math::softplus(x),
     }
 }
 
@@ -36,7 +36,7 @@ fn activate_derivative(f: Activation, x: f32) -> f32 {
     match f {
         Activation::None => 1.0,
         Activation::Relu => f32::from(x > 0.0),
-        Activation::Softplus => super::math::sigmoid(x),
+        Activation::Softplus => crate::math::sigmoid(x),
     }
 }
 

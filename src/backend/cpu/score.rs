@@ -10,10 +10,10 @@
 
 use super::formulas::with_geometry;
 use super::linear::{Operand, par_matmul};
-use super::math::sum;
 use super::memory::{CHUNK, Shared, par_rows};
 use super::{View, beta, per_query_score};
 use crate::backend::{Cpu, On, Scoring};
+use crate::math::sum;
 use crate::program::ops::score::{Score, Scores, ScoresBackward};
 use crate::program::{OnPaper, Op};
 use pulp::{Simd, WithSimd};

@@ -1,8 +1,8 @@
 //! Set operations: attention, means and gated minima over segments of rows.
 
-use super::math::{exp, sigmoid};
 use super::memory::{Shared, par_rows};
 use crate::backend::{Cpu, On};
+use crate::math::{exp, sigmoid};
 use crate::program::ops::segment::{
     Attend, AttendBackward, GatedMin, GatedMinBackward, Segment, SegmentMean, SegmentMeanBackward,
 };
