@@ -7,9 +7,10 @@ use smore::engine::error::Result;
 use smore::engine::eval::{QueryGroup, RankCounts, Reasoned, Scorer, count_ranks};
 use smore::engine::graph::{CsrBuf, View};
 use smore::engine::ids::Triple;
+use smore::engine::inference::adjacency::{self, Adjacency, Origin};
 use smore::engine::inference::truth::CAP;
 use smore::engine::inference::{
-    Because, LinkScorer, Pair, Propagation, RowCache, Rows, TNorm, Trace, Truth, Witness,
+    Because, Evidence, LinkScorer, Pair, Propagation, RowCache, Rows, TNorm, Trace, Truth, Witness,
 };
 use smore::engine::progress::Watch;
 use smore::engine::query::structure::named;
@@ -80,7 +81,15 @@ impl World {
         let (links, cache) = (self.links(), RowCache::new(memory));
         let (train, truth) = (self.train.view(), &self.truth);
         let evidence = View::new([train, self.valid.view()]);
-        let rows = Rows { links: &links, train, evidence, truth, cache: &cache, watch: Watch::nobody() };
+        let rows = Rows {
+            links: &links,
+            train,
+            evidence,
+            truth,
+            cache: &cache,
+            adjacency: None,
+            watch: Watch::nobody(),
+        };
         let mut propagation = Propagation { rows, norm: TNorm::Product, negation_scale: 1.0, beam: None };
         change(&mut propagation);
         work(&propagation)
@@ -210,6 +219,7 @@ fn agrees_with_the_definition(world: &World, query: &Query, scale: f32) {
         world.with(set, |propagation| {
             let link = |head, relation, tail| {
                 let row = propagation.rows.get(&[(relation, head)]).unwrap().remove(0);
+                let row = row.row();
                 row.tails
                     .binary_search(&tail)
                     .map_or(0.0, |at| world.truth.values()[usize::from(row.codes[at])])
@@ -236,6 +246,7 @@ fn truth_of_witness(propagation: &Propagation, query: &Query, witness: &Witness,
         (Tree::Projection(child, along), Because::Link { from, relation, truth, observed }) => {
             assert_eq!(relation, along);
             let row = propagation.rows.get(&[(*relation, from.entity)]).unwrap().remove(0);
+            let row = row.row();
             let at = row.tails.binary_search(&entity).unwrap();
             assert_eq!(*truth, propagation.rows.truth.values()[usize::from(row.codes[at])]);
             let edge = Triple { head: from.entity, relation: *relation, tail: entity };
@@ -393,7 +404,7 @@ proptest! {
         let (counts, ties) = world.with(|_| (), |propagation| {
             let (links, rows) = (propagation.rows.links, &propagation.rows);
             let rows = Rows { links, train: rows.train, evidence: rows.evidence.clone(), truth: rows.truth,
-                cache: rows.cache, watch: Watch::nobody() };
+                cache: rows.cache, adjacency: None, watch: Watch::nobody() };
             let Propagation { norm, negation_scale, beam, .. } = *propagation;
             let reasoned = Reasoned::new(Propagation { rows, norm, negation_scale, beam }, "random".into());
             (reasoned.rank(&group.all()).unwrap(), reasoned.ties().remove(&group.structure.to_string()).unwrap())
@@ -425,6 +436,64 @@ proptest! {
 }
 
 #[test]
+fn rows_from_a_file_are_those_made_on_demand_and_damage_to_it_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adjacency.smore");
+    let triples: Vec<Triple> = (0..9)
+        .map(|i| Triple {
+            head: EntityId(i % 5),
+            relation: RelationId(2 * (i % 3)),
+            tail: EntityId(i * i % 5),
+        })
+        .collect();
+    let world = World::new(7, &triples);
+    let origin = Origin {
+        model: "1".into(),
+        graph: "2".into(),
+        evidence: Evidence::TrainAndValid,
+        row_threshold: THRESHOLD,
+        temperature: 1.0,
+    };
+    world.with(
+        |_| (),
+        |propagation| {
+            let mut done = Vec::new();
+            let relations = 2 * RELATIONS as usize;
+            let bytes = adjacency::write(&path, &propagation.rows, relations, &origin, 1 << 16, &mut |n| {
+                done.push(n)
+            })
+            .unwrap();
+            assert_eq!(bytes, std::fs::metadata(&path).unwrap().len());
+            assert_eq!(done.last(), Some(&u64::from(2 * RELATIONS * ENTITIES)));
+            let adjacency = Adjacency::open(&path, None).unwrap().unwrap();
+            assert_eq!(*adjacency.origin(), origin);
+            let mut links = 0;
+            for pair in
+                (0..2 * RELATIONS).flat_map(|r| (0..ENTITIES).map(move |e| (RelationId(r), EntityId(e))))
+            {
+                let made = propagation.rows.get(&[pair]).unwrap().remove(0);
+                assert_eq!(adjacency.row(pair), made.row());
+                links += made.row().tails.len() as u64;
+            }
+            assert_eq!(adjacency.num_links(), links);
+            assert!(adjacency.row((RelationId(2 * RELATIONS), EntityId(0))).tails.is_empty());
+        },
+    );
+    assert!(Adjacency::open(&folder.path().join("none"), None).unwrap().is_none());
+    let whole = std::fs::read(&path).unwrap();
+    for position in (0..whole.len()).step_by(3) {
+        let mut bad = whole.clone();
+        bad[position] ^= 4;
+        std::fs::write(&path, &bad).unwrap();
+        let error = Adjacency::open(&path, None).unwrap_err().to_string();
+        assert!(error.contains("adjacency.smore"), "byte {position}: {error}");
+    }
+    std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
+    let error = Adjacency::open(&path, None).unwrap_err().to_string();
+    assert!(error.contains("truncated") && error.contains("smore infer"), "{error}");
+}
+
+#[test]
 fn ranks_of_no_candidate_are_none() {
     let world = World::new(1, &[]);
     let query = Tree::Projection(Box::new(Tree::Anchor(EntityId(0))), RelationId(0));
@@ -434,8 +503,15 @@ fn ranks_of_no_candidate_are_none() {
     let links = world.links();
     let cache = RowCache::new(0);
     let (train, evidence) = (world.train.view(), View::new([world.train.view()]));
-    let rows =
-        Rows { links: &links, train, evidence, truth: &world.truth, cache: &cache, watch: Watch::nobody() };
+    let rows = Rows {
+        links: &links,
+        train,
+        evidence,
+        truth: &world.truth,
+        cache: &cache,
+        adjacency: None,
+        watch: Watch::nobody(),
+    };
     let propagation = Propagation { rows, norm: TNorm::Product, negation_scale: 3.0, beam: None };
     let counts = Reasoned::new(propagation, "random".into()).rank(&group.all()).unwrap();
     assert_eq!(counts, vec![RankCounts::default(); 5]);

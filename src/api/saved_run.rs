@@ -18,10 +18,10 @@ use crate::progress::Watch;
 use crate::query::trained::Trained;
 use crate::query::{Query, ground, parse_query};
 use crate::train::evaluate::{Evaluation, Loaded, Queries, evaluate_loaded, load_model};
-use crate::train::{Changes, Observer, RunFolder};
+use crate::train::{Changes, Observer, RunFolder, adjacency};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
 
 /// A trained model with its graph, from the folder of a run. It can be asked from many threads at once.
 ///
@@ -37,6 +37,7 @@ pub struct SavedRun {
     graph: KnowledgeGraph,
     config: Config,
     cache: Cache,
+    folder: Mutex<RunFolder>,
     /// How queries are answered, where not by embeddings of them.
     inference: Option<Inference>,
     /// What explains the answers of embeddings.
@@ -154,7 +155,8 @@ impl SavedRun {
             let loaded = load_model(&backend, &graph, &config, &folder)?;
             Box::new(OnBackend { backend, loaded, kept: Kept::default() })
         });
-        let mut run = SavedRun { graph, config, cache, inference: None, reasons: OnceLock::new(), model };
+        let (reasons, folder) = (OnceLock::new(), Mutex::new(folder));
+        let mut run = SavedRun { graph, config, cache, folder, inference: None, reasons, model };
         run.infer_by_config()?;
         Ok(run)
     }
@@ -181,7 +183,8 @@ impl SavedRun {
         let (options, entities) = (self.config.inference_options(), self.graph.num_entities());
         let reasons = options.engine != Engine::Embedding;
         let inference = reasons.then(|| Inference::new(options, entities, Inference::default_memory()));
-        self.inference = inference.transpose()?;
+        let with_rows = |inference: Inference| self.with_rows(inference);
+        self.inference = inference.transpose()?.map(with_rows).transpose()?;
         self.reasons = OnceLock::new();
         Ok(())
     }
@@ -193,7 +196,14 @@ impl SavedRun {
         }
         let options = Options { engine: Engine::Auto, ..self.config.inference_options() };
         let made = Inference::new(options, self.graph.num_entities(), Inference::default_memory())?;
+        let made = self.with_rows(made)?;
         Ok(self.reasons.get_or_init(|| made))
+    }
+
+    /// With the rows that the folder has.
+    fn with_rows(&self, inference: Inference) -> Result<Inference> {
+        let folder = self.folder.lock().expect("no panic while it is held");
+        Ok(adjacency::attach(inference, &folder, &self.graph, &self.cache.verified())?.0)
     }
 
     /// Its graph.

@@ -68,7 +68,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     // Nothing is lost by Ctrl-C here: it ends the process.
     static NEVER: AtomicBool = AtomicBool::new(false);
-    let inference = args.inference.inference(&config, graph.num_entities())?;
+    let inference = args.inference.inference(&config, &folder, &graph, global)?;
     let (graph, config, split, inference) = (&graph, &config, args.split, inference.as_ref());
     let evaluation = Evaluation { graph, config, queries, split, inference, stop: &NEVER };
     let (report, meta) = on!(args.device.open(config.training.math, global)?, backend =>

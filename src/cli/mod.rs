@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `data`, `data_export`, `data_generate`, `data_info` | `smore data` |
 //! | `train`, `train_plan` | `smore train`; its plan and `--dry-run` |
-//! | `eval`, `query`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
+//! | `eval`, `query`, `infer`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
 //! | `bench`, `bench_train`, `bench_steps` | `smore bench` |
 //! | `options` | arguments that subcommands share |
 //! | `usage` | the answer to wrong usage, `--help-config` |
@@ -26,6 +26,7 @@ pub mod data_generate;
 pub mod data_info;
 pub mod devices;
 pub mod eval;
+pub mod infer;
 pub mod memory;
 pub mod options;
 pub mod progress;
@@ -96,6 +97,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Ask a saved model a query
     Query(query::Args),
+    /// Write the truth of every link by a saved model to a file, for inference
+    Infer(infer::Args),
     /// Write the curves and tables of runs as one HTML page
     Report(report::Args),
     /// Write the queries of an evaluation, with their easy and hard answers, as JSON lines
@@ -115,6 +118,7 @@ impl Command {
             Command::Train(args) => train::run(args, global),
             Command::Eval(args) => eval::run(args, global),
             Command::Query(args) => query::run(args, global),
+            Command::Infer(args) => infer::run(args, global),
             Command::Report(args) => report::run(args, global),
             Command::Sample(args) => sample::run(args, global),
             Command::Bench(args) => bench::run(args, global),

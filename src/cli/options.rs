@@ -5,9 +5,10 @@ use crate::api::{Device, Opened};
 use crate::backend::Math;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
+use crate::graph::KnowledgeGraph;
 use crate::inference::{Engine, Evidence, Inference, Options};
 use crate::model::NAMES;
-use crate::train::Changes;
+use crate::train::{Changes, RunFolder, adjacency};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -135,9 +136,32 @@ impl InferenceArgs {
     }
 
     /// How queries are answered, where not by embeddings.
-    pub fn inference(&self, config: &Config, num_entities: usize) -> Result<Option<Inference>> {
-        let engine = config.inference.engine;
-        (engine != Engine::Embedding).then(|| self.by(engine, config, num_entities)).transpose()
+    pub fn inference(
+        &self,
+        config: &Config,
+        folder: &RunFolder,
+        graph: &KnowledgeGraph,
+        global: &Global,
+    ) -> Result<Option<Inference>> {
+        match config.inference.engine {
+            Engine::Embedding => Ok(None),
+            engine => self.with_rows(engine, config, folder, graph, global).map(Some),
+        }
+    }
+
+    /// Inference by this engine, whatever the configuration has, with the rows that the run's folder has.
+    pub fn with_rows(
+        &self,
+        engine: Engine,
+        config: &Config,
+        folder: &RunFolder,
+        graph: &KnowledgeGraph,
+        global: &Global,
+    ) -> Result<Inference> {
+        let inference = self.by(engine, config, graph.num_entities())?;
+        let (inference, mismatch) = adjacency::attach(inference, folder, graph, &global.cache()?.verified())?;
+        mismatch.iter().for_each(|text| note(format_args!("note: {text}")));
+        Ok(inference)
     }
 
     /// Inference by this engine, whatever the configuration has.

@@ -130,12 +130,14 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         _ if args.tsv => Format::Tsv,
         format => format,
     };
-    let inference = args.inference.inference(&config, graph.num_entities())?;
+    let inference = args.inference.inference(&config, &folder, &graph, global)?;
     // Of embeddings: by the scores of single links.
-    let reasons = match args.why || format == Format::Tree {
-        true if inference.is_some() => args.inference.inference(&config, graph.num_entities())?,
-        true => Some(args.inference.by(Engine::Auto, &config, graph.num_entities())?),
-        false => None,
+    let wants_why = args.why || format == Format::Tree;
+    let reasons = match wants_why {
+        true if inference.is_none() => {
+            Some(args.inference.with_rows(Engine::Auto, &config, &folder, &graph, global)?)
+        }
+        _ => None,
     };
     let source = Source::of(args.query)?;
     // Before the model is loaded: a slip is reported at once.
@@ -156,7 +158,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             Some(reasoned) => reasoned,
             None => &scorer,
         };
-        let why = reasons.as_ref().map(|inference| inference.over(&graph, &scorer, Watch::nobody()));
+        let explains = if wants_why { reasons.as_ref().or(inference.as_ref()) } else { None };
+        let why = explains.map(|inference| inference.over(&graph, &scorer, Watch::nobody()));
         let evidence = config.inference.evidence.view(&graph);
         let trained = Trained::new(&graph);
         let (k, show) = (args.k, args.show);

@@ -5,10 +5,11 @@
 //! models that have seen single links alone, and each answer has a witness.
 //!
 //! Reading order: [`norm`] ("and" and "or" of truth values), [`truth`] (scores of a link's tails -> a sparse row of truth values),
-//! [`rows`] (rows on demand), [`values`] (how true each entity is at a node of a query), [`propagate`] (from anchors to answers),
+//! [`rows`] (rows on demand), [`adjacency`] (all rows in a file), [`values`] (how true each entity is at a node of a query), [`propagate`] (from anchors to answers),
 //! [`ranking`] (the order of answers),
 //! [`witness`] (why an answer is true).
 
+pub mod adjacency;
 pub mod norm;
 pub mod propagate;
 pub mod ranking;
@@ -17,6 +18,7 @@ pub mod truth;
 pub mod values;
 pub mod witness;
 
+pub use adjacency::{Adjacency, AnyRow};
 pub use norm::TNorm;
 pub use propagate::{Propagation, Trace};
 pub use ranking::{Merit, Merits};
@@ -130,6 +132,7 @@ pub struct Inference {
     options: Options,
     truth: Truth,
     cache: RowCache,
+    adjacency: Option<Adjacency>,
 }
 
 impl Inference {
@@ -155,7 +158,31 @@ impl Inference {
         };
         let truth = Truth::new(options.row_threshold, options.temperature);
         let cache = RowCache::new(usize::try_from(memory).unwrap_or(usize::MAX));
-        Ok(Inference { options: Options { engine, ..options }, truth, cache })
+        Ok(Inference { options: Options { engine, ..options }, truth, cache, adjacency: None })
+    }
+
+    /// With all rows from a file, if it was made of what `origin` says; else with a note that it was not.
+    pub fn with_adjacency(
+        mut self,
+        adjacency: Adjacency,
+        origin: &adjacency::Origin,
+    ) -> (Self, Option<String>) {
+        if adjacency.origin() == origin {
+            self.adjacency = Some(adjacency);
+            return (self, None);
+        }
+        let path = adjacency.path().display();
+        let note = format!(
+            "{path} was made of another model or with other options: rows are made on demand; smore infer makes it again"
+        );
+        (self, Some(note))
+    }
+
+    /// What its rows are made of, given the checksum of the model's file.
+    pub fn origin(&self, model: String, graph: &KnowledgeGraph) -> adjacency::Origin {
+        let Options { evidence, row_threshold, temperature, .. } = self.options;
+        let graph = format!("{:016x}", graph.fingerprint());
+        adjacency::Origin { model, graph, evidence, row_threshold, temperature }
     }
 
     /// Bytes for rows where nobody says how many: a quarter of the machine's memory.
@@ -182,8 +209,9 @@ impl Inference {
     ) -> Propagation<'a> {
         let evidence = self.options.evidence.view(graph);
         let (train, truth, cache) = (graph.split(Split::Train), &self.truth, &self.cache);
+        let adjacency = self.adjacency.as_ref();
         Propagation {
-            rows: Rows { links, train, evidence, truth, cache, watch },
+            rows: Rows { links, train, evidence, truth, cache, adjacency, watch },
             norm: self.options.norm,
             negation_scale: self.options.negation_scale,
             beam: (self.options.engine == Engine::Beam).then_some(self.options.beam),

@@ -1,5 +1,6 @@
 //! Rows of truth values on demand: scored, calibrated and kept within a budget of memory.
 
+use super::adjacency::{Adjacency, AnyRow};
 use super::truth::{Candidates, OwnedRow, RowBuilder, Truth};
 use crate::error::Result;
 use crate::graph::{Csr, View};
@@ -129,6 +130,8 @@ pub struct Rows<'a> {
     pub truth: &'a Truth,
     /// Rows that were made before by the same model and the same truth, over the same evidence.
     pub cache: &'a RowCache,
+    /// All rows, where they were made before.
+    pub adjacency: Option<&'a Adjacency>,
     /// Who can stop it.
     pub watch: Watch<'a>,
 }
@@ -139,23 +142,39 @@ impl Rows<'_> {
     /// # Errors
     ///
     /// Of the scorer; where a score is not a number; [`Error::Interrupted`](crate::Error::Interrupted) where the watcher stops it.
-    pub fn get(&self, pairs: &[Pair]) -> Result<Vec<Arc<OwnedRow>>> {
+    pub fn get(&self, pairs: &[Pair]) -> Result<Vec<AnyRow<'_>>> {
+        if let Some(adjacency) = self.adjacency {
+            return Ok(pairs.iter().map(|&pair| AnyRow::Mapped(adjacency.row(pair))).collect());
+        }
         let mut rows = self.cache.find(pairs);
         let missing: Vec<usize> = (0..pairs.len()).filter(|&i| rows[i].is_none()).collect();
         self.cache.wanted.fetch_add(pairs.len() as u64, Relaxed);
         self.cache.made.fetch_add(missing.len() as u64, Relaxed);
         for missing in missing.chunks(AT_ONCE) {
-            self.watch.check()?;
             let wanted: Vec<Pair> = missing.iter().map(|&i| pairs[i]).collect();
-            let observed: Vec<Vec<EntityId>> = wanted.iter().map(|&pair| self.observed(pair)).collect();
-            let made = self.build(&wanted, &observed, &|_, _, _| ())?;
-            let made: Vec<_> = made.into_par_iter().map(|row| Arc::new(self.finish(row))).collect();
-            for (&number, row) in missing.iter().zip(made) {
+            for (&number, row) in missing.iter().zip(self.make(&wanted)?) {
+                let row = Arc::new(row);
                 self.cache.insert(pairs[number], row.clone());
                 rows[number] = Some(row);
             }
         }
-        Ok(rows.into_iter().map(|row| row.expect("made above")).collect())
+        Ok(rows.into_iter().map(|row| AnyRow::Made(row.expect("made above"))).collect())
+    }
+
+    /// The rows of pairs, made from scores whether they are kept or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::get`].
+    pub fn make(&self, pairs: &[Pair]) -> Result<Vec<OwnedRow>> {
+        let mut rows = Vec::with_capacity(pairs.len());
+        for pairs in pairs.chunks(AT_ONCE) {
+            self.watch.check()?;
+            let observed: Vec<Vec<EntityId>> = pairs.iter().map(|&pair| self.observed(pair)).collect();
+            let built = self.build(pairs, &observed, &|_, _, _| ())?;
+            rows.par_extend(built.into_par_iter().map(|row| self.finish(row)));
+        }
+        Ok(rows)
     }
 
     /// The scores of all tails of each pair; where it is marked, the logarithms of their truth, neither cut nor capped, and without

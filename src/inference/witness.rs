@@ -114,7 +114,8 @@ impl Propagation<'_> {
         for bindings in bindings.chunks(self.rows_at_once()) {
             let pairs: Vec<Pair> = bindings.iter().map(|(head, _)| (relation, *head)).collect();
             let rows = self.rows.get(&pairs)?;
-            for ((head, value), row) in bindings.iter().zip(rows) {
+            for ((head, value), row) in bindings.iter().zip(&rows) {
+                let row = row.row();
                 for ((tail, _), best) in tails.iter().zip(&mut best) {
                     let Ok(at) = row.tails.binary_search(tail) else { continue };
                     let truth = self.rows.truth.values()[usize::from(row.codes[at])];

@@ -7,8 +7,10 @@
 //! lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved
 //! models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of
 //! a run, wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they
-//! decide), [`observer`] (the observer of a run), [`run`] (the loop), [`evaluate`] (a saved run's model and its results).
+//! decide), [`observer`] (the observer of a run), [`run`] (the loop), [`evaluate`] (a saved run's model and its results), [`adjacency`]
+//! (the truth of its links, in a file).
 
+pub mod adjacency;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod events;
