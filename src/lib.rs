@@ -83,7 +83,7 @@ pub use api::{Dataset, Device, Drawn, Event, Run, Sampler, SavedRun};
 pub use error::{Error, Result};
 pub use eval::Report;
 pub use eval::answers::{Answer, AnswerStatus};
-pub use eval::ask::Show;
+pub use eval::ask::{Show, Wanted};
 pub use eval::why::{Link, Reason, Why};
 pub use graph::{KnowledgeGraph as Graph, Split};
 pub use ids::{EntityId, RelationId, Triple};

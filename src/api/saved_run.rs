@@ -8,17 +8,19 @@ use crate::error::Result;
 use crate::eval::Reasoned;
 use crate::eval::Report;
 use crate::eval::answers::Answer;
-use crate::eval::ask::{Answerer, Asker, Show};
+use crate::eval::ask::{Answerer, Asker, Probabilities, Show, Wanted};
 use crate::eval::model_scorer::{Kept, ModelScorer};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::ids::Triple;
-use crate::inference::{Engine, Inference, Options};
+use crate::inference::{Engine, Inference};
 use crate::model;
 use crate::progress::Watch;
 use crate::query::trained::Trained;
 use crate::query::{Query, ground, parse_query};
+use crate::train::calibration::Entry;
 use crate::train::evaluate::{Evaluation, Loaded, Queries, evaluate_loaded, load_model};
-use crate::train::{Changes, Observer, RunFolder, adjacency};
+use crate::train::inference::{self, Prepared};
+use crate::train::{Changes, Observer, RunFolder};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
@@ -40,23 +42,23 @@ pub struct SavedRun {
     folder: Mutex<RunFolder>,
     /// How queries are answered, where not by embeddings of them.
     inference: Option<Inference>,
+    /// What makes probabilities of scores.
+    calibration: Option<Entry>,
     /// What explains the answers of embeddings.
     reasons: OnceLock<Inference>,
     model: Box<dyn Served>,
 }
 
-/// Which answers of a query are wanted.
-#[derive(Clone, Copy)]
-struct Wanted {
-    k: usize,
-    show: Show,
-    why: bool,
-}
-
 /// A model on a device, whichever that is.
 trait Served: Send + Sync {
     fn check(&self, query: &Query) -> Result<()>;
-    fn answer(&self, run: &SavedRun, queries: &[Query], wanted: Wanted) -> Result<Vec<Vec<Answer>>>;
+    fn answer(
+        &self,
+        run: &SavedRun,
+        queries: &[Query],
+        wanted: Wanted,
+        why: bool,
+    ) -> Result<Vec<Vec<Answer>>>;
     fn score(&self, triples: &[Triple]) -> Result<Vec<f32>>;
     fn evaluate(
         &self,
@@ -86,8 +88,14 @@ impl<B: Backend> Served for OnBackend<B> {
         model::check_expressible(&*self.loaded.model, &structure.to_string(), &structure)
     }
 
-    fn answer(&self, run: &SavedRun, queries: &[Query], wanted: Wanted) -> Result<Vec<Vec<Answer>>> {
-        let (graph, scorer, Wanted { k, show, why }) = (&run.graph, self.scorer(), wanted);
+    fn answer(
+        &self,
+        run: &SavedRun,
+        queries: &[Query],
+        wanted: Wanted,
+        why: bool,
+    ) -> Result<Vec<Vec<Answer>>> {
+        let (graph, scorer) = (&run.graph, self.scorer());
         let reasons = if why { Some(run.reasons()?) } else { None };
         let [by, why] =
             [run.inference.as_ref(), reasons].map(|by| by.map(|by| by.over(graph, &scorer, Watch::nobody())));
@@ -97,8 +105,11 @@ impl<B: Backend> Served for OnBackend<B> {
             None => &scorer,
         };
         let evidence = run.config.inference.evidence.view(graph);
-        let asker =
-            Asker { answerer, why: why.as_ref(), evidence, graph, trained: Trained::new(graph), k, show };
+        let (trained, of_truth) = (Trained::new(graph), run.inference.is_some());
+        let probabilities = run.calibration.as_ref();
+        let probabilities =
+            probabilities.map(|entry| Probabilities { structures: &entry.structures, of_truth });
+        let asker = Asker { answerer, why: why.as_ref(), evidence, graph, trained, probabilities, wanted };
         Ok(asker.answer(queries)?.into_iter().map(|answered| answered.answers).collect())
     }
 
@@ -156,7 +167,8 @@ impl SavedRun {
             Box::new(OnBackend { backend, loaded, kept: Kept::default() })
         });
         let (reasons, folder) = (OnceLock::new(), Mutex::new(folder));
-        let mut run = SavedRun { graph, config, cache, folder, inference: None, reasons, model };
+        let mut run =
+            SavedRun { graph, config, cache, folder, inference: None, calibration: None, reasons, model };
         run.infer_by_config()?;
         Ok(run)
     }
@@ -180,30 +192,28 @@ impl SavedRun {
     }
 
     fn infer_by_config(&mut self) -> Result<()> {
-        let (options, entities) = (self.config.inference_options(), self.graph.num_entities());
-        let reasons = options.engine != Engine::Embedding;
-        let inference = reasons.then(|| Inference::new(options, entities, Inference::default_memory()));
-        let with_rows = |inference: Inference| self.with_rows(inference);
-        self.inference = inference.transpose()?.map(with_rows).transpose()?;
+        let prepared = self.prepare(self.config.inference.engine)?;
+        self.inference = prepared.inference;
+        self.calibration = prepared.calibration;
         self.reasons = OnceLock::new();
         Ok(())
     }
 
-    /// What explains answers: what answers, or for embeddings the same over their scores of single links.
-    fn reasons(&self) -> Result<&Inference> {
-        if let Some(inference) = &self.inference {
-            return Ok(inference);
-        }
-        let options = Options { engine: Engine::Auto, ..self.config.inference_options() };
-        let made = Inference::new(options, self.graph.num_entities(), Inference::default_memory())?;
-        let made = self.with_rows(made)?;
-        Ok(self.reasons.get_or_init(|| made))
+    fn prepare(&self, engine: Engine) -> Result<Prepared> {
+        let folder = self.folder.lock().expect("no panic while it is held");
+        let memory = Inference::default_memory();
+        inference::prepare(&folder, &self.graph, &self.config, engine, memory, &self.cache.verified())
     }
 
-    /// With the rows that the folder has.
-    fn with_rows(&self, inference: Inference) -> Result<Inference> {
-        let folder = self.folder.lock().expect("no panic while it is held");
-        Ok(adjacency::attach(inference, &folder, &self.graph, &self.cache.verified())?.0)
+    /// What explains answers: what answers, or for embeddings the same over their scores of single links.
+    fn reasons(&self) -> Result<&Inference> {
+        match (&self.inference, self.reasons.get()) {
+            (Some(inference), _) | (None, Some(inference)) => Ok(inference),
+            (None, None) => {
+                let made = self.prepare(Engine::Auto)?.inference;
+                Ok(self.reasons.get_or_init(|| made.expect("auto is exact or a beam")))
+            }
+        }
     }
 
     /// Its graph.
@@ -245,7 +255,7 @@ impl SavedRun {
     ///
     /// [`Error::CannotExpress`](crate::Error::CannotExpress) where the model has not what a query needs; of the device.
     pub fn answers_to(&self, queries: &[Query], k: usize, show: Show) -> Result<Vec<Vec<Answer>>> {
-        self.answer(queries, Wanted { k, show, why: false })
+        self.answers_wanted(queries, Wanted { k, show, ..Wanted::default() }, false)
     }
 
     /// The same with [`Answer::why`]: what makes each answer true, by its best binding of the inner variables. With inference that
@@ -255,12 +265,19 @@ impl SavedRun {
     ///
     /// As [`SavedRun::answers_to`].
     pub fn explained(&self, queries: &[Query], k: usize, show: Show) -> Result<Vec<Vec<Answer>>> {
-        self.answer(queries, Wanted { k, show, why: true })
+        self.answers_wanted(queries, Wanted { k, show, ..Wanted::default() }, true)
     }
 
-    fn answer(&self, queries: &[Query], wanted: Wanted) -> Result<Vec<Vec<Answer>>> {
+    /// The answers that are wanted of each query: so many, so probable ones, or sets that hold an answer as often as they say; `why` with
+    /// what makes each of them true.
+    ///
+    /// # Errors
+    ///
+    /// As [`SavedRun::answers_to`]; [`Error::Invalid`](crate::Error::Invalid) where probabilities are wanted and the run's folder has none:
+    /// see `smore calibrate`.
+    pub fn answers_wanted(&self, queries: &[Query], wanted: Wanted, why: bool) -> Result<Vec<Vec<Answer>>> {
         queries.iter().try_for_each(|query| self.check(query))?;
-        self.model.answer(self, queries, wanted)
+        self.model.answer(self, queries, wanted, why)
     }
 
     /// Inference answers queries of any structure, a model's embeddings those that it can express.

@@ -68,8 +68,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     };
     // Nothing is lost by Ctrl-C here: it ends the process.
     static NEVER: AtomicBool = AtomicBool::new(false);
-    let inference = args.inference.inference(&config, &folder, &graph, global)?;
-    let (graph, config, split, inference) = (&graph, &config, args.split, inference.as_ref());
+    let prepared = args.inference.prepare(&config, &folder, &graph, global)?;
+    let (graph, config, split, inference) = (&graph, &config, args.split, prepared.inference.as_ref());
     let evaluation = Evaluation { graph, config, queries, split, inference, stop: &NEVER };
     let (report, meta) = on!(args.device.open(config.training.math, global)?, backend =>
         evaluate_saved(&backend, &folder, evaluation, &mut Notes)
@@ -82,7 +82,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Passes notes on.
-struct Notes;
+pub(super) struct Notes;
 
 impl Observer for Notes {
     fn note(&mut self, text: &str) {

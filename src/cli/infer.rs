@@ -4,11 +4,12 @@ use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
 use super::{Global, note, print, print_json, progress, shown};
 use crate::config::TableKind;
 use crate::eval::ModelScorer;
-use crate::inference::Engine;
 use crate::inference::adjacency::{self, Adjacency, Plan};
+use crate::inference::{Engine, Inference, Options};
 use crate::table::{Table, bytes, count};
 use crate::train::RunFolder;
 use crate::train::evaluate::{Loaded, load_model};
+use crate::train::inference::{adjacency_path, origin};
 use anyhow::bail;
 use serde_json::json;
 use std::path::PathBuf;
@@ -45,8 +46,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             args.run.display()
         );
     }
-    let inference = args.inference.by(Engine::Exact, &config, graph.num_entities())?;
-    let path = crate::train::adjacency::path(&folder, &inference);
+    let memory = Inference::default_memory();
+    let options = Options { engine: Engine::Exact, ..config.inference_options() };
+    let inference = Inference::new(options, graph.num_entities(), memory)?;
+    let path = adjacency_path(&folder, &inference);
     on!(args.device.open(config.training.math, global)?, backend => {
         let Loaded { model, weights, .. } = load_model(&backend, &graph, &config, &folder)?;
         let scorer = ModelScorer::new(&backend, &*model, &weights);
@@ -76,7 +79,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             }
             return Ok(());
         }
-        let origin = crate::train::adjacency::origin(&folder, &graph, &inference)?;
+        let origin = origin(&folder, &graph, &inference)?;
         let report = |done| watch.progress.report("making rows", done, plan.rows);
         let written =
             adjacency::write(&path, &propagation.rows, graph.num_relations(), &origin, plan.bytes, &mut {report})?;

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `data`, `data_export`, `data_generate`, `data_info` | `smore data` |
 //! | `train`, `train_plan` | `smore train`; its plan and `--dry-run` |
-//! | `eval`, `query`, `infer`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
+//! | `eval`, `query`, `infer`, `calibrate`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
 //! | `bench`, `bench_train`, `bench_steps` | `smore bench` |
 //! | `options` | arguments that subcommands share |
 //! | `usage` | the answer to wrong usage, `--help-config` |
@@ -19,6 +19,7 @@
 pub mod bench;
 pub mod bench_steps;
 pub mod bench_train;
+pub mod calibrate;
 pub mod completions;
 pub mod data;
 pub mod data_export;
@@ -97,6 +98,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Ask a saved model a query
     Query(query::Args),
+    /// Make the scores of a saved model's answers probabilities, by validation queries
+    Calibrate(calibrate::Args),
     /// Write the truth of every link by a saved model to a file, for inference
     Infer(infer::Args),
     /// Write the curves and tables of runs as one HTML page
@@ -118,6 +121,7 @@ impl Command {
             Command::Train(args) => train::run(args, global),
             Command::Eval(args) => eval::run(args, global),
             Command::Query(args) => query::run(args, global),
+            Command::Calibrate(args) => calibrate::run(args, global),
             Command::Infer(args) => infer::run(args, global),
             Command::Report(args) => report::run(args, global),
             Command::Sample(args) => sample::run(args, global),

@@ -6,9 +6,10 @@ use crate::backend::Math;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
 use crate::graph::KnowledgeGraph;
-use crate::inference::{Engine, Evidence, Inference, Options};
+use crate::inference::{Engine, Evidence, Inference};
 use crate::model::NAMES;
-use crate::train::{Changes, RunFolder, adjacency};
+use crate::train::inference::{self, Prepared};
+use crate::train::{Changes, RunFolder};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -135,39 +136,31 @@ impl InferenceArgs {
         if assignments.is_empty() { Ok(config) } else { config.with(&assignments) }
     }
 
-    /// How queries are answered, where not by embeddings.
-    pub fn inference(
+    /// How queries are answered by the configuration.
+    pub fn prepare(
         &self,
         config: &Config,
         folder: &RunFolder,
         graph: &KnowledgeGraph,
         global: &Global,
-    ) -> Result<Option<Inference>> {
-        match config.inference.engine {
-            Engine::Embedding => Ok(None),
-            engine => self.with_rows(engine, config, folder, graph, global).map(Some),
-        }
+    ) -> Result<Prepared> {
+        self.prepare_engine(config.inference.engine, config, folder, graph, global)
     }
 
-    /// Inference by this engine, whatever the configuration has, with the rows that the run's folder has.
-    pub fn with_rows(
+    /// The same with this engine.
+    pub fn prepare_engine(
         &self,
         engine: Engine,
         config: &Config,
         folder: &RunFolder,
         graph: &KnowledgeGraph,
         global: &Global,
-    ) -> Result<Inference> {
-        let inference = self.by(engine, config, graph.num_entities())?;
-        let (inference, mismatch) = adjacency::attach(inference, folder, graph, &global.cache()?.verified())?;
-        mismatch.iter().for_each(|text| note(format_args!("note: {text}")));
-        Ok(inference)
-    }
-
-    /// Inference by this engine, whatever the configuration has.
-    pub fn by(&self, engine: Engine, config: &Config, num_entities: usize) -> Result<Inference> {
+    ) -> Result<Prepared> {
         let memory = self.memory.unwrap_or_else(Inference::default_memory);
-        Inference::new(Options { engine, ..config.inference_options() }, num_entities, memory)
+        let prepared =
+            inference::prepare(folder, graph, config, engine, memory, &global.cache()?.verified())?;
+        prepared.notes.iter().for_each(|text| note(format_args!("note: {text}")));
+        Ok(prepared)
     }
 }
 

@@ -5,7 +5,7 @@ use super::{Global, note, print, print_json};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::eval::answers::{self, Answer};
-use crate::eval::ask::{Answered, Answerer, Asker, Show};
+use crate::eval::ask::{Answered, Answerer, Asker, Probabilities, Show, Wanted};
 use crate::eval::{ModelScorer, Reasoned};
 use crate::inference::{Engine, Evidence, Inference};
 use crate::model::{self, Model};
@@ -18,6 +18,7 @@ use crate::storage::regular;
 use crate::table::counted;
 use crate::train::RunFolder;
 use crate::train::evaluate::{Loaded, load_model};
+use crate::train::inference::Prepared;
 use crate::train::plan::{is_untrained, why_untrained};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
@@ -42,9 +43,15 @@ pub struct Args {
     /// The query, as nested tuples; or a file with one query a line, or - for standard input
     #[arg(value_name = "QUERY|FILE|-")]
     query: String,
-    /// Number of answers
-    #[arg(short = 'k', long = "top", value_name = "K", default_value_t = 10, allow_negative_numbers = true, value_parser = parse_k)]
-    k: usize,
+    /// Number of answers [default: 10; with --min-probability or --coverage all of them]
+    #[arg(short = 'k', long = "top", value_name = "K", allow_negative_numbers = true, value_parser = parse_k)]
+    k: Option<usize>,
+    /// Of the predicted answers only those that are at least so probable (after `smore calibrate`)
+    #[arg(long, value_name = "P", value_parser = super::calibrate::parse_coverage)]
+    min_probability: Option<f64>,
+    /// Of the predicted answers a set that holds an answer with this probability (conformal, after `smore calibrate`)
+    #[arg(long, value_name = "SHARE", value_parser = super::calibrate::parse_coverage)]
+    coverage: Option<f64>,
     /// Which answers: those that the training graph implies (known), those that it does not (predicted), or both
     #[arg(long, value_enum, value_name = "WHICH", default_value_t = Show::Both)]
     show: Show,
@@ -130,16 +137,16 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         _ if args.tsv => Format::Tsv,
         format => format,
     };
-    let inference = args.inference.inference(&config, &folder, &graph, global)?;
+    let Prepared { inference, calibration, .. } = args.inference.prepare(&config, &folder, &graph, global)?;
     // Of embeddings: by the scores of single links.
     let wants_why = args.why || format == Format::Tree;
     let reasons = match wants_why {
         true if inference.is_none() => {
-            Some(args.inference.with_rows(Engine::Auto, &config, &folder, &graph, global)?)
+            args.inference.prepare_engine(Engine::Auto, &config, &folder, &graph, global)?.inference
         }
         _ => None,
     };
-    let source = Source::of(args.query)?;
+    let source = Source::of(args.query.clone())?;
     // Before the model is loaded: a slip is reported at once.
     let one = match &source {
         Source::One(text) => Some(ground(&parse_query(text)?, &graph)?),
@@ -162,8 +169,16 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         let why = explains.map(|inference| inference.over(&graph, &scorer, Watch::nobody()));
         let evidence = config.inference.evidence.view(&graph);
         let trained = Trained::new(&graph);
-        let (k, show) = (args.k, args.show);
-        let asker = Asker { answerer, why: why.as_ref(), evidence, graph: &graph, trained, k, show };
+        let probabilities = calibration.as_ref().map(|entry| Probabilities {
+            structures: &entry.structures,
+            of_truth: inference.is_some(),
+        });
+        let Args { show, min_probability, coverage, .. } = args;
+        let by_probability = min_probability.is_some() || coverage.is_some();
+        let k = args.k.unwrap_or(if by_probability { usize::MAX } else { 10 });
+        let wanted = Wanted { k, show, min_probability, coverage };
+        let asker =
+            Asker { answerer, why: why.as_ref(), evidence, graph: &graph, trained, probabilities, wanted };
         let session = Session { model: &*model, config: &config, asker, inference: inference.as_ref(), format };
         match (source, one) {
             (Source::Lines(name, lines), _) => session.answer_lines(&name, lines),
@@ -186,7 +201,7 @@ struct Session<'a> {
 const AT_ONCE: usize = 4_096;
 
 /// The columns of `--format tsv`; with lines of queries the number of the line comes first.
-const COLUMNS: &str = "rank\tentity\tlabel\tscore\tstatus\n";
+const COLUMNS: &str = "rank\tentity\tlabel\tscore\tstatus\tprobability\n";
 
 impl Session<'_> {
     fn check(&self, structure: &Structure) -> Result<()> {
@@ -367,10 +382,11 @@ impl Session<'_> {
 fn tsv(answers: &[Answer], before: &str) -> String {
     let cell = |text: &str| text.replace(['\t', '\n', '\r'], " ");
     let line = |(i, answer): (usize, &Answer)| {
-        let Answer { entity, label, score, status, .. } = answer;
+        let Answer { entity, label, score, status, probability, .. } = answer;
+        let probability = probability.map(|p| p.to_string()).unwrap_or_default();
         let status = status.name();
         let label = cell(label.as_deref().unwrap_or_default());
-        format!("{before}{}\t{}\t{label}\t{score}\t{status}\n", i + 1, cell(entity))
+        format!("{before}{}\t{}\t{label}\t{score}\t{status}\t{probability}\n", i + 1, cell(entity))
     };
     answers.iter().enumerate().map(line).collect()
 }

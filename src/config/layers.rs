@@ -1,6 +1,6 @@
 //! How a document, assignments and the defaults of a model come together.
 
-use super::{Config, DEFAULT_EPOCHS, keys};
+use super::{Config, DEFAULT_EPOCHS, DEFAULT_SCALE, keys};
 use crate::error::{Error, Result};
 use crate::model::REGISTRY;
 use crate::storage::regular;
@@ -39,6 +39,7 @@ impl Config {
         config.model.with_all_own();
         config.training.loss = Some(config.training.loss());
         config.training.query_weighting = Some(config.training.query_weighting());
+        config.inference.negation_scale = Some(DEFAULT_SCALE);
         config.training.steps = Some(1);
         config.training.epochs = Some(DEFAULT_EPOCHS);
         config.to_toml().parse().expect("written a moment ago")

@@ -16,7 +16,7 @@ pub mod sampling;
 mod tests;
 pub mod training;
 
-pub use inference::InferenceConfig;
+pub use inference::{DEFAULT_SCALE, InferenceConfig};
 pub use model::{ModelConfig, Norm, RegulariseBy, Regulariser, Start, UnionForm};
 pub use sampling::SamplingConfig;
 pub use training::{DEFAULT_EPOCHS, Loss, Objective, QueryWeighting, Schedule, TableKind, TrainingConfig};

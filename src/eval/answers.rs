@@ -28,6 +28,9 @@ pub struct Answer {
     pub score: f32,
     /// Whether the training graph implies it.
     pub status: AnswerStatus,
+    /// How probable it is, where that was calibrated; `None` for known answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
     /// What makes it true, where that was asked for; `None` for an answer without a binding above the threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<Why>,
@@ -81,6 +84,7 @@ pub fn with_names(best: Vec<(EntityId, f32)>, known: &[EntityId], names: &impl N
             Ok(_) => AnswerStatus::Known,
             Err(_) => AnswerStatus::Predicted,
         },
+        probability: None,
         why: None,
     };
     best.into_iter().map(answer).collect()
@@ -104,14 +108,21 @@ pub fn render(answers: &[Answer], why: bool) -> String {
     if labels {
         table = table.left("label");
     }
-    table = table.right("score").left("status");
+    table = table.right("score");
+    let probabilities = answers.iter().any(|a| a.probability.is_some());
+    if probabilities {
+        table = table.right("probability");
+    }
+    table = table.left("status");
     if why {
         table = table.left("because").left("link");
     }
     for (i, answer) in answers.iter().enumerate() {
         let mut row = vec![(i + 1).to_string(), answer.entity.clone()];
         row.extend(labels.then(|| answer.label.clone().unwrap_or_default()));
-        row.extend([format!("{:.4}", answer.score), answer.status.name().to_string()]);
+        row.push(format!("{:.4}", answer.score));
+        row.extend(probabilities.then(|| answer.probability.map_or("-".into(), |p| format!("{p:.3}"))));
+        row.push(answer.status.name().to_string());
         if !why {
             table.row(row);
             continue;
@@ -144,7 +155,13 @@ pub fn render_trees(answers: &[Answer]) -> String {
             Some(why) => why.tree(&indent),
             None => format!("{indent}└ no binding above the threshold\n"),
         };
-        format!("{:>width$}  {shown}  {:.4}  {}\n{tree}", i + 1, answer.score, answer.status.name())
+        let probability = answer.probability.map(|p| format!(", probability {p:.3}")).unwrap_or_default();
+        format!(
+            "{:>width$}  {shown}  {:.4}  {}{probability}\n{tree}",
+            i + 1,
+            answer.score,
+            answer.status.name()
+        )
     };
     answers.iter().enumerate().map(one).collect()
 }
@@ -173,8 +190,14 @@ mod tests {
     #[cfg(feature = "cli")]
     #[test]
     fn answers_serialise_with_their_status_in_lower_case() {
-        let answer =
-            Answer { entity: "Q1".into(), label: None, score: 0.5, status: AnswerStatus::Known, why: None };
+        let answer = Answer {
+            entity: "Q1".into(),
+            label: None,
+            score: 0.5,
+            status: AnswerStatus::Known,
+            probability: None,
+            why: None,
+        };
         let json = serde_json::to_string(&answer).unwrap();
         assert_eq!(json, r#"{"entity":"Q1","label":null,"score":0.5,"status":"known"}"#);
         let table = render(&[answer], false);

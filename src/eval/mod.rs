@@ -6,12 +6,14 @@
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
 //! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] and `import_pickle` (a set from any of these),
 //! [`multi_hop`] and [`link_prediction`] (a scorer and queries -> metrics), [`report`] (tables and JSON),
-//! [`answers`] (scores of one query -> ranked answers), [`why`] (their witnesses, with names), [`ask`] (many queries at once).
+//! [`answers`] (scores of one query -> ranked answers), [`calibration`] (probabilities and conformal sets; [`calibrate`]: learnt from queries), [`why`] (their witnesses, with names), [`ask`] (many queries at once).
 
 pub mod answers;
 pub mod ask;
 pub mod baseline;
 pub mod cache;
+pub mod calibrate;
+pub mod calibration;
 mod compared;
 pub mod export;
 pub mod export_pickle;

@@ -94,7 +94,7 @@ impl Evidence {
 }
 
 /// How answers are inferred.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
     /// What answers queries: a beam, exact, or automatically one of them.
     pub engine: Engine,
@@ -115,9 +115,35 @@ pub struct Options {
 }
 
 impl Options {
+    /// With an engine that fits a graph of so many entities.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] with the remedy where exact inference does not fit and was asked for.
+    pub fn resolved(&self, num_entities: usize) -> Result<Self> {
+        let fits = num_entities <= self.exact_entities;
+        let engine = match self.engine {
+            Engine::Exact if !fits => {
+                return Err(Error::invalid(format!(
+                    "exact inference follows every binding of a variable, and this graph has {} entities, more than \
+                     inference.exact_entities = {}: use --inference beam, or set that higher and be patient",
+                    count(num_entities),
+                    count(self.exact_entities)
+                )));
+            }
+            Engine::Auto if fits => Engine::Exact,
+            Engine::Auto => Engine::Beam,
+            engine => engine,
+        };
+        Ok(Options { engine, ..self.clone() })
+    }
+
     /// The engine and what its answers depend on, for the head of a table.
     pub fn describe(&self) -> String {
         let Options { engine, evidence, norm, .. } = self;
+        if *engine == Engine::Embedding {
+            return "embeddings of queries".into();
+        }
         let along = match engine {
             Engine::Beam => format!(" along {} bindings", count(self.beam)),
             _ => String::new(),
@@ -142,23 +168,10 @@ impl Inference {
     ///
     /// [`Error::Invalid`] with the remedy where exact inference does not fit and was asked for.
     pub fn new(options: Options, num_entities: usize, memory: u64) -> Result<Self> {
-        let fits = num_entities <= options.exact_entities;
-        let engine = match options.engine {
-            Engine::Exact if !fits => {
-                return Err(Error::invalid(format!(
-                    "exact inference follows every binding of a variable, and this graph has {} entities, more than \
-                     inference.exact_entities = {}: use --inference beam, or set that higher and be patient",
-                    count(num_entities),
-                    count(options.exact_entities)
-                )));
-            }
-            Engine::Auto if fits => Engine::Exact,
-            Engine::Auto => Engine::Beam,
-            engine => engine,
-        };
+        let options = options.resolved(num_entities)?;
         let truth = Truth::new(options.row_threshold, options.temperature);
         let cache = RowCache::new(usize::try_from(memory).unwrap_or(usize::MAX));
-        Ok(Inference { options: Options { engine, ..options }, truth, cache, adjacency: None })
+        Ok(Inference { options, truth, cache, adjacency: None })
     }
 
     /// With all rows from a file, if it was made of what `origin` says; else with a note that it was not.

@@ -7,14 +7,17 @@
 //! lines of numbers) and [`events`] (the same for TensorBoard), [`watch`] (losses that diverge), [`checkpoint`] (saved
 //! models and states), [`row_file`] (entity rows in a mapped file; [`row_sums`]: their checksums), [`tables`] (all rows of
 //! a run, wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they
-//! decide), [`observer`] (the observer of a run), [`run`] (the loop), [`evaluate`] (a saved run's model and its results), [`adjacency`]
-//! (the truth of its links, in a file).
+//! decide), [`observer`] (the observer of a run), [`run`] (the loop), [`evaluate`] (a saved run's model and its results), [`inference`]
+//! (how its queries are answered), [`calibration`] (how probable the answers are;
+//! [`calibrate`]: learnt).
 
-pub mod adjacency;
+pub mod calibrate;
+pub mod calibration;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod events;
 pub mod folder;
+pub mod inference;
 pub mod info;
 pub mod learner;
 pub mod log;
