@@ -7,9 +7,9 @@
 //! | --- | --- |
 //! | `data`, `data_export`, `data_generate`, `data_info` | `smore data` |
 //! | `train`, `train_plan` | `smore train`; its plan and `--dry-run` |
-//! | `eval`, `query`, `infer`, `calibrate`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
+//! | `eval`, `query`, `predict`, `similar`, `infer`, `calibrate`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
 //! | `bench`, `bench_train`, `bench_steps` | `smore bench` |
-//! | `options` | arguments that subcommands share |
+//! | `options`, `lines` | arguments that subcommands share; questions one a line |
 //! | `usage` | the answer to wrong usage, `--help-config` |
 //! | `progress`, `signals`, `memory` | progress on standard error, Ctrl-C and hangup, the end of memory as an error |
 //!
@@ -28,13 +28,16 @@ pub mod data_info;
 pub mod devices;
 pub mod eval;
 pub mod infer;
+mod lines;
 pub mod memory;
 pub mod options;
+pub mod predict;
 pub mod progress;
 pub mod query;
 pub mod report;
 pub mod sample;
 mod signals;
+pub mod similar;
 pub mod train;
 mod train_plan;
 mod usage;
@@ -98,6 +101,10 @@ pub enum Command {
     Eval(eval::Args),
     /// Ask a saved model a query
     Query(query::Args),
+    /// Ask a saved model for tails, heads or relations, or for scores of triples
+    Predict(predict::Args),
+    /// Ask a saved model which entities are most alike
+    Similar(similar::Args),
     /// Make the scores of a saved model's answers probabilities, by validation queries
     Calibrate(calibrate::Args),
     /// Write the truth of every link by a saved model to a file, for inference
@@ -121,6 +128,8 @@ impl Command {
             Command::Train(args) => train::run(args, global),
             Command::Eval(args) => eval::run(args, global),
             Command::Query(args) => query::run(args, global),
+            Command::Predict(args) => predict::run(args, global),
+            Command::Similar(args) => similar::run(args, global),
             Command::Calibrate(args) => calibrate::run(args, global),
             Command::Infer(args) => infer::run(args, global),
             Command::Report(args) => report::run(args, global),

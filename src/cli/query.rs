@@ -1,5 +1,6 @@
 //! `smore query`: one query, or one a line.
 
+use super::lines::Lines;
 use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
 use super::{Global, note, print, print_json};
 use crate::config::Config;
@@ -14,7 +15,6 @@ use crate::query::ground::{ground, with_names};
 use crate::query::parse_query;
 use crate::query::trained::Trained;
 use crate::query::{Query, Structure};
-use crate::storage::regular;
 use crate::table::counted;
 use crate::train::RunFolder;
 use crate::train::evaluate::{Loaded, load_model};
@@ -22,7 +22,7 @@ use crate::train::inference::Prepared;
 use crate::train::plan::{is_untrained, why_untrained};
 use anyhow::Context;
 use serde_json::{Map, Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `smore query`.
@@ -85,23 +85,16 @@ enum Format {
     Tsv,
 }
 
-fn parse_k(text: &str) -> Result<usize, String> {
+pub(super) fn parse_k(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&k| k > 0).ok_or_else(|| "expected a number from 1 on".into())
-}
-
-/// Lines to be read, with what was read ahead.
-type Lines = BufReader<Box<dyn Read>>;
-
-fn buffered(from: impl Read + 'static) -> Lines {
-    BufReader::with_capacity(1 << 20, Box::new(from))
 }
 
 /// Where queries come from.
 enum Source {
     /// The command line.
     One(String),
-    /// Lines, with the name to put before their number.
-    Lines(String, Lines),
+    /// Lines.
+    Lines(Lines),
 }
 
 impl Source {
@@ -109,15 +102,13 @@ impl Source {
     fn of(text: String) -> Result<Self> {
         let path = Path::new(&text);
         Ok(match text.as_str() {
-            "-" => Source::Lines("standard input".into(), buffered(std::io::stdin())),
             _ if !text.contains('(') && path.extension().is_some() && !path.exists() => {
                 let message =
                     "is no file, and no query, which begins with a parenthesis: ('ENTITY',('RELATION',))";
                 return Err(Error::file(path, message));
             }
-            _ if !text.trim_start().starts_with('(') && path.exists() => {
-                let file = buffered(regular::open(path)?);
-                Source::Lines(text, file)
+            _ if text == "-" || (!text.trim_start().starts_with('(') && path.exists()) => {
+                Source::Lines(Lines::open(&text)?)
             }
             _ => Source::One(text),
         })
@@ -181,7 +172,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             Asker { answerer, why: why.as_ref(), evidence, graph: &graph, trained, probabilities, wanted };
         let session = Session { model: &*model, config: &config, asker, inference: inference.as_ref(), format };
         match (source, one) {
-            (Source::Lines(name, lines), _) => session.answer_lines(&name, lines),
+            (Source::Lines(lines), _) => session.answer_lines(lines),
             (Source::One(_), query) => session.answer_one(query.expect("resolved above")),
         }
     })
@@ -196,9 +187,6 @@ struct Session<'a> {
     inference: Option<&'a Inference>,
     format: Format,
 }
-
-/// Lines that are answered together at most.
-const AT_ONCE: usize = 4_096;
 
 /// The columns of `--format tsv`; with lines of queries the number of the line comes first.
 const COLUMNS: &str = "rank\tentity\tlabel\tscore\tstatus\tprobability\n";
@@ -244,67 +232,28 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn answer_lines(&self, name: &str, mut lines: Lines) -> anyhow::Result<()> {
+    fn answer_lines(&self, mut lines: Lines) -> anyhow::Result<()> {
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         let written = |result: std::io::Result<()>| result.context("cannot write to standard output");
         if self.format == Format::Tsv {
             written(write!(out, "line\t{COLUMNS}"))?;
         }
-        let (mut number, mut failed, mut asked) = (0u64, 0u64, 0u64);
-        let mut more = true;
-        while more {
-            let (mut numbers, mut queries) = (Vec::new(), Vec::new());
-            // What is there is answered before more is waited for.
-            while queries.len() < AT_ONCE {
-                let mut line = Vec::new();
-                more = lines.read_until(b'\n', &mut line).map_err(Error::io(name))? > 0;
-                if !more {
-                    break;
-                }
-                number += 1;
-                match self.parse(&line) {
-                    Ok(None) => {}
-                    Ok(Some(query)) => {
-                        numbers.push(number);
-                        queries.push(query);
-                    }
-                    Err(error) => {
-                        failed += 1;
-                        // Of several lines, where the second points at a place in the query.
-                        note(format_args!("error: {name}:{number}: {error}"));
-                    }
-                }
-                if !lines.buffer().contains(&b'\n') {
-                    break;
-                }
-            }
-            asked += queries.len() as u64;
+        while let Some(batch) = lines.next(|line| self.parse(line))? {
+            let (numbers, queries): (Vec<u64>, Vec<Query>) = batch.into_iter().unzip();
             let answered = self.asker.answer(&queries)?;
             for ((number, query), answered) in numbers.iter().zip(&queries).zip(&answered) {
                 written(self.write_line(&mut out, *number, query, answered))?;
             }
             written(out.flush())?;
         }
-        if failed > 0 {
-            anyhow::bail!(
-                "{} of {} could not be answered",
-                counted(failed, "query", "queries"),
-                crate::table::count(failed + asked)
-            );
-        }
-        Ok(())
+        lines.finish()
     }
 
-    /// The query of a line; `None` where it is blank.
-    fn parse(&self, line: &[u8]) -> Result<Option<Query>> {
-        let text = std::str::from_utf8(line).map_err(|_| Error::invalid("the line is not UTF-8"))?;
-        let text = text.trim_start_matches('\u{feff}').trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let query = ground(&parse_query(text)?, self.asker.graph)?;
+    /// The query of a line.
+    fn parse(&self, line: &str) -> Result<Query> {
+        let query = ground(&parse_query(line.trim())?, self.asker.graph)?;
         self.check(&query.structure())?;
-        Ok(Some(query))
+        Ok(query)
     }
 
     fn write_line(

@@ -1,7 +1,7 @@
 //! Evaluation: filtered ranks, metrics, query sets, link prediction, and the answers of one query.
 //!
 //! Reading order: [`ranks`] (what a rank is), [`metrics`] (what is averaged over what), [`scorer`] (what
-//! a model must do to be evaluated), [`model_scorer`] (trained models; `compared`: entities made ready once), [`reasoned`] (inference over single links), [`baseline`] (the scorer to beat),
+//! a model must do to be evaluated), [`model_scorer`] (trained models; `model_links`: what they say of links and entities; `compared`: entities made ready once), [`reasoned`] (inference over single links), [`baseline`] (the scorer to beat),
 //! [`group`] (queries of one structure with their answers), [`held_out`] (one query that passes a held-out
 //! edge), [`queries`] (a whole set of them), [`cache`] (the set on disk), [`export`] (the set as JSON
 //! lines), [`export_pickle`] (as the files of KGReasoning and SMORE), [`import`] and `import_pickle` (a set from any of these),
@@ -23,6 +23,7 @@ pub mod import;
 mod import_pickle;
 pub mod link_prediction;
 pub mod metrics;
+mod model_links;
 pub mod model_scorer;
 pub mod multi_hop;
 pub mod queries;

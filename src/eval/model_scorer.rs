@@ -3,38 +3,35 @@
 use super::answers::Best;
 use super::ask::Answerer;
 use super::compared::Compared;
-use super::link_prediction;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, Number, RankTask, Tables, Workspace, on_host};
 use crate::error::{Error, Result};
-use crate::ids::{EntityId, RelationId, Triple};
-use crate::inference::truth::ALIGNMENT;
-use crate::inference::{LinkScorer, Pair};
+use crate::ids::{EntityId, RelationId};
 use crate::model::{Model, Weights, compared_width, embed, plan};
 use crate::program::ops::rows::{CopyRows, Gather};
-use crate::program::ops::score::{PerQueryScores, Scores};
+use crate::program::ops::score::Scores;
 use crate::program::{Idx, Program, SectionId, Var};
 use crate::query::{Mix, Plan, Query, Structure};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 /// Queries that are embedded and ranked at once: memory grows with it, not with the graph.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// Compiled structures that are kept while nobody works with them.
 const KEPT: usize = 32;
 
 /// Scores that are held at once for [`ModelScorer::best_of_each`].
-const AT_ONCE: usize = 1 << 22;
+pub(super) const AT_ONCE: usize = 1 << 22;
 
 /// A model with its tables on a device.
 ///
 /// What a structure compiles to is kept, with its memory: ranking the next block neither compiles nor allocates.
 pub struct ModelScorer<'a, B: Backend> {
-    backend: &'a B,
-    model: &'a dyn Model,
-    weights: &'a Weights<B>,
+    pub(super) backend: &'a B,
+    pub(super) model: &'a dyn Model,
+    pub(super) weights: &'a Weights<B>,
     kept: Shared<'a, B>,
 }
 
@@ -45,7 +42,7 @@ pub struct Kept<B: Backend> {
     /// The entities as the score compares them, where that is not their rows.
     compared: OnceLock<Option<Compared<B>>>,
     /// Memory for scores of links, on the device and on the host, that nobody uses now.
-    spaces: Mutex<Vec<(B::Buffer, Vec<B::Scalar>)>>,
+    pub(super) spaces: Mutex<Vec<(B::Buffer, Vec<B::Scalar>)>>,
 }
 
 impl<B: Backend> Default for Kept<B> {
@@ -61,15 +58,15 @@ enum Shared<'a, B: Backend> {
 }
 
 /// The embedding of queries of one structure: its program with its memory.
-struct Embedding<B: Backend> {
+pub(super) struct Embedding<B: Backend> {
     structure: Structure,
     /// Of as many queries as fit.
-    plan: Plan,
-    space: Workspace<B>,
+    pub(super) plan: Plan,
+    pub(super) space: Workspace<B>,
     section: SectionId,
     anchors: Idx,
     relations: Idx,
-    queries: Var,
+    pub(super) queries: Var,
 }
 
 impl<B: Backend> Embedding<B> {
@@ -128,7 +125,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         self.model
     }
 
-    fn kept(&self) -> &Kept<B> {
+    pub(super) fn kept(&self) -> &Kept<B> {
         match &self.kept {
             Shared::Own(kept) => kept,
             Shared::Others(kept) => kept,
@@ -140,7 +137,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
     }
 
     /// All entities as the score compares them.
-    fn entities(&self) -> Result<Mat<'_, B::Buffer>> {
+    pub(super) fn entities(&self) -> Result<Mat<'_, B::Buffer>> {
         let made = match self.kept().compared.get() {
             Some(made) => made,
             None => {
@@ -153,37 +150,8 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         Ok(made.as_ref().map_or(rows.mat(), |made| made.mat(rows.rows)))
     }
 
-    /// The score of each triple.
-    pub fn scores_of_triples(&self, triples: &[Triple]) -> Result<Vec<f32>> {
-        let (kind, all) = (self.model.spec().scoring, self.entities()?);
-        let one_hop = link_prediction::one_hop();
-        let mut scores = Vec::with_capacity(triples.len());
-        for block in triples.chunks(BLOCK) {
-            let anchors: Vec<EntityId> = block.iter().map(|triple| triple.head).collect();
-            let relations: Vec<RelationId> = block.iter().map(|triple| triple.relation).collect();
-            let tails: Vec<u32> = block.iter().map(|triple| triple.tail.0).collect();
-            let (backend, count) = (self.backend, block.len());
-            scores.extend(self.with_embedded(&one_hop, count, (&anchors, &relations), |embedding| {
-                let rows = backend.index(&tails)?;
-                let roots = backend.index(&embedding.plan.root_offsets[..count + 1])?;
-                let mut entities = backend.zeros(count * all.cols)?;
-                let out = MatMut::new(&mut entities, count, all.cols);
-                backend.run(Gather { table: all, rows: &rows, out });
-                let mut out = backend.zeros(count)?;
-                let queries = embedding.space.mat(embedding.queries.part(0, count));
-                let entities = Mat::new(&entities, count, all.cols);
-                let to = MatMut::new(&mut out, count, 1);
-                backend.run(PerQueryScores { kind, queries, entities, roots: &roots, out: to });
-                let mut host = vec![B::Scalar::default(); count];
-                backend.download(&out, 0, &mut host)?;
-                Ok(host.into_iter().map(|score| B::Scalar::value(score) as f32).collect::<Vec<_>>())
-            })?);
-        }
-        Ok(scores)
-    }
-
     /// Does something with the embeddings of `count` queries of one structure, flat lists as in a [`QueryBlock`].
-    fn with_embedded<T>(
+    pub(super) fn with_embedded<T>(
         &self,
         structure: &Structure,
         count: usize,
@@ -210,12 +178,38 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
         done
     }
 
+    /// As [`Answerer::best_of_each`], each entity's scores multiplied by its factor.
+    pub(super) fn best_scaled(
+        &self,
+        structure: &Structure,
+        queries: &[&Query],
+        k: usize,
+        keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+        scale: Option<&[f32]>,
+    ) -> Result<Vec<Vec<(EntityId, f32)>>> {
+        let mut all = Vec::with_capacity(queries.len());
+        for (block, queries) in queries.chunks(BLOCK).enumerate() {
+            let (mut anchors, mut relations) = (Vec::new(), Vec::new());
+            for (of_query, along) in queries.iter().map(|query| query.flatten()) {
+                anchors.extend(of_query.into_iter().copied());
+                relations.extend(along.into_iter().copied());
+            }
+            let keep = |query: usize, entity| keep(block * BLOCK + query, entity);
+            let count = queries.len();
+            all.extend(self.with_embedded(structure, count, (&anchors, &relations), |embedding| {
+                self.best_of_embedded(embedding, count, k, &keep, scale)
+            })?);
+        }
+        Ok(all)
+    }
+
     fn best_of_embedded(
         &self,
         Embedding { plan, space, queries, .. }: &mut Embedding<B>,
         count: usize,
         k: usize,
         keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
+        scale: Option<&[f32]>,
     ) -> Result<Vec<Vec<(EntityId, f32)>>> {
         let entities = self.entities()?;
         let num_queries = count;
@@ -250,6 +244,9 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                         first + place
                     )));
                 }
+                if let Some(scale) = scale {
+                    merged.iter_mut().zip(&scale[first..]).for_each(|(score, factor)| *score *= factor);
+                }
                 let entities = (first as u32..).map(EntityId).zip(merged);
                 best.see(entities.filter(|&(entity, _)| keep(q, entity)));
                 Ok(())
@@ -260,9 +257,8 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
 }
 
 impl<B: Backend> Answerer for ModelScorer<'_, B> {
-    /// The `k` entities with the best scores for each query of one structure, an entity's score being the best of the
-    /// query's disjuncts', as [`Best`] orders them; only those that `keep(number of the query, entity)` wants. Entities are
-    /// scored in blocks: memory does not grow with the graph.
+    /// An entity's score is the best of the query's disjuncts', and the order is that of [`Best`]. Entities are scored in blocks: memory does not
+    /// grow with the graph.
     fn best_of_each(
         &self,
         structure: &Structure,
@@ -270,68 +266,7 @@ impl<B: Backend> Answerer for ModelScorer<'_, B> {
         k: usize,
         keep: &(dyn Fn(usize, EntityId) -> bool + Sync),
     ) -> Result<Vec<Vec<(EntityId, f32)>>> {
-        let mut all = Vec::with_capacity(queries.len());
-        for (block, queries) in queries.chunks(BLOCK).enumerate() {
-            let (mut anchors, mut relations) = (Vec::new(), Vec::new());
-            for (of_query, along) in queries.iter().map(|query| query.flatten()) {
-                anchors.extend(of_query.into_iter().copied());
-                relations.extend(along.into_iter().copied());
-            }
-            let keep = |query: usize, entity| keep(block * BLOCK + query, entity);
-            let count = queries.len();
-            all.extend(self.with_embedded(structure, count, (&anchors, &relations), |embedding| {
-                self.best_of_embedded(embedding, count, k, &keep)
-            })?);
-        }
-        Ok(all)
-    }
-}
-
-/// Links whose tails are scored at once.
-const LINKS: usize = 256;
-
-/// As few as one query asks for are embedded apart.
-const FEW: usize = 16;
-
-impl<B: Backend> LinkScorer for ModelScorer<'_, B> {
-    fn num_entities(&self) -> usize {
-        self.weights.entities.rows
-    }
-
-    fn score_tails(&self, pairs: &[Pair], block: &(dyn Fn(usize, usize, &[f32]) + Sync)) -> Result<()> {
-        let (all, one_hop) = (self.entities()?, link_prediction::one_hop());
-        let kind = self.model.spec().scoring;
-        // As many entities for any number of pairs, so that its memory fits the next ones too.
-        let at_once = (AT_ONCE / LINKS).next_multiple_of(ALIGNMENT).min(all.rows);
-        let lock = || self.kept().spaces.lock().expect("no panic while it is held");
-        let space = lock().pop();
-        let (mut scores, mut host) = match space {
-            Some(space) => space,
-            None => (self.backend.zeros(LINKS * at_once)?, vec![B::Scalar::default(); LINKS * at_once]),
-        };
-        for (part, pairs) in pairs.chunks(LINKS).enumerate() {
-            let heads: Vec<EntityId> = pairs.iter().map(|(_, head)| *head).collect();
-            let relations: Vec<RelationId> = pairs.iter().map(|(relation, _)| *relation).collect();
-            let fits = if pairs.len() <= FEW { FEW } else { LINKS };
-            self.with_embedded(&one_hop, fits, (&heads, &relations), |embedding| {
-                let queries = embedding.space.mat(embedding.queries.part(0, pairs.len()));
-                for first in (0..all.rows).step_by(at_once) {
-                    let count = at_once.min(all.rows - first);
-                    let out = MatMut::new(&mut scores, pairs.len(), count);
-                    let entities = all.rows(first, count);
-                    self.backend.run(Scores { kind, exact: true, queries, entities, out });
-                    let host = &mut host[..pairs.len() * count];
-                    self.backend.download(&scores, 0, host)?;
-                    host.par_chunks(count).enumerate().for_each(|(pair, row)| {
-                        let row: Vec<f32> = row.iter().map(|&score| B::Scalar::value(score) as f32).collect();
-                        block(part * LINKS + pair, first, &row);
-                    });
-                }
-                Ok(())
-            })?;
-        }
-        lock().push((scores, host));
-        Ok(())
+        self.best_scaled(structure, queries, k, keep, None)
     }
 }
 

@@ -90,7 +90,10 @@ fn names_of(graph: &KnowledgeGraph, kind: NameKind) -> Names<'_> {
     }
 }
 
-fn find(names: &impl NameLookup, kind: NameKind, name: &str) -> Result<u32> {
+/// The id of a name, or of a label that only one has.
+///
+/// Errors: as [`ground`].
+pub fn find(names: &impl NameLookup, kind: NameKind, name: &str) -> Result<u32> {
     if let Some(id) = names.find(kind, name) {
         return Ok(id);
     }
