@@ -2,13 +2,14 @@
 
 use super::eval::Notes;
 use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
-use super::{Global, note, print, print_json, shown};
+use super::{Global, note, print, print_json, progress, shown};
+use crate::eval::ModelScorer;
 use crate::table::{Table, count};
-use crate::train::RunFolder;
 use crate::train::calibrate::{Task, calibrate};
 use crate::train::calibration::{self, Entry};
 use crate::train::evaluate::load_model;
 use crate::train::inference::model_checksum;
+use crate::train::{RunFolder, examples};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -72,7 +73,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             coverage: args.coverage,
             stop: &NEVER,
         };
-        calibrate(&backend, &loaded, task, &mut Notes)?
+        let entry = calibrate(&backend, &loaded, task, &mut Notes)?;
+        let scorer = ModelScorer::new(&backend, &*loaded.model, &loaded.weights);
+        examples::write(&folder, &scorer, &graph, &config, &cache, &progress::watch(), &mut Notes)?;
+        entry
     });
     calibration::add(&folder, entry.clone())?;
     let path = folder.file(calibration::NAME);

@@ -5,10 +5,10 @@ use crate::ids::EntityId;
 use crate::query::{NameKind, NameLookup};
 #[cfg(feature = "cli")]
 use crate::table::Table;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether an answer is news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswerStatus {
     /// The training graph implies it.
@@ -18,7 +18,7 @@ pub enum AnswerStatus {
 }
 
 /// One ranked answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Name of the entity.
     pub entity: String,
@@ -29,10 +29,10 @@ pub struct Answer {
     /// Whether the training graph implies it.
     pub status: AnswerStatus,
     /// How probable it is, where that was calibrated; `None` for known answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
     /// What makes it true, where that was asked for; `None` for an answer without a binding above the threshold.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Why>,
 }
 

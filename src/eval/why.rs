@@ -4,15 +4,15 @@ use crate::graph::KnowledgeGraph;
 use crate::ids::{EntityId, RelationId};
 use crate::inference::{Because, Witness};
 use crate::query::{NameKind, NameLookup};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What makes an entity true at a node of a query: the best binding of the variables below, and the links between them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Why {
     /// Name of the entity.
     pub entity: String,
     /// Its label in the preferred language, where it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// How true it is here, from 0 to 1.
     pub truth: f32,
@@ -22,7 +22,7 @@ pub struct Why {
 }
 
 /// A node of a query, with its variable bound.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// It is an anchor of the query.
@@ -38,7 +38,7 @@ pub enum Reason {
 }
 
 /// A link, in the direction of the query.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Link {
     /// The relation's name, `^P` for the inverse of `P`.
     pub relation: String,

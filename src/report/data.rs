@@ -7,6 +7,8 @@ use crate::graph::stats::{self, Cardinality};
 use crate::graph::{KnowledgeGraph, Split};
 use crate::table::{bytes, count};
 use crate::train::RunFolder;
+use crate::train::calibration::{self, Entry};
+use crate::train::examples::{self, Examples};
 use crate::train::info::RunInfo;
 use crate::train::log;
 use crate::train::pace::Rate;
@@ -29,6 +31,10 @@ pub struct RunData {
     pub valid: Vec<Valid>,
     /// The results at the end.
     pub test: Option<Test>,
+    /// How a few validation queries are answered.
+    pub examples: Option<Examples>,
+    /// How probable answers are.
+    pub calibrations: Vec<Entry>,
     /// The dataset in numbers: what, and how much.
     pub dataset: Vec<(String, String)>,
 }
@@ -142,6 +148,8 @@ impl RunData {
             train,
             valid,
             test: read_test(&folder.file("test.json"))?,
+            examples: examples::read(folder)?,
+            calibrations: calibration::read(folder)?,
             dataset: describe(&graph),
         })
     }

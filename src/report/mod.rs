@@ -1,11 +1,12 @@
 //! Runs to look at: one self-contained HTML page of curves, tables and configurations, for one run or several side by side.
 //!
-//! Reading order: [`data`] (what a run folder says), [`plot`] (curves as SVG), [`table`] (numbers as HTML), [`page`] (all of
+//! Reading order: [`data`] (what a run folder says), [`plot`] (curves as SVG), [`table`] (numbers as HTML), `answers` (examples, probabilities), [`page`] (all of
 //! it together), `compare` (several runs side by side), `style` (colours). The page has no script and loads nothing; colours follow the reader's light or dark mode.
 //!
 //! The SVG is written here and not by a plotting crate, because only one that is styled by the page's own sheet can follow
 //! the mode, and because no font is needed to make it.
 
+mod answers;
 mod compare;
 pub mod data;
 pub mod page;

@@ -1,5 +1,6 @@
 //! The page: what came out first, then the curves, the tables, and what is needed to do it again.
 
+use super::answers::{calibrations, examples};
 use super::compare::{comparable, comparison, differences};
 use super::data::{Row, RunData, Valid};
 use super::escape;
@@ -54,6 +55,8 @@ pub fn render(runs: &[RunData]) -> String {
             );
         }
         out += &results(run, index % COLOURS);
+        out += &examples(run);
+        out += &calibrations(run);
         out += &facts(run);
         if runs.len() > 1 {
             out += "</details></section>";

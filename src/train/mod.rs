@@ -9,13 +9,14 @@
 //! a run, wherever they live), [`pace`] (its clocks), `valid` (evaluations while it goes on), [`monitor`] (what they
 //! decide), [`observer`] (the observer of a run), [`run`] (the loop), [`evaluate`] (a saved run's model and its results), [`inference`]
 //! (how its queries are answered), [`calibration`] (how probable the answers are;
-//! [`calibrate`]: learnt).
+//! [`calibrate`]: learnt), [`examples`] (how a few queries are answered).
 
 pub mod calibrate;
 pub mod calibration;
 pub mod checkpoint;
 pub mod evaluate;
 pub mod events;
+pub mod examples;
 pub mod folder;
 pub mod inference;
 pub mod info;

@@ -1,7 +1,8 @@
 //! The loop of a run: batches in, steps, evaluations on valid, the best model kept, test at the end.
 
 use super::checkpoint::{self, Meta};
-use super::evaluate::{Evaluation, Queries, evaluate_saved};
+use super::evaluate::{Evaluation, Loaded, Queries, evaluate_loaded, load_model};
+use super::examples;
 use super::folder::{MODEL, RunFolder, STATE};
 use super::info::{Machine, RunInfo};
 use super::learner::Learner;
@@ -16,6 +17,7 @@ use super::watch;
 use crate::backend::Backend;
 use crate::config::{Config, TableKind};
 use crate::error::{Error, Result};
+use crate::eval::ModelScorer;
 use crate::eval::Report;
 use crate::graph::{KnowledgeGraph, Split};
 use crate::model::{self, Model};
@@ -175,15 +177,24 @@ impl<B: Backend> Run<'_, B> {
         let backend = learner.into_backend();
         let (graph, config, queries, split) = (&*graph, &config, Queries::Drawn(query_cache), Split::Test);
         let evaluation = Evaluation { graph, config, queries, split, inference: None, stop };
-        let tested = evaluate_saved(&backend, folder, evaluation, observer);
-        let (report, best) = match tested {
+        let Loaded { model, weights, meta: best, note } = load_model(&backend, graph, config, folder)?;
+        note.iter().for_each(|text| observer.note(text));
+        let scorer = ModelScorer::new(&backend, &*model, &weights);
+        let report = match evaluate_loaded(&scorer, evaluation, observer) {
             // All steps are saved: what is left is to evaluate.
             Err(Error::Interrupted) => return Ok(unfinished),
-            tested => tested?,
+            report => report?,
         };
         log.write(&Record::Test { step: meta.step, report: &report })?;
         let text = serde_json::to_vec_pretty(&report).expect("plain data");
         folder.write("test.json", &text)?;
+        if graph.num_entities() <= examples::MAX_ENTITIES && graph.split(Split::Valid).num_edges() > 0 {
+            let watch = Watch { progress: observer.work(), stop };
+            match examples::write(folder, &scorer, graph, config, query_cache, &watch, observer) {
+                Err(Error::Interrupted) => {}
+                written => written?,
+            }
+        }
         Ok(Outcome { report: Some(report), trained, step: meta.step, best_step: Some(best.step), usage })
     }
 
