@@ -32,7 +32,7 @@ const PICKLES: [&str; 8] = [
 
 fn json_lines(set: &QuerySet, graph: &KnowledgeGraph) -> String {
     let mut out = Vec::new();
-    export::write_json_lines(set, graph, &mut out).unwrap();
+    export::write_json_lines(set, graph, &[], &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -1,16 +1,20 @@
 //! `smore sample`: the queries of an evaluation, to look at or to use elsewhere.
 
 use super::eval::parse_split;
+use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
 use super::{Global, note, print, print_json, shown};
 use crate::config::EvaluationConfig;
 use crate::dataset::Cache;
 use crate::error::Error;
 use crate::eval::export::{count_answers, write_json_lines};
-use crate::eval::{QueryGroup, QueryOptions, QuerySet, cache, export_pickle};
-use crate::graph::Split;
+use crate::eval::{ModelScorer, QueryGroup, QueryOptions, QuerySet, Reasoned, Scorer, cache, export_pickle};
+use crate::graph::{KnowledgeGraph, Split};
+use crate::model::check_expressible;
 use crate::query::structure;
 use crate::storage::atomic;
 use crate::table::{Table, count, counted};
+use crate::train::RunFolder;
+use crate::train::evaluate::{Loaded, load_model};
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use std::io::BufWriter;
@@ -54,6 +58,15 @@ pub struct Args {
     /// JSON lines with names, or a folder of pickle files for KGReasoning (BetaE) and SMORE
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
+    /// Folder of a run on this dataset whose ranks of the hard answers are written beside them, in "ranks"
+    #[arg(long, value_name = "RUN", conflicts_with = "format")]
+    run: Option<PathBuf>,
+    #[command(flatten)]
+    inference: InferenceArgs,
+    #[command(flatten)]
+    changes: ChangesArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// At most so many train queries of a structure, with all their answers, in the pickle files
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     train_queries: usize,
@@ -98,19 +111,69 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     }
     let split = args.split.unwrap_or(Split::Test);
     let set = draw(split)?;
+    let ranks = match &args.run {
+        Some(run) => ranks(run, &args, &graph, &set, global)?,
+        None => Vec::new(),
+    };
     match &args.output {
         None => {
             let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-            write_json_lines(&set, &graph, &mut out).context("cannot write to standard output")?;
+            write_json_lines(&set, &graph, &ranks, &mut out).context("cannot write to standard output")?;
             let (one, many) = (format!("{} query", split.name()), format!("{} queries", split.name()));
             note(counted(set.num_queries(), &one, &many));
             Ok(())
         }
         Some(path) => {
-            atomic::write(path, |file| write_json_lines(&set, &graph, file).map_err(Error::io(path)))?;
+            atomic::write(path, |file| {
+                write_json_lines(&set, &graph, &ranks, file).map_err(Error::io(path))
+            })?;
             summary(&[(split, &set)], path, global)
         }
     }
+}
+
+/// The ranks of the hard answers of each group by a run; of structures that its model cannot express none, with a note.
+fn ranks(
+    run: &Path,
+    args: &Args,
+    graph: &KnowledgeGraph,
+    set: &QuerySet,
+    global: &Global,
+) -> anyhow::Result<Vec<Option<Vec<f64>>>> {
+    let folder = global.opened(RunFolder::open_with(run, args.changes.changes())?)?;
+    let config = args.inference.applied(folder.config()?)?;
+    let of_run = folder.graph()?;
+    if of_run.fingerprint() != graph.fingerprint() {
+        bail!("{}: was trained on another graph ({}): its ids are others", run.display(), of_run.dataset());
+    }
+    let prepared = args.inference.prepare(&config, &folder, graph, global)?;
+    on!(args.device.open(config.training.math, global)?, backend => {
+        let Loaded { model, weights, .. } = load_model(&backend, graph, &config, &folder)?;
+        let scorer = ModelScorer::new(&backend, &*model, &weights);
+        let watch = super::progress::watch();
+        let reasoned =
+            prepared.inference.as_ref().map(|by| Reasoned::new(by.over(graph, &scorer, watch.clone()), String::new()));
+        let by: &dyn Scorer = match &reasoned {
+            Some(reasoned) => reasoned,
+            None => &scorer,
+        };
+        let rank = |group: &QueryGroup| -> anyhow::Result<Option<Vec<f64>>> {
+            let name = group.structure.to_string();
+            if reasoned.is_none()
+                && let Err(error) = check_expressible(&*model, &name, &group.structure)
+            {
+                note(format_args!("note: no ranks of {name}: {error}"));
+                return Ok(None);
+            }
+            group.check(graph)?;
+            let mut ranks = Vec::new();
+            if !group.is_empty() {
+                ranks.extend(by.rank(&group.all())?.into_iter().map(|counts| counts.rank()));
+            }
+            Ok(Some(ranks))
+        };
+        set.groups.iter().map(rank).collect()
+    })
 }
 
 /// The splits of a folder of pickle files.

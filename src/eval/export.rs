@@ -19,6 +19,9 @@ struct Line<'a> {
     /// Missing and observed edges of the best proof of each hard answer.
     missing: Vec<Option<u32>>,
     observed: Vec<Option<u32>>,
+    /// Rank of each hard answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ranks: Option<Vec<f64>>,
 }
 
 /// Writes a set that was generated from `graph`, one query a line, by structure:
@@ -26,10 +29,16 @@ struct Line<'a> {
 ///
 /// `missing` and `observed` count the edges of each hard answer's best [`Proof`](crate::query::Proof). `query` is
 /// text that [`parse_query`](crate::query::parse_query) reads. Answers are names, in the order of their ids.
-/// Flushes at the end.
-pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl Write) -> io::Result<()> {
+/// `ranks` are those of the hard answers of each group, where somebody ranked them, and are written beside. Flushes at the end.
+pub fn write_json_lines(
+    set: &QuerySet,
+    graph: &KnowledgeGraph,
+    ranks: &[Option<Vec<f64>>],
+    out: &mut impl Write,
+) -> io::Result<()> {
     let entities = graph.entities();
-    for group in &set.groups {
+    for (number, group) in set.groups.iter().enumerate() {
+        let ranks = ranks.get(number).and_then(Option::as_ref);
         let structure = group.structure.to_string();
         let block = group.all();
         let proofs = |q: usize| group.proofs[group.target_offsets[q]..group.target_offsets[q + 1]].iter();
@@ -43,6 +52,7 @@ pub fn write_json_lines(set: &QuerySet, graph: &KnowledgeGraph, out: &mut impl W
                 hard: named(&mut block.targets_of(q).iter()),
                 missing: proofs(q).map(|p| p.map(|p| p.missing)).collect(),
                 observed: proofs(q).map(|p| p.map(|p| p.observed)).collect(),
+                ranks: ranks.map(|r| r[group.target_offsets[q]..group.target_offsets[q + 1]].to_vec()),
             };
             serde_json::to_writer(&mut *out, &line)?;
             out.write_all(b"\n")?;
