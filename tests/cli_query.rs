@@ -87,12 +87,14 @@ fn a_line_that_cannot_be_answered_is_an_error_with_its_number_and_the_others_are
     let output = output.get_output();
     let stdout = String::from_utf8(output.stdout.clone()).unwrap();
     let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split('\t').collect()).collect();
-    assert_eq!(rows[0], ["line", "rank", "entity", "label", "score", "status"]);
+    assert_eq!(rows[0], ["line", "rank", "entity", "label", "score", "status", "probability"]);
     assert_eq!(rows[1..].iter().map(|row| row[0]).collect::<Vec<_>>(), ["1", "4"]);
-    assert!(rows.iter().all(|row| row.len() == 6), "{stdout}");
+    assert!(rows.iter().all(|row| row.len() == 7), "{stdout}");
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    let (rate, errors): (Vec<&str>, Vec<&str>) = stderr.lines().partition(|line| line.ends_with("/s"));
+    assert!(rate.len() == 1 && rate[0].starts_with("2 queries in "), "{stderr}");
     assert_eq!(
-        stderr.lines().collect::<Vec<_>>(),
+        errors,
         [
             "error: standard input:2: no entity has the name or label \"mamal\"; did you mean mammal, animal?",
             "error: standard input:5: query2box has no negation, so it cannot express the structure 2in: use structures \

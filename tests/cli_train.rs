@@ -93,6 +93,7 @@ fn a_run_tells_its_plan_and_progress_and_leaves_every_file_of_a_run_folder() {
         ".lock",
         "config.toml",
         "entities.tsv",
+        "examples.json",
         "graph.smore",
         "manifest.json",
         "metrics.jsonl",
@@ -367,7 +368,9 @@ fn a_query_ranks_answers_and_knows_those_of_the_training_graph() {
         .assert()
         .success()
         .stdout(contains("entity").and(contains("status")))
-        .stderr(contains("1p query; the training graph implies 4 answers"));
+        .stderr(contains(
+            "1p query, answered by the model's embedding of it; the training graph implies 4 answers",
+        ));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use rand::RngExt;
 use smore::engine::backend::Cpu;
+use smore::engine::eval::ask::Answerer;
 use smore::engine::eval::{LinkPrediction, ModelScorer, link_prediction};
 use smore::engine::graph::Split;
 use smore::engine::query::{ground::ground, parse_query};

@@ -1,4 +1,4 @@
-//! `smore bench train | eval | sample`: speed of the parts, as the program runs them.
+//! `smore bench train | eval | infer | sample`: speed of the parts, as the program runs them.
 
 use super::options::{ConfigArgs, DeviceArgs, on};
 use super::{Global, note, print, print_json};
@@ -35,6 +35,11 @@ enum BenchCommand {
     Train(super::bench_train::Args),
     /// Full-ranking evaluation of test queries by an untrained model
     Eval(EvalArgs),
+    /// Inference over the links of a saved run, exact where it fits
+    ///
+    /// Test queries of each structure, answered once with rows made on the way, then again with rows kept (as far as --memory goes, or from
+    /// the file of `smore infer`); by structure the rows that a query asks for, and the most bytes that its values take.
+    Infer(super::bench_infer::Args),
     /// Drawing of training batches, without a model
     ///
     /// Every structure by itself, then the mix, on --threads workers. By structure: queries per second; draws that were
@@ -123,6 +128,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             on!(device, backend => eval(backend, config, args.timing, global))
         }
         BenchCommand::Sample(args) => sample(args, global),
+        BenchCommand::Infer(args) => super::bench_infer::run(args, global),
         BenchCommand::Steps(args) => super::bench_steps::run(args, global),
         BenchCommand::Kernels { options } => anyhow::bail!(
             "operations are timed by themselves from smore's source folder: cargo bench --bench kernels{}{}",

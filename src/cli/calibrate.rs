@@ -105,7 +105,7 @@ fn render(entry: &Entry) -> String {
     {
         table = table.right(head);
     }
-    for (name, calibrated) in &entry.structures {
+    for (name, calibrated) in entry.in_order() {
         let mut row = vec![name.clone(), count(calibrated.queries), calibrated.curve.method().into()];
         match &calibrated.tested {
             None => row.extend(["-"; 9].map(String::from)),

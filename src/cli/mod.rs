@@ -8,7 +8,7 @@
 //! | `data`, `data_export`, `data_generate`, `data_info` | `smore data` |
 //! | `train`, `train_plan` | `smore train`; its plan and `--dry-run` |
 //! | `eval`, `query`, `predict`, `similar`, `infer`, `calibrate`, `sample`, `report`, `devices`, `completions` | the subcommand of the same name |
-//! | `bench`, `bench_train`, `bench_steps` | `smore bench` |
+//! | `bench`, `bench_train`, `bench_infer`, `bench_steps` | `smore bench` |
 //! | `options`, `lines` | arguments that subcommands share; questions one a line |
 //! | `usage` | the answer to wrong usage, `--help-config` |
 //! | `progress`, `signals`, `memory` | progress on standard error, Ctrl-C and hangup, the end of memory as an error |
@@ -17,6 +17,7 @@
 //! done (also where the reader of a pipe went away), 1 failed, 2 wrong usage, 130 interrupted.
 
 pub mod bench;
+pub mod bench_infer;
 pub mod bench_steps;
 pub mod bench_train;
 pub mod calibrate;

@@ -32,6 +32,13 @@ pub struct Trace {
     pub children: Vec<Trace>,
 }
 
+impl Trace {
+    /// Bytes of all its values.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.values.list[..]) + self.children.iter().map(Trace::bytes).sum::<usize>()
+    }
+}
+
 /// Propagates truth values.
 pub struct Propagation<'a> {
     /// The truth of links.

@@ -93,7 +93,7 @@ fn calibration(entry: &Entry) -> String {
     let mut table = Table::new(heads.map(String::from));
     let mut plots = String::new();
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
-    for (name, calibrated) in &entry.structures {
+    for (name, calibrated) in entry.in_order() {
         let Some(tested) = &calibrated.tested else { continue };
         let (r, c) = (&tested.reliability, &tested.coverage);
         let mut cells = vec![escape(name), calibrated.curve.method().into()];

@@ -4,6 +4,7 @@ use super::RunFolder;
 use crate::error::{Error, Result};
 use crate::eval::calibrate::Calibrated;
 use crate::inference::{Engine, Options};
+use crate::query::structure::NAMED;
 use crate::storage::atomic;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +51,16 @@ pub struct Entry {
     pub negation_scales: Vec<(f32, f64)>,
     /// What was learnt, by structure.
     pub structures: BTreeMap<String, Calibrated>,
+}
+
+impl Entry {
+    /// What was learnt, in the order of every table.
+    pub fn in_order(&self) -> Vec<(&String, &Calibrated)> {
+        let mut all: Vec<_> = self.structures.iter().collect();
+        let place = |name: &str| NAMED.iter().position(|(named, _)| *named == name).unwrap_or(NAMED.len());
+        all.sort_by_key(|(name, _)| place(name));
+        all
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

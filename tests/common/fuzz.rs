@@ -14,6 +14,7 @@ use smore::engine::dataset::import::{Fingerprinted, ImportOptions, warnings};
 use smore::engine::dataset::inventory::{Inventory, Reading};
 use smore::engine::error::Error;
 use smore::engine::eval::ModelScorer;
+use smore::engine::eval::ask::Answerer;
 use smore::engine::graph::{KnowledgeGraph, Split};
 use smore::engine::ids::{EntityId, RelationId};
 use smore::engine::progress::Progress;
