@@ -2,7 +2,7 @@
 
 mod common;
 
-use smore::{Dataset, Device, Error, Event, Graph, Run, Sampler, SavedRun, Split};
+use smore::{Dataset, Device, Error, Event, Graph, Reason, Run, Sampler, SavedRun, Show, Split, Wanted};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -138,4 +138,43 @@ fn drawn_queries_have_their_answer_and_no_negative_that_is_one() {
     sampler.batch(9).unwrap();
     let again = sampler.batch(5).unwrap();
     assert!(first.iter().zip(&again).all(|(a, b)| (&a.query, a.answer) == (&b.query, b.answer)));
+}
+
+#[test]
+fn a_saved_run_answers_by_inference_explains_and_refuses_probabilities_that_it_has_not() {
+    let folder = common::Folder::in_memory();
+    let run = small(graph(&folder), &folder, "complex")
+        .set("training.objective=1vsall")
+        .set("sampling.negatives=1024");
+    let run = run.train(folder.path().join("run")).unwrap();
+    let text = "(('steroid',('affects',)),('lipid',('isa','n')))";
+    assert!(matches!(run.query(text), Err(Error::CannotExpress { .. })), "complex has no negation");
+    assert!(matches!(run.set("training.seed=1"), Err(Error::Invalid(_))));
+    let run = SavedRun::open_with_cache(folder.path().join("run"), Device::Cpu, folder.path().join("cache"))
+        .unwrap();
+    let of_embedding =
+        run.explained(&[run.query("('steroid',('affects',))").unwrap()], 3, Show::Both).unwrap();
+    assert!(of_embedding[0].iter().all(|answer| answer.why.is_some()), "supporting evidence");
+    let run = run.set("inference.engine=exact").unwrap().set("inference.norm=minimum").unwrap();
+    let query = run.query(text).unwrap();
+    let answers = run.answers(text, 5).unwrap();
+    let explained = run.explained(std::slice::from_ref(&query), 5, Show::Both).unwrap().remove(0);
+    assert_eq!(answers.len(), 5);
+    for (answer, explained) in answers.iter().zip(&explained) {
+        assert_eq!((&answer.entity, answer.score, &answer.why), (&explained.entity, explained.score, &None));
+        let why = explained.why.as_ref().unwrap();
+        assert_eq!((why.truth, &why.entity), (answer.score, &answer.entity));
+        assert!(matches!(&why.because, Reason::All(branches) if branches.len() == 2));
+    }
+    let wanted = Wanted { k: 5, coverage: Some(0.9), ..Wanted::default() };
+    let error = run.answers_wanted(&[query], wanted, false).unwrap_err();
+    assert!(error.to_string().contains("smore calibrate"), "{error}");
+    // From many threads, with rows that they share.
+    let once = run.answers("('steroid',('affects','isa'))", 9).unwrap();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| run.answers("('steroid',('affects','isa'))", 9).unwrap()))
+            .collect();
+        threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), once));
+    });
 }

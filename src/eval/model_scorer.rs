@@ -35,6 +35,9 @@ pub struct ModelScorer<'a, B: Backend> {
     kept: Shared<'a, B>,
 }
 
+/// Memory for scores on the device and on the host.
+pub(super) type Space<B> = (<B as Backend>::Buffer, Vec<<B as Backend>::Scalar>);
+
 /// What is worked out once for a model whose tables do not change.
 pub struct Kept<B: Backend> {
     /// Compiled structures that nobody works with now.
@@ -42,7 +45,7 @@ pub struct Kept<B: Backend> {
     /// The entities as the score compares them, where that is not their rows.
     compared: OnceLock<Option<Compared<B>>>,
     /// Memory for scores of links, on the device and on the host, that nobody uses now.
-    pub(super) spaces: Mutex<Vec<(B::Buffer, Vec<B::Scalar>)>>,
+    pub(super) spaces: Mutex<Vec<Space<B>>>,
 }
 
 impl<B: Backend> Default for Kept<B> {

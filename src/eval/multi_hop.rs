@@ -11,6 +11,9 @@ use serde::ser::Serializer;
 /// Queries that a scorer gets at once: enough to keep it busy, few enough to show progress.
 pub const BLOCK: usize = 2_048;
 
+/// Fewer are not worth a report.
+const MIN_BLOCK: usize = 32;
+
 /// Metrics by structure, in the order of the query set; a structure without queries is left out.
 ///
 /// Serialises as a map from the structure's text to its metrics.
@@ -49,7 +52,8 @@ impl MultiHop {
         let mut done = 0;
         for group in groups.iter().filter(|group| !group.is_empty()) {
             let [mut all, mut one_link, mut full_inference] = [Average::default(); 3];
-            for block in group.blocks(BLOCK) {
+            // Some that take long are reported on more often.
+            for block in group.blocks(scorer.queries_at_once().clamp(MIN_BLOCK, BLOCK)) {
                 let counts = scorer.rank(&block)?;
                 all.add_per_query(&block, &counts);
                 if !group.proofs.is_empty() {

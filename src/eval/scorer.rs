@@ -114,6 +114,10 @@ impl<S: Scorer + ?Sized> Scorer for Interruptible<'_, S> {
         self.scorer.name()
     }
 
+    fn queries_at_once(&self) -> usize {
+        self.scorer.queries_at_once()
+    }
+
     fn rank(&self, block: &QueryBlock) -> Result<Vec<RankCounts>> {
         let at_once = self.scorer.queries_at_once();
         let mut counts = Vec::with_capacity(block.num_targets());
