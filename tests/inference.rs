@@ -220,9 +220,7 @@ fn agrees_with_the_definition(world: &World, query: &Query, scale: f32) {
             let link = |head, relation, tail| {
                 let row = propagation.rows.get(&[(relation, head)]).unwrap().remove(0);
                 let row = row.row();
-                row.tails
-                    .binary_search(&tail)
-                    .map_or(0.0, |at| world.truth.values()[usize::from(row.codes[at])])
+                row.tails.binary_search(&tail).map_or(0.0, |at| world.truth.of(row.codes[at]))
             };
             let definition = Definition { link: &link, norm, scale };
             let trace = traced(propagation, query);
@@ -248,7 +246,7 @@ fn truth_of_witness(propagation: &Propagation, query: &Query, witness: &Witness,
             let row = propagation.rows.get(&[(*relation, from.entity)]).unwrap().remove(0);
             let row = row.row();
             let at = row.tails.binary_search(&entity).unwrap();
-            assert_eq!(*truth, propagation.rows.truth.values()[usize::from(row.codes[at])]);
+            assert_eq!(*truth, propagation.rows.truth.of(row.codes[at]));
             let edge = Triple { head: from.entity, relation: *relation, tail: entity };
             assert_eq!((*observed, *truth == 1.0), (propagation.rows.evidence.contains(edge), *observed));
             norm.and(truth_of_witness(propagation, child, from, from.entity), *truth)

@@ -10,7 +10,7 @@
 
 use super::norm::TNorm;
 use super::rows::{Pair, Rows};
-use super::truth::{Code, Row};
+use super::truth::{Code, Row, Truth};
 use super::values::Values;
 use crate::error::Result;
 use crate::ids::{EntityId, RelationId};
@@ -158,13 +158,15 @@ impl Propagation<'_> {
     /// One binding's share of the values behind a relation.
     fn follow(&self, value: f32, row: Row, best: &mut [f32]) {
         /// A loop for each norm, so that none asks which one it is.
-        fn each(row: Row, truth: &[f32; 1 << 16], best: &mut [f32], and: impl Fn(f32) -> f32) {
+        fn each(row: Row, truth: &Truth, best: &mut [f32], and: impl Fn(f32) -> f32) {
             for (tail, &code) in row.tails.iter().zip(row.codes) {
                 let best = &mut best[tail.index()];
-                *best = best.max(and(truth[usize::from(code)]));
+                // None of them is NaN, so this is their maximum, in one instruction.
+                let value = and(truth.of(code));
+                *best = if value > *best { value } else { *best };
             }
         }
-        let truth = self.rows.truth.values();
+        let truth = self.rows.truth;
         match self.norm {
             TNorm::Product => each(row, truth, best, |x| TNorm::Product.and(value, x)),
             TNorm::Minimum => each(row, truth, best, |x| TNorm::Minimum.and(value, x)),

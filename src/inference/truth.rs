@@ -14,14 +14,17 @@ use pulp::{Simd, WithSimd};
 pub const CAP: f32 = 0.9999;
 
 /// Truth values are kept in two bytes: 0 is an observed link, 1 is [`CAP`], and each following code is less by one factor, down to the threshold
-/// at the last. With a threshold of 2e-4 the factor is 1.00013.
+/// at code 65,280. With a threshold of 2e-4 the factor is 1.00013.
 pub type Code = u16;
 
 /// The code of an observed link.
 pub const OBSERVED: Code = 0;
 
+/// The code of the threshold. Behind it 255 codes are left over, of which the one before 0 is how [`Truth::of`] finds observed links without asking.
+const LAST: Code = 255 << 8;
+
 /// Steps from [`CAP`] down to the threshold.
-const STEPS: f32 = (Code::MAX - 1) as f32;
+const STEPS: f32 = (LAST - 1) as f32;
 
 /// The truth values of one `(head, relation)`: its tails, ascending, whose truth is not 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,7 +63,9 @@ pub struct Truth {
     ln_threshold: f32,
     /// Logarithm of the factor between two codes.
     step: f32,
-    values: Box<[f32]>,
+    /// Truth by the upper and the lower byte of the steps below [`CAP`], to be multiplied: unlike a table of all codes they fit the first-level cache.
+    coarse: [f32; 256],
+    fine: [f32; 256],
 }
 
 impl Truth {
@@ -68,16 +73,23 @@ impl Truth {
     pub fn new(threshold: f32, temperature: f32) -> Self {
         let ln_threshold = threshold.ln();
         let step = (CAP.ln() - ln_threshold) / STEPS;
-        let value = |code: Code| match code {
-            OBSERVED => 1.0,
-            code => (f64::from(CAP).ln() - f64::from(step) * f64::from(code - 1)).exp() as f32,
-        };
-        Truth { temperature, ln_threshold, step, values: (0..=Code::MAX).map(value).collect() }
+        let factor = |steps: usize| (-f64::from(step) * steps as f64).exp();
+        let coarse = std::array::from_fn(|byte| match byte {
+            // More than 1 whatever it is multiplied by.
+            255 => 4.0,
+            byte => (f64::from(CAP) * factor(byte << 8)) as f32,
+        });
+        let fine = std::array::from_fn(|byte| factor(byte) as f32);
+        Truth { temperature, ln_threshold, step, coarse, fine }
     }
 
-    /// The truth value of each code.
-    pub fn values(&self) -> &[f32; 1 << 16] {
-        (&*self.values).try_into().expect("one for each code")
+    /// The truth value of a code.
+    #[inline(always)]
+    pub fn of(&self, code: Code) -> f32 {
+        let [coarse, fine] = code.wrapping_sub(1).to_be_bytes();
+        let value = self.coarse[usize::from(coarse)] * self.fine[usize::from(fine)];
+        // In one instruction, where `min` would care for NaN.
+        if value < 1.0 { value } else { 1.0 }
     }
 
     /// A row, to be made of the scores of its links. `known` is the number of tails that it has in training, `observed` those that are
@@ -277,11 +289,7 @@ mod tests {
     }
 
     fn values(truth: &Truth, row: &OwnedRow) -> Vec<(u32, f32)> {
-        row.tails
-            .iter()
-            .zip(&row.codes)
-            .map(|(tail, &code)| (tail.0, truth.values()[code as usize]))
-            .collect()
+        row.tails.iter().zip(&row.codes).map(|(tail, &code)| (tail.0, truth.of(code))).collect()
     }
 
     #[test]
@@ -304,9 +312,9 @@ mod tests {
     #[test]
     fn codes_fall_with_truth_and_lose_less_than_a_ten_thousandth_of_it() {
         let truth = Truth::new(2e-4, 1.0);
-        let values = truth.values();
+        let values: Vec<f32> = (0..=LAST).map(|code| truth.of(code)).collect();
         assert_eq!((values[0], values[1]), (1.0, CAP));
-        assert!((values[usize::from(Code::MAX)] / 2e-4 - 1.0).abs() < 1e-4);
+        assert!((values[usize::from(LAST)] / 2e-4 - 1.0).abs() < 1e-4);
         assert!(values.is_sorted_by(|a, b| a > b));
         for probability in [0.9, 0.5, 0.1, 1e-3, 3e-4] {
             let scores = [f32::ln(probability), f32::ln(1.0 - probability)];

@@ -118,7 +118,7 @@ impl Propagation<'_> {
                 let row = row.row();
                 for ((tail, _), best) in tails.iter().zip(&mut best) {
                     let Ok(at) = row.tails.binary_search(tail) else { continue };
-                    let truth = self.rows.truth.values()[usize::from(row.codes[at])];
+                    let truth = self.rows.truth.of(row.codes[at]);
                     let both = self.norm.and(*value, truth);
                     if both > best.map_or(0.0, |(_, _, best)| best) {
                         *best = Some((*head, truth, both));
