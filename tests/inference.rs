@@ -386,7 +386,7 @@ proptest! {
         group.push(&anchors, &relations, targets, &filter);
         let merits = world.with(|_| (), |propagation| {
             let traces = propagation.traces(&[&query]).unwrap();
-            propagation.merits(&[&query], &traces).unwrap().remove(0)
+            propagation.merits(&[&query], traces).unwrap().remove(0)
         });
         let mut order: Vec<_> = (0..ENTITIES).map(|e| merits.of(EntityId(e))).collect();
         order.sort();
@@ -422,7 +422,7 @@ proptest! {
         let (head, relation) = (EntityId(head), RelationId(relation));
         let scores = world.links().scores((relation, head));
         let query = Tree::Projection(Box::new(Tree::Anchor(head)), relation);
-        let merits = world.with(|_| (), |p| p.merits(&[&query], &p.traces(&[&query]).unwrap()).unwrap().remove(0));
+        let merits = world.with(|_| (), |p| p.merits(&[&query], p.traces(&[&query]).unwrap()).unwrap().remove(0));
         for (a, b) in (0..ENTITIES).flat_map(|a| (0..ENTITIES).map(move |b| (EntityId(a), EntityId(b)))) {
             assert_eq!(
                 merits.of(a).cmp(&merits.of(b)),

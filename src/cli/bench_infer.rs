@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::config::Config;
 use crate::eval::{ModelScorer, QueryOptions, Reasoned, Scorer, cache};
 use crate::graph::{KnowledgeGraph, Split};
-use crate::inference::{Engine, Inference, Trace};
+use crate::inference::{Inference, Trace};
 use crate::process;
 use crate::query::{Query, structure};
 use crate::table::{Table, bytes, count};
@@ -43,10 +43,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let folder = global.opened(RunFolder::open(&args.run)?)?;
     let config = args.inference.applied(folder.config()?)?;
     let graph = folder.graph()?;
-    let engine = match config.inference.engine {
-        Engine::Embedding => Engine::Auto,
-        engine => engine,
-    };
+    let engine = config.inference.engine.over_links();
     let prepared = args.inference.prepare_engine(engine, &config, &folder, &graph, global)?;
     let Prepared { inference: Some(inference), .. } = prepared else {
         unreachable!("no embedding was asked for")

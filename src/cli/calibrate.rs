@@ -4,6 +4,7 @@ use super::eval::Notes;
 use super::options::{ChangesArgs, DeviceArgs, InferenceArgs, on};
 use super::{Global, note, print, print_json, progress, shown};
 use crate::eval::ModelScorer;
+use crate::eval::calibrate::Tested;
 use crate::table::{Table, count};
 use crate::train::calibrate::{Task, calibrate};
 use crate::train::calibration::{self, Entry};
@@ -60,6 +61,12 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     evaluation.queries = args.test_queries.unwrap_or(evaluation.queries);
     let graph = folder.graph()?;
     let prepared = args.inference.prepare(&config, &folder, &graph, global)?;
+    // Of embeddings: what explains the examples.
+    let engine = config.inference.engine.over_links();
+    let reasons = match &prepared.inference {
+        Some(_) => None,
+        None => args.inference.prepare_engine(engine, &config, &folder, &graph, global)?.inference,
+    };
     let cache = global.cache()?.derived(graph.fingerprint());
     static NEVER: AtomicBool = AtomicBool::new(false);
     let entry = on!(args.device.open(config.training.math, global)?, backend => {
@@ -75,7 +82,10 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         };
         let entry = calibrate(&backend, &loaded, task, &mut Notes)?;
         let scorer = ModelScorer::new(&backend, &*loaded.model, &loaded.weights);
-        examples::write(&folder, &scorer, &graph, &config, &cache, &progress::watch(), &mut Notes)?;
+        let inference = prepared.inference.as_ref().or(reasons.as_ref()).expect("one of them was prepared");
+        let watch = progress::watch();
+        let answered = examples::answer(&scorer, &graph, &config, inference, &cache, &watch, &mut Notes)?;
+        examples::write(&folder, &answered)?;
         entry
     });
     calibration::add(&folder, entry.clone())?;
@@ -100,9 +110,7 @@ fn render(entry: &Entry) -> String {
         text += &format!("{table}\n");
     }
     let mut table = Table::new().left("structure").right("valid").left("curve");
-    for head in
-        ["test", "ECE", "constant", "Brier", "constant", "coverage", "95 % interval", "mean size", "median"]
-    {
+    for head in ["test"].into_iter().chain(Tested::HEADS) {
         table = table.right(head);
     }
     for (name, calibrated) in entry.in_order() {
@@ -110,26 +118,18 @@ fn render(entry: &Entry) -> String {
         match &calibrated.tested {
             None => row.extend(["-"; 9].map(String::from)),
             Some(tested) => {
-                let (r, c) = (&tested.reliability, &tested.coverage);
-                row.push(count(c.queries));
-                row.extend(
-                    [r.ece, r.ece_constant, r.brier, r.brier_constant].map(|x| format!("{:.2}", 100.0 * x)),
-                );
-                row.push(format!("{:.1}", 100.0 * c.covered));
-                row.push(format!("{:.1} to {:.1}", 100.0 * c.interval.0, 100.0 * c.interval.1));
-                row.push(format!("{:.1}", c.mean_size));
-                row.push(count(c.median_size));
+                row.push(count(tested.coverage.queries));
+                row.extend(tested.cells());
             }
         }
         table.row(row);
     }
-    let wanted = entry.structures.values().find_map(|c| c.tested.as_ref()).map_or(0.0, |t| t.coverage.wanted);
     text += &format!(
         "{table}\nin percent, but for sizes; learnt on valid, judged on test; a candidate is an entity that is no observed answer\n\
          ECE: expected calibration error over the {} best candidates of each query in ten bins; constant: the share of answers on valid for all\n\
          coverage: share of test queries of which one hard answer, drawn at random, is in a set that is to hold it with {:.0} %; size: its candidates\n",
         crate::eval::calibration::CANDIDATES,
-        100.0 * wanted,
+        100.0 * entry.coverage(),
     );
     text
 }

@@ -9,7 +9,7 @@ use crate::inference::{Engine, Inference, Options};
 use crate::table::{Table, bytes, count};
 use crate::train::RunFolder;
 use crate::train::evaluate::{Loaded, load_model};
-use crate::train::inference::{adjacency_path, origin};
+use crate::train::inference::{adjacency_path, model_checksum};
 use anyhow::bail;
 use serde_json::json;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
     let memory = Inference::default_memory();
     let options = Options { engine: Engine::Exact, ..config.inference_options() };
     let inference = Inference::new(options, graph.num_entities(), memory)?;
-    let path = adjacency_path(&folder, &inference);
+    let path = adjacency_path(&folder, inference.options());
     on!(args.device.open(config.training.math, global)?, backend => {
         let Loaded { model, weights, .. } = load_model(&backend, &graph, &config, &folder)?;
         let scorer = ModelScorer::new(&backend, &*model, &weights);
@@ -79,7 +79,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             }
             return Ok(());
         }
-        let origin = origin(&folder, &graph, &inference)?;
+        let origin = inference.origin(model_checksum(&folder)?, &graph);
         let report = |done| watch.progress.report("making rows", done, plan.rows);
         let written =
             adjacency::write(&path, &propagation.rows, graph.num_relations(), &origin, plan.bytes, &mut {report})?;

@@ -6,6 +6,7 @@ use super::query::parse_k;
 use super::{Global, print, print_json};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
+use crate::eval::answers::{self, Answer};
 use crate::eval::ask::{Answerer, Show};
 use crate::eval::link_prediction::one_hop;
 use crate::eval::{AnswerStatus, ModelScorer};
@@ -13,7 +14,6 @@ use crate::graph::{KnowledgeGraph, Split, View};
 use crate::ids::{EntityId, RelationId, Triple};
 use crate::query::ground::find;
 use crate::query::{NameKind, NameLookup, Query, Tree};
-use crate::table::Table;
 use crate::train::RunFolder;
 use crate::train::evaluate::{Loaded, load_model};
 use serde::Deserialize;
@@ -60,14 +60,6 @@ struct Question {
     head: Option<EntityId>,
     relation: Option<RelationId>,
     tail: Option<EntityId>,
-}
-
-/// What fills the gap, by name.
-struct Filled {
-    name: String,
-    label: Option<String>,
-    score: f32,
-    status: AnswerStatus,
 }
 
 /// The names of a question, `None` for a gap.
@@ -181,8 +173,8 @@ struct Predictor<'a, B: Backend> {
 
 impl<B: Backend> Predictor<'_, B> {
     /// What fills the gaps; of a triple without one the triple itself, without a name. Questions of a kind are answered together.
-    fn answer(&self, questions: &[Question]) -> Result<Vec<Vec<Filled>>> {
-        let mut filled: Vec<Vec<Filled>> = questions.iter().map(|_| Vec::new()).collect();
+    fn answer(&self, questions: &[Question]) -> Result<Vec<Vec<Answer>>> {
+        let mut filled: Vec<Vec<Answer>> = questions.iter().map(|_| Vec::new()).collect();
         // Tails, and heads as tails of the inverse.
         let numbers = |wanted: fn(&Question) -> bool| -> Vec<usize> {
             (0..questions.len()).filter(|&n| wanted(&questions[n])).collect()
@@ -207,7 +199,7 @@ impl<B: Backend> Predictor<'_, B> {
         };
         let of_walk =
             |walk: usize, tail| status(Triple { head: walks[walk].0, relation: walks[walk].1, tail });
-        let keep = |walk: usize, entity| self.is_shown(of_walk(walk, entity));
+        let keep = |walk: usize, entity| self.show.wants(|| of_walk(walk, entity) == AnswerStatus::Known);
         let best = self.scorer.best_of_each(&one_hop(), &queries, self.k, &keep)?;
         for (walk, best) in best.into_iter().enumerate() {
             filled[entities[walk]] = best
@@ -226,13 +218,15 @@ impl<B: Backend> Predictor<'_, B> {
                 None => (0..relations).map(|r| Triple { head, relation: RelationId(2 * r), tail }).collect(),
             };
             let scores = self.scorer.scores_of_triples(&triples)?;
-            let mut all: Vec<Filled> = triples
+            let mut all: Vec<Answer> = triples
                 .iter()
                 .zip(scores)
                 .map(|(&triple, score)| {
                     self.filled(NameKind::Relation, triple.relation.0 / 2, score, status(triple))
                 })
-                .filter(|filled| relation.is_some() || self.is_shown(filled.status))
+                .filter(|filled| {
+                    relation.is_some() || self.show.wants(|| filled.status == AnswerStatus::Known)
+                })
                 .collect();
             all.sort_by(|a, b| b.score.total_cmp(&a.score));
             all.truncate(self.k);
@@ -241,16 +235,8 @@ impl<B: Backend> Predictor<'_, B> {
         Ok(filled)
     }
 
-    fn is_shown(&self, status: AnswerStatus) -> bool {
-        match self.show {
-            Show::Both => true,
-            Show::Known => status == AnswerStatus::Known,
-            Show::Predicted => status == AnswerStatus::Predicted,
-        }
-    }
-
-    fn filled(&self, kind: NameKind, id: u32, score: f32, status: AnswerStatus) -> Filled {
-        Filled { name: self.graph.name(kind, id), label: self.graph.label(kind, id), score, status }
+    fn filled(&self, kind: NameKind, id: u32, score: f32, status: AnswerStatus) -> Answer {
+        Answer::new(kind, id, score, status, self.graph)
     }
 
     fn names(&self, question: &Question) -> [Option<String>; 3] {
@@ -266,7 +252,7 @@ impl<B: Backend> Predictor<'_, B> {
         self.names(question).map(|name| name.unwrap_or("?".into())).join("  ")
     }
 
-    fn document(&self, question: &Question, filled: &[Filled]) -> Value {
+    fn document(&self, question: &Question, filled: &[Answer]) -> Value {
         let [head, relation, tail] = self.names(question);
         let mut document = json!({ "head": head, "relation": relation, "tail": tail });
         let fields = document.as_object_mut().expect("an object stands above");
@@ -277,7 +263,7 @@ impl<B: Backend> Predictor<'_, B> {
                 fields.insert("status".into(), one.status.name().into());
             }
             Some(what) => {
-                let answer = |f: &Filled| json!({ what: f.name, "label": f.label, "score": f.score, "status": f.status });
+                let answer = |f: &Answer| json!({ what: f.entity, "label": f.label, "score": f.score, "status": f.status });
                 fields.insert("answers".into(), filled.iter().map(answer).collect());
             }
         }
@@ -294,21 +280,9 @@ fn what(question: &Question) -> Option<&'static str> {
     }
 }
 
-fn render(question: &Question, filled: &[Filled]) -> String {
+fn render(question: &Question, filled: &[Answer]) -> String {
     let Some(what) = what(question) else {
         return format!("{:.4}  {}\n", filled[0].score, filled[0].status.name());
     };
-    let labels = filled.iter().any(|f| f.label.is_some());
-    let mut table = Table::new().right("#").left(what);
-    if labels {
-        table = table.left("label");
-    }
-    table = table.right("score").left("status");
-    for (i, f) in filled.iter().enumerate() {
-        let mut row = vec![(i + 1).to_string(), f.name.clone()];
-        row.extend(labels.then(|| f.label.clone().unwrap_or_default()));
-        row.extend([format!("{:.4}", f.score), f.status.name().to_string()]);
-        table.row(row);
-    }
-    table.to_string()
+    answers::render(what, filled, false)
 }

@@ -215,7 +215,7 @@ impl Session<'_> {
         match self.format {
             Format::Json => return print_json(&self.document(&query, &answered)),
             Format::Tsv => print(COLUMNS.to_string() + &tsv(&answered.answers, ""))?,
-            Format::Table => print(answers::render(&answered.answers, self.asker.why.is_some()))?,
+            Format::Table => print(answers::render("entity", &answered.answers, self.asker.why.is_some()))?,
             Format::Tree => print(answers::render_trees(&answered.answers))?,
         }
         note(format_args!(
@@ -283,7 +283,7 @@ impl Session<'_> {
                 out,
                 "{}\n{}",
                 with_names(query, self.asker.graph),
-                answers::render(&answered.answers, self.asker.why.is_some())
+                answers::render("entity", &answered.answers, self.asker.why.is_some())
             ),
         }
     }

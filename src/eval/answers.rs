@@ -76,18 +76,22 @@ fn order(a: &(EntityId, f32), b: &(EntityId, f32)) -> std::cmp::Ordering {
 /// The best answers with their names. `known` are the exact answers on the training graph, ascending
 /// (see [`execute::answers`](crate::query::execute::answers)).
 pub fn with_names(best: Vec<(EntityId, f32)>, known: &[EntityId], names: &impl NameLookup) -> Vec<Answer> {
-    let answer = |(entity, score): (EntityId, f32)| Answer {
-        entity: names.name(NameKind::Entity, entity.0),
-        label: names.label(NameKind::Entity, entity.0),
-        score,
-        status: match known.binary_search(&entity) {
+    let answer = |(entity, score): (EntityId, f32)| {
+        let status = match known.binary_search(&entity) {
             Ok(_) => AnswerStatus::Known,
             Err(_) => AnswerStatus::Predicted,
-        },
-        probability: None,
-        why: None,
+        };
+        Answer::new(NameKind::Entity, entity.0, score, status, names)
     };
     best.into_iter().map(answer).collect()
+}
+
+impl Answer {
+    /// An entity, or a relation, with its names; without a probability or a reason.
+    pub fn new(kind: NameKind, id: u32, score: f32, status: AnswerStatus, names: &impl NameLookup) -> Self {
+        let (entity, label) = (names.name(kind, id), names.label(kind, id));
+        Answer { entity, label, score, status, probability: None, why: None }
+    }
 }
 
 impl AnswerStatus {
@@ -100,11 +104,11 @@ impl AnswerStatus {
     }
 }
 
-/// The answers as a table, with `why` the links of their witnesses in rows below them. The label column is left out where no answer has one.
+/// The answers as a table, under the head `what` they are, with `why` the links of their witnesses in rows below them. The label column is left out where no answer has one.
 #[cfg(feature = "cli")]
-pub fn render(answers: &[Answer], why: bool) -> String {
+pub fn render(what: &str, answers: &[Answer], why: bool) -> String {
     let labels = answers.iter().any(|a| a.label.is_some());
-    let mut table = Table::new().right("#").left("entity");
+    let mut table = Table::new().right("#").left(what);
     if labels {
         table = table.left("label");
     }
@@ -127,11 +131,7 @@ pub fn render(answers: &[Answer], why: bool) -> String {
             table.row(row);
             continue;
         }
-        let links = answer.why.iter().flat_map(Why::links).map(|(link, to, negated)| {
-            let negated = if negated { "not: " } else { "" };
-            [format!("{negated}{}", link.text(to)), link.status()]
-        });
-        let mut links = links.peekable();
+        let mut links = answer.why.iter().flat_map(Why::links).peekable();
         if links.peek().is_none() {
             let what = if answer.why.is_none() { "no binding above the threshold" } else { "" };
             table.row(row.iter().cloned().chain([what.into(), String::new()]));
@@ -200,7 +200,7 @@ mod tests {
         };
         let json = serde_json::to_string(&answer).unwrap();
         assert_eq!(json, r#"{"entity":"Q1","label":null,"score":0.5,"status":"known"}"#);
-        let table = render(&[answer], false);
+        let table = render("entity", &[answer], false);
         assert!(table.contains("Q1") && table.contains("known") && !table.contains("label"), "{table}");
     }
 }

@@ -26,6 +26,17 @@ pub enum Show {
     Predicted,
 }
 
+impl Show {
+    /// Whether an answer is wanted that is known or not.
+    pub fn wants(self, is_known: impl FnOnce() -> bool) -> bool {
+        match self {
+            Show::Both => true,
+            Show::Known => is_known(),
+            Show::Predicted => !is_known(),
+        }
+    }
+}
+
 /// What a query was answered with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
@@ -146,12 +157,7 @@ impl Asker<'_> {
         for (structure, numbers) in by_structure {
             let of_structure: Vec<&Query> = numbers.iter().map(|&number| &queries[number]).collect();
             let keep = |query: usize, entity: EntityId| {
-                let is_known = || known[numbers[query]].binary_search(&entity).is_ok();
-                match wanted.show {
-                    Show::Both => true,
-                    Show::Known => is_known(),
-                    Show::Predicted => !is_known(),
-                }
+                wanted.show.wants(|| known[numbers[query]].binary_search(&entity).is_ok())
             };
             let name = structure.to_string();
             self.check_calibrated(&name)?;

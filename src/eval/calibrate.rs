@@ -10,6 +10,7 @@ use crate::ids::EntityId;
 use crate::progress::Watch;
 use crate::query::Query;
 use crate::rng::{below, stream};
+use crate::table::count;
 use serde::{Deserialize, Serialize};
 
 /// Candidates of a query that are looked through; an answer behind them counts as the last of all entities.
@@ -40,6 +41,24 @@ pub struct Tested {
     pub reliability: Reliability,
     /// Conformal sets.
     pub coverage: Coverage,
+}
+
+impl Tested {
+    /// The heads of [`Tested::cells`].
+    pub const HEADS: [&str; 8] =
+        ["ECE", "constant", "Brier", "constant", "coverage", "95 % interval", "mean size", "median size"];
+
+    /// Its figures for a table: in percent, but for sizes.
+    pub fn cells(&self) -> Vec<String> {
+        let (r, c) = (&self.reliability, &self.coverage);
+        let errors = [r.ece, r.ece_constant, r.brier, r.brier_constant];
+        let mut cells: Vec<String> = errors.iter().map(|x| format!("{:.2}", 100.0 * x)).collect();
+        cells.push(format!("{:.1}", 100.0 * c.covered));
+        cells.push(format!("{:.1} to {:.1}", 100.0 * c.interval.0, 100.0 * c.interval.1));
+        cells.push(format!("{:.1}", c.mean_size));
+        cells.push(count(c.median_size));
+        cells
+    }
 }
 
 /// The ranked candidates of one query.

@@ -136,15 +136,13 @@ impl Curve {
     /// The curve that predicts better, each fitted on every other query and judged on the rest, then fitted on all.
     pub fn choose(queries: &[Vec<Candidate>], of_truth: bool) -> Self {
         let fold = |odd: usize| queries.iter().skip(odd).step_by(2).flatten().copied();
-        let loss = |fit: &dyn Fn(usize) -> Curve| -> f64 {
-            (0..2).map(|odd| fold(1 - odd).map(|c| log_loss(&fit(odd), c)).sum::<f64>()).sum()
+        let loss = |fit: &dyn Fn(usize) -> Curve, odd: usize| -> f64 {
+            let curve = fit(odd);
+            fold(1 - odd).map(|candidate| log_loss(&curve, candidate)).sum()
         };
-        let cached = |make: &dyn Fn(usize) -> Curve| {
-            let both = [make(0), make(1)];
-            loss(&|odd| both[odd].clone())
-        };
-        let isotonic = cached(&|odd| Curve::isotonic(fold(odd)));
-        let platt = cached(&|odd| Curve::platt(fold(odd), of_truth));
+        let both = |fit: &dyn Fn(usize) -> Curve| loss(fit, 0) + loss(fit, 1);
+        let isotonic = both(&|odd| Curve::isotonic(fold(odd)));
+        let platt = both(&|odd| Curve::platt(fold(odd), of_truth));
         let all = queries.iter().flatten().copied();
         if isotonic <= platt { Curve::isotonic(all) } else { Curve::platt(all, of_truth) }
     }

@@ -6,8 +6,9 @@ use super::compared::Compared;
 use super::ranks::RankCounts;
 use super::scorer::{QueryBlock, Scorer};
 use crate::backend::{Backend, Mat, MatMut, Number, RankTask, Tables, Workspace, on_host};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{EntityId, RelationId};
+use crate::inference::truth::check_numbers;
 use crate::model::{Model, Weights, compared_width, embed, plan};
 use crate::program::ops::rows::{CopyRows, Gather};
 use crate::program::ops::score::Scores;
@@ -241,12 +242,7 @@ impl<'a, B: Backend> ModelScorer<'a, B> {
                         *best = if score > *best || score.is_nan() { score } else { *best };
                     }
                 }
-                if let Some(place) = merged.iter().position(|score| score.is_nan()) {
-                    return Err(Error::invalid(format!(
-                        "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
-                        first + place
-                    )));
-                }
+                check_numbers(first, &merged)?;
                 if let Some(scale) = scale {
                     merged.iter_mut().zip(&scale[first..]).for_each(|(score, factor)| *score *= factor);
                 }

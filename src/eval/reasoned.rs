@@ -58,7 +58,7 @@ impl Scorer for Reasoned<'_> {
             let numbers = first..block.len().min(first + self.queries_at_once());
             let queries: Vec<Query> = numbers.clone().map(|q| block.query(q)).collect();
             let queries: Vec<&Query> = queries.iter().collect();
-            let merits = self.propagation.merits(&queries, &self.propagation.traces(&queries)?)?;
+            let merits = self.propagation.merits(&queries, self.propagation.traces(&queries)?)?;
             let entities = self.propagation.num_entities();
             let of_query = |(q, merits): (usize, &Merits)| {
                 count(merits, entities, block.targets_of(q), block.filter_of(q))
@@ -91,7 +91,7 @@ impl Answerer for Reasoned<'_> {
         let (at_once, entities) = (self.queries_at_once(), self.propagation.num_entities());
         let mut all = Vec::with_capacity(queries.len());
         for (block, queries) in queries.chunks(at_once).enumerate() {
-            let merits = self.propagation.merits(queries, &self.propagation.traces(queries)?)?;
+            let merits = self.propagation.merits(queries, self.propagation.traces(queries)?)?;
             let of_queries = merits.par_iter().enumerate().map(|(q, merits)| {
                 let kept = merits.each(entities).filter(|(entity, _)| keep(block * at_once + q, *entity));
                 let mut best: Vec<(EntityId, Merit)> = kept.collect();

@@ -80,14 +80,15 @@ impl Why {
         self.label.as_deref().unwrap_or(&self.entity)
     }
 
-    /// The links, from the anchors to the answer, each with what it leads to and whether it stands below a negation.
-    pub fn links(&self) -> Vec<(&Link, &Why, bool)> {
-        fn walk<'a>(why: &'a Why, negated: bool, all: &mut Vec<(&'a Link, &'a Why, bool)>) {
+    /// The links, from the anchors to the answer: `head --relation--> tail`, after `not: ` below a negation, and its status.
+    pub fn links(&self) -> Vec<[String; 2]> {
+        fn walk(why: &Why, negated: bool, all: &mut Vec<[String; 2]>) {
             match &why.because {
                 Reason::Anchor => {}
                 Reason::Link(link) => {
                     walk(&link.from, negated, all);
-                    all.push((link, why, negated));
+                    let not = if negated { "not: " } else { "" };
+                    all.push([format!("{not}{}", link.text(why)), link.status()]);
                 }
                 Reason::All(parts) | Reason::Any(parts) => {
                     parts.iter().for_each(|part| walk(part, negated, all));

@@ -60,6 +60,13 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The engine that reasons over single links where one has to: itself, or for embeddings the automatic one.
+    pub fn over_links(self) -> Self {
+        if self == Engine::Embedding { Engine::Auto } else { self }
+    }
+}
+
 /// Which links count as observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]

@@ -70,9 +70,9 @@ impl Propagation<'_> {
     /// # Errors
     ///
     /// As [`Rows::get`](super::rows::Rows::get).
-    pub fn merits(&self, queries: &[&Query], traces: &[Trace]) -> Result<Vec<Merits>> {
+    pub fn merits(&self, queries: &[&Query], traces: Vec<Trace>) -> Result<Vec<Merits>> {
         let last: Vec<Last> =
-            queries.iter().zip(traces).map(|(query, trace)| self.last(query, trace)).collect();
+            queries.iter().zip(&traces).map(|(query, trace)| self.last(query, trace)).collect();
         let mut pairs = Vec::new();
         for (query, last) in queries.iter().zip(&last) {
             // Sums of scores order entities as sums of logarithms do; of unions the greater logarithm counts.
@@ -80,7 +80,7 @@ impl Propagation<'_> {
         }
         let mut rows = self.rows.uncut(&pairs)?.into_iter();
         let merits = queries.iter().zip(&last).zip(traces).map(|((query, last), trace)| Merits {
-            values: trace.values.clone(),
+            values: trace.values,
             scores: last.scores(&mut rows, query.has_union()).unwrap_or_default(),
         });
         Ok(merits.collect())

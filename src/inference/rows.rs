@@ -1,7 +1,7 @@
 //! Rows of truth values on demand: scored, calibrated and kept within a budget of memory.
 
 use super::adjacency::{Adjacency, AnyRow};
-use super::truth::{Candidates, OwnedRow, RowBuilder, Truth};
+use super::truth::{self, Candidates, OwnedRow, RowBuilder, Truth};
 use crate::error::Result;
 use crate::graph::{Csr, View};
 use crate::ids::{EntityId, RelationId};
@@ -93,6 +93,7 @@ impl RowCache {
         let find = |pair: &Pair| {
             generations.young.get(pair).cloned().or_else(|| {
                 let row = generations.old.remove(pair)?;
+                generations.old_bytes -= row.bytes() + ENTRY;
                 generations.insert(*pair, row.clone(), self.budget);
                 Some(row)
             })
@@ -171,7 +172,7 @@ impl Rows<'_> {
         for pairs in pairs.chunks(AT_ONCE) {
             self.watch.check()?;
             let observed: Vec<Vec<EntityId>> = pairs.iter().map(|&pair| self.observed(pair)).collect();
-            let built = self.build(pairs, &observed, &|_, _, _| ())?;
+            let built = self.build(pairs, &observed)?;
             rows.par_extend(built.into_par_iter().map(|row| self.finish(row)));
         }
         Ok(rows)
@@ -187,44 +188,43 @@ impl Rows<'_> {
         let mut all = Vec::with_capacity(pairs.len());
         for pairs in pairs.chunks(AT_ONCE) {
             self.watch.check()?;
-            let nothing = vec![Vec::new(); pairs.len()];
-            let (pairs, as_truth): (Vec<Pair>, Vec<bool>) = pairs.iter().copied().unzip();
+            let scored: Vec<Pair> = pairs.iter().map(|(pair, _)| *pair).collect();
             let rows: Vec<_> = pairs.iter().map(|_| Mutex::new(Vec::new())).collect();
-            let built = self.build(&pairs, &nothing, &|number, _, scores| {
+            self.links.score_tails(&scored, &|number, _, scores| {
                 rows[number].lock().expect("no panic while it is held").extend_from_slice(scores);
             })?;
-            for ((row, built), as_truth) in rows.into_iter().zip(built).zip(as_truth) {
-                let mut row = row.into_inner().expect("no panic while it was held");
-                if as_truth {
-                    built.ln_truth(&mut row);
+            let made = rows.into_par_iter().zip(pairs).map(|(row, &(pair, as_truth))| {
+                let mut row: Vec<f32> = row.into_inner().expect("no panic while it was held");
+                match as_truth {
+                    false => truth::check_numbers(0, &row)?,
+                    true => {
+                        let mut builder = self.builder(pair, &[]);
+                        builder.push(0, &row)?;
+                        builder.ln_truth(&mut row);
+                        self.finish(builder);
+                    }
                 }
-                self.finish(built);
-                all.push(row);
-            }
+                Ok(row)
+            });
+            all.extend(made.collect::<Result<Vec<_>>>()?);
         }
         Ok(all)
     }
 
-    /// Scores pairs, and lets something else see the scores too.
-    fn build<'r>(
-        &'r self,
-        pairs: &[Pair],
-        observed: &'r [Vec<EntityId>],
-        see: &(dyn Fn(usize, usize, &[f32]) + Sync),
-    ) -> Result<Vec<RowBuilder<'r>>> {
-        let known = |(relation, head): Pair| self.train.tails(head, relation).len();
-        let spaces = || self.cache.spaces.lock().expect("no panic while it is held");
-        let space = || spaces().pop().unwrap_or_default();
-        let builders = pairs
-            .iter()
-            .zip(observed)
-            .map(|(&pair, observed)| self.truth.row(known(pair), observed, space()));
+    /// A row of a pair, to be made, in memory that is kept.
+    fn builder<'r>(&'r self, (relation, head): Pair, observed: &'r [EntityId]) -> RowBuilder<'r> {
+        let space = self.cache.spaces.lock().expect("no panic while it is held").pop();
+        self.truth.row(self.train.tails(head, relation).len(), observed, space.unwrap_or_default())
+    }
+
+    /// Makes the rows of pairs from their scores, up to the last step.
+    fn build<'r>(&'r self, pairs: &[Pair], observed: &'r [Vec<EntityId>]) -> Result<Vec<RowBuilder<'r>>> {
+        let builders = pairs.iter().zip(observed).map(|(&pair, observed)| self.builder(pair, observed));
         let builders: Vec<_> = builders.map(|builder| Mutex::new((builder, Ok(())))).collect();
         self.links.score_tails(pairs, &|number, first, scores| {
             let (builder, result) = &mut *builders[number].lock().expect("no panic while it is held");
             if result.is_ok() {
                 *result = builder.push(first, scores);
-                see(number, first, scores);
             }
         })?;
         let done = builders.into_iter().map(|builder| {

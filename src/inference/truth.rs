@@ -165,6 +165,21 @@ fn max_or_nan(scores: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, |max, lane| if lane > max || lane.is_nan() { lane } else { max })
 }
 
+/// That the scores of entities from `first` on are numbers.
+///
+/// # Errors
+///
+/// Where one is not, with the entity.
+pub fn check_numbers(first: usize, scores: &[f32]) -> Result<()> {
+    match scores.iter().position(|score| score.is_nan()) {
+        None => Ok(()),
+        Some(place) => Err(Error::invalid(format!(
+            "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
+            first + place
+        ))),
+    }
+}
+
 /// Scores come in blocks of entities whose first one is a multiple of this, so that the order of additions is the same for any blocks.
 pub const ALIGNMENT: usize = 4096;
 
@@ -215,11 +230,7 @@ impl RowBuilder<'_> {
     fn push_block(&mut self, first: usize, scores: &[f32]) -> Result<()> {
         let here = Softmax::of(scores, self.truth.temperature);
         if here.max.is_nan() {
-            let place = scores.iter().position(|score| score.is_nan()).unwrap_or(0);
-            return Err(Error::invalid(format!(
-                "the score of entity {} is not a number: the run's model is damaged; train again, or use another run",
-                first + place
-            )));
+            check_numbers(first, scores)?;
         }
         self.softmax = self.softmax.with(here, self.truth.temperature);
         // A little below, for the rounding of what follows.

@@ -4,9 +4,10 @@ use super::data::RunData;
 use super::escape;
 use super::plot::COLOURS;
 use super::table::Table;
+use crate::eval::calibrate::Tested;
 use crate::eval::calibration::Reliability;
 use crate::eval::why::Why;
-use crate::table::{count, counted};
+use crate::table::counted;
 use crate::train::calibration::Entry;
 use crate::train::examples::{Example, Examples};
 use std::fmt::Write;
@@ -63,10 +64,8 @@ fn example(example: &Example) -> String {
 
 /// The links of a witness, from the anchors on.
 fn links(why: &Why) -> String {
-    let link = |(link, to, negated): (&crate::eval::why::Link, &Why, bool)| {
-        let negated = if negated { "not: " } else { "" };
-        let status = link.status();
-        format!("<li>{negated}{} <span class=\"hint\">{status}</span></li>", escape(&link.text(to)))
+    let link = |[link, status]: [String; 2]| {
+        format!("<li>{} <span class=\"hint\">{status}</span></li>", escape(&link))
     };
     let links: String = why.links().into_iter().map(link).collect();
     if links.is_empty() { links } else { format!("<ul>{links}</ul>") }
@@ -78,36 +77,19 @@ pub(super) fn calibrations(run: &RunData) -> String {
 }
 
 fn calibration(entry: &Entry) -> String {
-    let heads = [
-        "structure",
-        "curve",
-        "ECE",
-        "constant",
-        "Brier",
-        "constant",
-        "coverage",
-        "95 % interval",
-        "mean size",
-        "median size",
-    ];
+    let heads = ["structure", "curve"].into_iter().chain(Tested::HEADS);
     let mut table = Table::new(heads.map(String::from));
     let mut plots = String::new();
-    let percent = |share: f64| format!("{:.1}", 100.0 * share);
     for (name, calibrated) in entry.in_order() {
         let Some(tested) = &calibrated.tested else { continue };
-        let (r, c) = (&tested.reliability, &tested.coverage);
         let mut cells = vec![escape(name), calibrated.curve.method().into()];
-        cells.extend([r.ece, r.ece_constant, r.brier, r.brier_constant].map(|x| format!("{:.2}", 100.0 * x)));
-        cells.push(percent(c.covered));
-        cells.push(format!("{} to {}", percent(c.interval.0), percent(c.interval.1)));
-        cells.extend([format!("{:.1}", c.mean_size), count(c.median_size)]);
+        cells.extend(tested.cells());
         table.row(false, cells);
-        plots += &format!("<figure>{}</figure>", diagram(name, r));
+        plots += &format!("<figure>{}</figure>", diagram(name, &tested.reliability));
     }
     if plots.is_empty() {
         return String::new();
     }
-    let wanted = entry.structures.values().find_map(|c| c.tested.as_ref()).map_or(0.0, |t| t.coverage.wanted);
     format!(
         "<section><h2>Probabilities of predicted answers, by {}</h2><div class=\"plots small\">{plots}</div>\
          <p class=\"hint\">Reliability on test: of the candidates that are answers with the probability below, the share that are. \
@@ -116,7 +98,7 @@ fn calibration(entry: &Entry) -> String {
          where valid and test differ, so does it.</p></section>",
         escape(&entry.of.options.describe()),
         table.html(),
-        100.0 * wanted
+        100.0 * entry.coverage()
     )
 }
 

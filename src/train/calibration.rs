@@ -54,6 +54,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The share of answers that sets were to hold when they were tested; 0 where they were not.
+    pub fn coverage(&self) -> f64 {
+        self.structures.values().find_map(|c| c.tested.as_ref()).map_or(0.0, |t| t.coverage.wanted)
+    }
+
     /// What was learnt, in the order of every table.
     pub fn in_order(&self) -> Vec<(&String, &Calibrated)> {
         let mut all: Vec<_> = self.structures.iter().collect();

@@ -67,21 +67,21 @@ pub struct ExampleAnswer {
     pub hard: bool,
 }
 
-/// Writes the examples of a model. By inference where the configuration has it or the model was trained on single links alone, else
-/// by embeddings of queries.
+/// Answers a few validation queries of each structure. By inference where the configuration has it or the model was trained on single links alone, else
+/// by embeddings of queries; `inference` then explains the answers.
 ///
 /// # Errors
 ///
-/// Of the device; where the file cannot be written.
-pub fn write<B: Backend>(
-    folder: &RunFolder,
+/// Of the device; where the watcher stops it.
+pub fn answer<B: Backend>(
     scorer: &ModelScorer<B>,
     graph: &KnowledgeGraph,
     config: &Config,
+    inference: &Inference,
     cache: &Path,
     watch: &Watch,
     observer: &mut dyn Observer,
-) -> Result<()> {
+) -> Result<Examples> {
     let embeds =
         config.inference.engine == Engine::Embedding && config.training.objective == Objective::Queries;
     let structures = match embeds {
@@ -93,12 +93,6 @@ pub fn write<B: Backend>(
     let options = QueryOptions { structures, max_queries, max_answers, seed: evaluation.seed };
     let set = query_set(graph, Split::Valid, &options, cache, watch, observer)?;
     observer.stage("answering examples");
-    let engine = match config.inference.engine {
-        Engine::Embedding => Engine::Auto,
-        engine => engine,
-    };
-    let options = crate::inference::Options { engine, ..config.inference_options() };
-    let inference = Inference::new(options, graph.num_entities(), Inference::default_memory())?;
     let why = inference.over(graph, scorer, watch.clone());
     let reasoned = Reasoned::new(inference.over(graph, scorer, watch.clone()), String::new());
     let answerer: &dyn Answerer = if embeds { scorer } else { &reasoned };
@@ -132,8 +126,16 @@ pub fn write<B: Backend>(
         }
     }
     let answered_by = if embeds { "embeddings of queries".into() } else { inference.options().describe() };
-    let examples = Examples { answered_by, computed: !embeds, queries };
-    let text = serde_json::to_vec_pretty(&examples).expect("plain data");
+    Ok(Examples { answered_by, computed: !embeds, queries })
+}
+
+/// Writes the file.
+///
+/// # Errors
+///
+/// Where it cannot be written.
+pub fn write(folder: &RunFolder, examples: &Examples) -> Result<()> {
+    let text = serde_json::to_vec_pretty(examples).expect("plain data");
     atomic::write_bytes(&folder.file(NAME), &text)
 }
 

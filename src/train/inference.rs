@@ -5,7 +5,7 @@ use super::calibration::{self, Entry, Of};
 use crate::config::Config;
 use crate::error::Result;
 use crate::graph::KnowledgeGraph;
-use crate::inference::adjacency::{Adjacency, Origin, file_name};
+use crate::inference::adjacency::{Adjacency, file_name};
 use crate::inference::{Engine, Inference, Options};
 use crate::storage::checksum;
 use crate::storage::mmap::Mapped;
@@ -38,23 +38,29 @@ pub fn prepare(
 ) -> Result<Prepared> {
     let (entries, mut notes) = (calibration::read(folder)?, Vec::new());
     let mut options = Options { engine, ..config.inference_options() };
+    let adjacency = match engine {
+        Engine::Embedding => None,
+        _ => Adjacency::open(&adjacency_path(folder, &options), Some(verified))?,
+    };
+    // Reads the model's file: not where nothing is compared with it.
+    let model = match entries.is_empty() && adjacency.is_none() {
+        true => String::new(),
+        false => model_checksum(folder)?,
+    };
     let answers = |options: &Options| -> Result<Of> {
-        Ok(Of { model: model_checksum(folder)?, options: options.resolved(graph.num_entities())? })
+        Ok(Of { model: model.clone(), options: options.resolved(graph.num_entities())? })
     };
     if !entries.is_empty() && config.inference.negation_scale.is_none() {
         let chosen = calibration::chosen_scale(&entries, &answers(&options)?);
         options.negation_scale = chosen.unwrap_or(options.negation_scale);
     }
-    let calibration = match entries.is_empty() {
-        true => None,
-        false => calibration::find(entries, &answers(&options)?),
-    };
+    let calibration = calibration::find(entries, &answers(&options)?);
     if engine == Engine::Embedding {
         return Ok(Prepared { inference: None, calibration, notes });
     }
     let mut inference = Inference::new(options, graph.num_entities(), memory)?;
-    if let Some(adjacency) = Adjacency::open(&adjacency_path(folder, &inference), Some(verified))? {
-        let origin = origin(folder, graph, &inference)?;
+    if let Some(adjacency) = adjacency {
+        let origin = inference.origin(model, graph);
         let (with, note) = inference.with_adjacency(adjacency, &origin);
         inference = with;
         notes.extend(note);
@@ -69,11 +75,6 @@ pub fn model_checksum(folder: &RunFolder) -> Result<String> {
 }
 
 /// Where the adjacency of a run is, or is going to be.
-pub fn adjacency_path(folder: &RunFolder, inference: &Inference) -> PathBuf {
-    folder.file(&file_name(inference.options().evidence))
-}
-
-/// What the adjacency of a run is made of. Reads the model's file.
-pub fn origin(folder: &RunFolder, graph: &KnowledgeGraph, inference: &Inference) -> Result<Origin> {
-    Ok(inference.origin(model_checksum(folder)?, graph))
+pub fn adjacency_path(folder: &RunFolder, options: &Options) -> PathBuf {
+    folder.file(&file_name(options.evidence))
 }

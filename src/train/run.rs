@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::eval::ModelScorer;
 use crate::eval::Report;
 use crate::graph::{KnowledgeGraph, Split};
+use crate::inference::{Inference, Options};
 use crate::model::{self, Model};
 use crate::progress::Watch;
 use crate::storage::mmap::Access;
@@ -190,9 +191,12 @@ impl<B: Backend> Run<'_, B> {
         folder.write("test.json", &text)?;
         if graph.num_entities() <= examples::MAX_ENTITIES && graph.split(Split::Valid).num_edges() > 0 {
             let watch = Watch { progress: observer.work(), stop };
-            match examples::write(folder, &scorer, graph, config, query_cache, &watch, observer) {
+            let engine = config.inference.engine.over_links();
+            let options = Options { engine, ..config.inference_options() };
+            let inference = Inference::new(options, graph.num_entities(), Inference::default_memory())?;
+            match examples::answer(&scorer, graph, config, &inference, query_cache, &watch, observer) {
                 Err(Error::Interrupted) => {}
-                written => written?,
+                examples => examples::write(folder, &examples?)?,
             }
         }
         Ok(Outcome { report: Some(report), trained, step: meta.step, best_step: Some(best.step), usage })
