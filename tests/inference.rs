@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::queries;
 use proptest::prelude::*;
 use smore::engine::error::Result;
 use smore::engine::eval::{QueryGroup, RankCounts, Reasoned, Scorer, count_ranks};
@@ -167,27 +168,13 @@ impl Definition<'_> {
 }
 
 fn any_triples() -> impl Strategy<Value = Vec<Triple>> {
-    let triple = (0..ENTITIES, 0..RELATIONS, 0..ENTITIES).prop_map(|(h, r, t)| Triple {
-        head: EntityId(h),
-        relation: RelationId(2 * r),
-        tail: EntityId(t),
-    });
-    prop::collection::vec(triple, 0..12)
+    queries::any_triples(ENTITIES, RELATIONS, 12)
 }
 
 fn any_query() -> impl Strategy<Value = Query> {
-    let leaf = (0..ENTITIES).prop_map(|e| Tree::Anchor(EntityId(e)));
-    let tree = leaf.prop_recursive(4, 10, 3, |inner| {
-        prop_oneof![
-            3 => (inner.clone(), 0..2 * RELATIONS)
-                .prop_map(|(t, r)| Tree::Projection(Box::new(t), RelationId(r))),
-            1 => inner.clone().prop_map(|t| Tree::Negation(Box::new(t))),
-            1 => prop::collection::vec(inner.clone(), 2..4).prop_map(Tree::Intersection),
-            1 => prop::collection::vec(inner, 2..4).prop_map(Tree::Union),
-        ]
-    });
     // More bindings take too long.
-    tree.prop_filter("few variables", |query| Definition::variables(query) <= 5)
+    queries::any_query(ENTITIES, RELATIONS, 4, 10)
+        .prop_filter("few variables", |query| Definition::variables(query) <= 5)
 }
 
 /// One of the named structures, filled at random; also 4p and 4i.

@@ -1,6 +1,9 @@
 //! What queries mean: the executor against the definition of an answer, rewritings against the
 //! executor, the batch plan against both.
 
+mod common;
+
+use common::queries;
 use proptest::prelude::*;
 use smore::engine::graph::{CsrBuf, View};
 use smore::engine::ids::Triple;
@@ -15,25 +18,11 @@ const ENTITIES: u32 = 12;
 const RELATIONS: u32 = 3;
 
 fn any_triples() -> impl Strategy<Value = Vec<Triple>> {
-    let triple = (0..ENTITIES, 0..RELATIONS, 0..ENTITIES).prop_map(|(h, r, t)| Triple {
-        head: EntityId(h),
-        relation: RelationId(2 * r),
-        tail: EntityId(t),
-    });
-    prop::collection::vec(triple, 0..40)
+    queries::any_triples(ENTITIES, RELATIONS, 40)
 }
 
 fn any_query() -> impl Strategy<Value = Query> {
-    let leaf = (0..ENTITIES).prop_map(|e| Tree::Anchor(EntityId(e)));
-    leaf.prop_recursive(5, 16, 3, |inner| {
-        prop_oneof![
-            3 => (inner.clone(), 0..2 * RELATIONS)
-                .prop_map(|(t, r)| Tree::Projection(Box::new(t), RelationId(r))),
-            1 => inner.clone().prop_map(|t| Tree::Negation(Box::new(t))),
-            1 => prop::collection::vec(inner.clone(), 2..4).prop_map(Tree::Intersection),
-            1 => prop::collection::vec(inner, 2..4).prop_map(Tree::Union),
-        ]
-    })
+    queries::any_query(ENTITIES, RELATIONS, 5, 16)
 }
 
 /// The definition of an answer, entity by entity.

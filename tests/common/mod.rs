@@ -13,6 +13,7 @@ pub mod emulator;
 #[path = "no_emulator.rs"]
 pub mod emulator;
 pub mod gpu;
+pub mod queries;
 
 use assert_cmd::Command;
 use smore::engine::backend::{Backend, Number, Parameters};
